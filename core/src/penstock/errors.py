@@ -1,0 +1,52 @@
+"""The tree of Penstock's errors, and the exit code that each leads to.
+
+PenstockError
+├── ConfigError       the user's input is wrong                          exit 2
+├── PluginError       a plugin or the machine failed                     exit 4
+├── StepFailed        a step did its work and the outcome is bad         exit 1
+│   ├── CommandFailed   a program that it ran ended with another status
+│   └── StepRefused     a gate refused
+└── StepCancelled     somebody told it to stop                           exit 130
+"""
+
+from __future__ import annotations
+
+
+class PenstockError(Exception):
+    """What a user is shown: one clear message, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(PenstockError):
+    """Bad usage or configuration. The message names file, line and key, and says what would be right."""
+
+    exit_code = 2
+
+
+class PluginError(PenstockError):
+    """A plugin or the machine failed, not the user's project."""
+
+    exit_code = 4
+
+
+class StepFailed(PenstockError):
+    """Raised by a plugin: the step did its work, and the outcome is bad. The message says why."""
+
+
+class CommandFailed(StepFailed):
+    """A program that a step ran ended with a status other than 0."""
+
+    def __init__(self, message: str, returncode: int) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+
+
+class StepRefused(StepFailed):
+    """Raised by a plugin or the core: a gate stays shut."""
+
+
+class StepCancelled(PenstockError):
+    """The step was told to stop, by a person or by its timeout."""
+
+    exit_code = 130

@@ -1,0 +1,245 @@
+"""The hooks of a pipeline: the page that a plugin author reads.
+
+A plugin is a module, named by an entry point of the group `penstock`, with some of these functions
+marked `@hookimpl`. An implementation names just the parameters that it wants.
+
+**Settings.** Annotate `settings` with your own `penstock.Settings` model: that is all the registration
+there is. The core checks the section of `penstock.toml` against it before anything runs.
+
+**Raising.** `StepFailed("why")` is a bad outcome of the user's work: the step failed (exit code 1).
+Any other exception is a fault of the plugin (exit code 4): the message names it, the log has the
+traceback, and the gate stays shut. **Hanging** is ended by the step's timeout or by cancel: the worker
+and the whole process tree of the step are killed.
+
+**Where.** Each phase hook runs in a worker process, in a private workspace that holds the revision's
+files, once an attempt. What a step leaves behind is what it returns and what it `keep`s, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+    from pydantic import SecretStr
+
+    from penstock.model import (
+        Approval,
+        Artifact,
+        Event,
+        Evidence,
+        Pending,
+        Publication,
+        Refusal,
+        Revision,
+        ScanReport,
+        Signature,
+        Signer,
+        Target,
+        TestReport,
+        Tool,
+        Verification,
+    )
+    from penstock.step import Step
+
+hookspec = pluggy.HookspecMarker("penstock")
+hookimpl = pluggy.HookimplMarker("penstock")
+
+# A phase hook is called on the one plugin that the step `uses`; its first answer is the answer.
+
+
+@hookspec(firstresult=True)
+def penstock_source(settings: Any, step: Step) -> Revision:
+    """Put a clean snapshot of the source into `step.workspace` and say which revision it is.
+
+    Called first in a run, with an empty workspace. The files that it leaves there are stored by digest
+    and are what every other step of the run starts from. Since 0.1.
+
+        @hookimpl
+        def penstock_source(settings: Git, step: Step) -> Revision: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_build(settings: Any, step: Step) -> Sequence[Artifact]:
+    """Build something out of the workspace; return what `step.keep` gave for each of its files.
+
+    The artifacts, by digest, are what later steps test, scan, sign and deploy, and what the SLSA
+    provenance speaks of. Files that match the section's own key `artifacts` are kept by the core in
+    addition. No artifact at all fails the step. Since 0.1.
+
+        @hookimpl
+        def penstock_build(settings: Wheel, step: Step) -> list[Artifact]:
+            step.run(["python", "-m", "build"])
+            return [step.keep(path, "wheel") for path in step.workspace.glob("dist/*.whl")]
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_test(settings: Any, step: Step) -> TestReport:
+    """Test `step.artifacts` with the tests in the workspace and report every case.
+
+    A failed case closes the gate, and so does a report without any case (unless `checks_only`): no
+    test found is not success. Do not raise for a failed test, return it. Since 0.1.
+
+        @hookimpl
+        def penstock_test(settings: Pytest, step: Step) -> TestReport: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_scan(settings: Any, step: Step) -> ScanReport:
+    """Look for vulnerabilities, secrets and the like in `step.artifacts` or the workspace.
+
+    A finding at or above the report's `block` closes the gate. Say what was not looked for; raise
+    `StepFailed` where the scanner could not do what it was asked to. Since 0.1.
+
+        @hookimpl
+        def penstock_scan(settings: Trivy, step: Step) -> ScanReport: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_sign(settings: Any, step: Step, statements: Sequence[bytes]) -> Sequence[Signature]:
+    """Sign each in-toto statement, exactly these bytes, in this order.
+
+    Called by the sign step with all evidence so far, and again, in the worker of the step concerned,
+    with the evidence of each later step before that step counts as finished. Since 0.1.
+
+        @hookimpl
+        def penstock_sign(settings: Sigstore, step: Step, statements: Sequence[bytes]) -> list[Signature]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_check_signature(settings: Any, signature: Signature, statement: bytes) -> Signer:
+    """Say who signed, if the bundle is a valid signature, by a key or identity that is trusted, of these bytes.
+
+    Called on the plugin of the sign step that made the bundle: before each deploy, and by `penstock
+    verify`. Raise `StepRefused` with the reason where anything at all is wrong. Takes no step: it may
+    be asked years later. Since 0.1.
+
+        @hookimpl
+        def penstock_check_signature(settings: Sigstore, signature: Signature, statement: bytes) -> Signer: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
+    """Make the artifacts available elsewhere, by digest, without changing a byte. Since 0.1.
+
+        @hookimpl
+        def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_approve(settings: Any, step: Step) -> Approval | Pending:
+    """Ask somewhere else whether a person approved; `Pending` leaves the run waiting (exit code 3).
+
+    Called when the step is reached and at each `penstock resume`. The core's own `manual`, which needs
+    no plugin, waits for `penstock approve`. Since 0.1.
+
+        @hookimpl
+        def penstock_approve(settings: Ticket, step: Step) -> Approval | Pending: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_targets(settings: Any, step: Step) -> Sequence[Target]:
+    """Name the places that a deploy step changes; the core's rollout does the rest.
+
+    Called at the start of a rollout, and again where one is taken up after a crash. Contact nothing
+    here: `Target.observe` does. No target at all fails the step. Since 0.1.
+
+        @hookimpl
+        def penstock_targets(settings: Copy, step: Step) -> list[Target]:
+            return [Directory(id=path, path=path) for path in settings.paths]
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_verify(settings: Any, step: Step) -> Verification:
+    """Check that what was deployed to `step.environment` does its work. No check is a failure. Since 0.1.
+
+        @hookimpl
+        def penstock_verify(settings: Http, step: Step) -> Verification: ...
+    """
+    raise NotImplementedError
+
+
+# A cross-cutting hook is called on every enabled plugin.
+
+
+@hookspec
+def penstock_admit(step: Step, evidence: Sequence[Evidence]) -> Refusal | None:
+    """A gate: return a `Refusal` to stop this deploy step, None to let it pass.
+
+    Called in a worker before each deploy step, with all verified evidence of the run. Any refusal
+    stops the step, and raising counts as one: gates fail closed. To judge a result, look at the phase
+    hooks instead. Since 0.1.
+
+        @hookimpl
+        def penstock_admit(step: Step) -> Refusal | None:
+            if step.environment == "production" and freeze():
+                return Refusal(rule="freeze", reason="no deployments until Monday")
+    """
+
+
+@hookspec
+def penstock_event(event: Event) -> None:
+    """See what happens, in a process of its own that follows the journal; raising never hurts the run.
+
+    Called once for each event of a run, in order. To stop something, use `penstock_admit`. Since 0.1.
+
+        @hookimpl
+        def penstock_event(event: Event) -> None:
+            print(event.type, event.step)
+    """
+
+
+@hookspec(firstresult=True)
+def penstock_secret(reference: str) -> SecretStr | None:
+    """Resolve a reference such as `vault:path`; None where it is not for this plugin.
+
+    Called in the worker of the step that declares the secret, at its first use. The core resolves
+    `env:NAME` and `file:PATH` itself, before plugins are asked. Since 0.1.
+
+        @hookimpl
+        def penstock_secret(reference: str) -> SecretStr | None: ...
+    """
+
+
+@hookspec(firstresult=True)
+def penstock_tools(settings: Any) -> Sequence[Tool]:
+    """Name each program that this step's plugin runs, with version, path and SHA-256.
+
+    Called on the plugin that a step uses, once a step and run; the answer goes into the provenance.
+    A program that is not there is left out: the step itself says so. Since 0.1.
+
+        @hookimpl
+        def penstock_tools(settings: Trivy) -> list[Tool]: ...
+    """
+
+
+@hookspec
+def penstock_commands() -> Sequence[click.Command]:
+    """Add commands to `penstock`, in projects that enable this plugin. Since 0.1.
+
+        @hookimpl
+        def penstock_commands() -> list[click.Command]:
+            return [keys]
+    """

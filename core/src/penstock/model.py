@@ -1,0 +1,397 @@
+"""The values that travel between the core and its plugins.
+
+All of them are frozen, and all of them survive a trip through JSON: that is what lets the same step
+run in this process, in a worker, or on another machine. None of them does any I/O, except that the
+methods of a `Target`, which plugins write, do.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+if TYPE_CHECKING:
+    from penstock.step import Step
+
+
+class Model(BaseModel):
+    """The base of every value: frozen, and no field that nobody declared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class Settings(Model):
+    """The base of a plugin's settings: what a section of `penstock.toml` may say.
+
+    Give every field a type that carries its unit, a default that is safe and a description that
+    starts with what the user gets: the schema, the reference and `penstock init` are made from them.
+    """
+
+
+# --- units -------------------------------------------------------------------------------------
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not re.match(_DURATION_WHOLE, value):
+        raise ValueError(f'"{value}" is not a duration. Durations are such as "30s", "5m" or "1h30m"')
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_WHOLE}]}
+    ),
+]
+"""Seconds; written as a number or as "500ms", "30s", "5m", "1h30m", "2d"."""
+
+
+def _share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    number = value.removesuffix("%").strip()
+    if not value.endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
+        raise ValueError(f'"{value}" is not a percentage. Percentages are such as "10%"')
+    if float(number) > 100:
+        raise ValueError(f'"{value}" is more than 100%')
+    return float(number) / 100
+
+
+Percentage = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
+]
+"""A share between 0 and 1; written as "10%"."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""The SHA-256 of some bytes, as `sha256:` and 64 hexadecimal digits."""
+
+
+def short(digest: str) -> str:
+    """A digest as people read it: its first and last four digits."""
+    digits = digest.rpartition(":")[2]
+    return digits if len(digits) <= 8 else f"{digits[:4]}…{digits[-4:]}"
+
+
+# --- what is worked on -------------------------------------------------------------------------
+
+
+class Revision(Model):
+    """The exact source that a run is about."""
+
+    commit: str | None = Field(None, description="The full name of the commit; none outside source control.")
+    ref: str | None = Field(None, description="The branch or tag that was asked for.")
+    author: str | None = None
+    subject: str | None = Field(None, description="The first line of the commit's message.")
+    time: int | None = Field(None, description="When it was committed, in seconds since 1970.")
+    tag: str | None = Field(None, description="The nearest tag at or before the commit.")
+    distance: int = Field(0, ge=0, description="How many commits the tag lies back.")
+    dirty: bool = Field(False, description="Whether files that are not committed were taken too.")
+    left_out: tuple[str, ...] = Field((), description="Files that are not committed and were not taken.")
+    snapshot: Digest | None = Field(
+        None, description="The digest of the files themselves; the core fills it in."
+    )
+
+    @property
+    def short(self) -> str:
+        """How people name it: seven digits of the commit, or of the snapshot where there is none."""
+        if self.commit:
+            return self.commit[:7] + ("+" if self.dirty else "")
+        return short(self.snapshot) if self.snapshot else "unknown"
+
+
+class Artifact(Model):
+    """Something built, known by the digest of its bytes."""
+
+    name: str = Field(description="The name of the file, directory or image.")
+    kind: str = Field(description="wheel, sdist, file, directory, image, sbom, report, …")
+    digest: Digest
+    size: int = Field(0, ge=0, description="In bytes.")
+    digests: dict[str, str] = Field({}, description="Other digests of the same thing, by what they are.")
+
+
+class Tool(Model):
+    """A program that a plugin runs: part of the provenance."""
+
+    name: str
+    version: str
+    path: str
+    sha256: str | None = None
+
+
+# --- test --------------------------------------------------------------------------------------
+
+
+class TestCase(Model):
+    """One test and how it went."""
+
+    __test__ = False  # so that pytest does not take it for a test itself
+
+    name: str = Field(description="As the test tool names it, unique within the report.")
+    outcome: Literal["passed", "failed", "skipped"]
+    seconds: float = Field(0.0, ge=0)
+    file: str | None = None
+    line: int | None = Field(None, ge=1)
+    message: str | None = Field(None, description="Why it failed or was skipped, in a line or a few.")
+    output: str | None = Field(None, description="What it printed, where that helps.")
+
+
+class TestReport(Model):
+    """What a test step found. A report with a failed case, or with no case at all, closes the gate."""
+
+    __test__ = False
+
+    tool: str = Field(description='The program and its version, such as "pytest 8.4.1".')
+    cases: tuple[TestCase, ...]
+    coverage: float | None = Field(None, ge=0, le=1, description="The share of lines that were run.")
+    checks_only: bool = Field(
+        False, description="The outcome of a command that reports no cases, such as a linter."
+    )
+
+    def count(self, outcome: str) -> int:
+        """How many cases ended so."""
+        return sum(case.outcome == outcome for case in self.cases)
+
+
+# --- scan --------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How bad a finding is, by the words that scanners share."""
+
+    unknown = "unknown"
+    low = "low"
+    medium = "medium"
+    high = "high"
+    critical = "critical"
+
+    @property
+    def rank(self) -> int:
+        """A number to compare by: the worse the higher."""
+        return list(Severity).index(self)
+
+
+class Finding(Model):
+    """One thing that a scanner found."""
+
+    id: str = Field(description="The scanner's name for it, such as CVE-2099-0001 or aws-access-key-id.")
+    kind: Literal["vulnerability", "secret", "misconfiguration", "license"]
+    severity: Severity
+    title: str = ""
+    location: str = Field("", description="The file, with its line where known, or the package.")
+    package: str | None = None
+    version: str | None = None
+    fixed_in: str | None = None
+    ignored: str | None = Field(None, description="Why it does not count, where somebody said so.")
+
+
+class ScanReport(Model):
+    """What a scan found, and what it did not look for."""
+
+    scanner: str = Field(description='The program and its version, such as "trivy 0.76.0".')
+    findings: tuple[Finding, ...] = ()
+    block: Severity | None = Field(
+        Severity.high, description="This severity and above closes the gate; none: nothing does."
+    )
+    looked_for: tuple[str, ...] = Field(description="What kinds of finding were looked for.")
+    not_looked_for: dict[str, str] = Field({}, description="What was not looked for, and why.")
+    database: str | None = Field(None, description="Which vulnerability database, and how old.")
+    sbom: Artifact | None = Field(None, description="A CycloneDX bill of materials, kept in the store.")
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """The findings that close the gate."""
+        limit = self.block
+        if limit is None:
+            return ()
+        return tuple(f for f in self.findings if f.ignored is None and f.severity.rank >= limit.rank)
+
+
+# --- evidence ----------------------------------------------------------------------------------
+
+
+class Signature(Model):
+    """A Sigstore bundle over one statement."""
+
+    bundle: str = Field(description="The bundle's JSON text, as other verifiers read it.")
+    statement: Digest = Field(description="The digest of the signed statement's bytes.")
+    signer: str = Field(description='Who signed: "key:" and the key\'s id, or an identity.')
+
+
+class Signer(Model):
+    """Who a signature proves to have signed."""
+
+    identity: str = Field(description='"key:" and the key\'s id, or an identity such as a mail address.')
+    public_key: str | None = Field(None, description="PEM, for a signer that is a key.")
+
+
+class Evidence(Model):
+    """One in-toto statement on record, and whether its signatures hold."""
+
+    step: str
+    predicate_type: str
+    digest: Digest = Field(description="Of the statement's bytes.")
+    statement: dict[str, JsonValue]
+    signers: tuple[str, ...] = Field((), description="Whose signatures verify.")
+    invalid: str | None = Field(None, description="Why a signature, or the statement, does not hold.")
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """The digests that the statement speaks of."""
+        entries = self.statement.get("subject")
+        if not isinstance(entries, list):
+            return frozenset()
+        return frozenset(
+            f"sha256:{entry['digest']['sha256']}"
+            for entry in entries
+            if isinstance(entry, dict)
+            and isinstance(entry.get("digest"), dict)
+            and "sha256" in entry["digest"]  # type: ignore[operator]  # narrowed to a dict above
+        )
+
+
+class Publication(Model):
+    """Where an artifact can be had, by digest."""
+
+    artifact: Digest
+    location: str
+
+
+class Approval(Model):
+    """A person's word, bound to what it was given for."""
+
+    by: str = Field(description="The identity that signed it, or the operating system's user.")
+    proved: bool = Field(False, description="Whether a signature proves who it was.")
+    why: str = ""
+    environment: str
+    artifacts: tuple[Digest, ...]
+    plan: Digest
+    given: float = Field(description="Seconds since 1970.")
+    expires: float = Field(description="Seconds since 1970.")
+
+
+class Pending(Model):
+    """Nobody has said anything yet."""
+
+    reason: str
+
+
+# --- deploy and verify -------------------------------------------------------------------------
+
+
+class Check(Model):
+    """One question that a verification asked."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    seconds: float = Field(0.0, ge=0)
+
+
+class Verification(Model):
+    """What a verify step found. One check that did not pass, or no check at all, closes the gate."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was a check and all of them passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+class Release(Model):
+    """What is deployed: artifacts by digest, with where they come from."""
+
+    digest: Digest = Field(description="Of the artifact, or of the list of digests where there are several.")
+    artifacts: tuple[Artifact, ...]
+    revision: Revision
+    run: int
+    environment: str
+
+
+class TargetState(Model):
+    """What runs on a target now. It lies in the journal until it may be needed: no secrets."""
+
+    release: Digest | None = Field(None, description="The release that runs there; none: nothing does.")
+    data: dict[str, JsonValue] = Field({}, description="What the target's plugin needs to return to it.")
+
+
+class Health(Model):
+    """What a probe saw: one look, now. The core asks again until its time is over."""
+
+    status: Literal["healthy", "unhealthy", "unknown"]
+    detail: str = ""
+
+
+class Target(Model, ABC):
+    """One place that can be observed, changed and probed: all that a deploy plugin has to write.
+
+    The core's rollout calls one method after another, each in a worker, with intent and outcome in
+    the journal. A rollout that was cut off is taken up with the targets that the plugin names then,
+    matched by `id`. Fields are plain values: a target travels as JSON.
+    """
+
+    id: str = Field(description="Unique within its environment, and the same at every run.")
+
+    @abstractmethod
+    def observe(self, step: Step) -> TargetState:
+        """Say what runs there now. Changes nothing."""
+
+    @abstractmethod
+    def apply(self, release: Release, step: Step) -> None:
+        """Bring the target to `release`. Called again after a crash: the same call twice is one."""
+
+    @abstractmethod
+    def probe(self, step: Step) -> Health:
+        """Look once whether what runs there serves. `unknown` while it is still starting."""
+
+    @abstractmethod
+    def restore(self, state: TargetState, step: Step) -> None:
+        """Bring the target back to what `observe` said before. The same call twice is one."""
+
+
+# --- gates -------------------------------------------------------------------------------------
+
+
+class Refusal(Model):
+    """Why a gate stays shut, and how to open it."""
+
+    rule: str = Field(description='Which rule says so, such as "policy.production: scan".')
+    reason: str
+    way_out: str = Field("", description="What the reader can do, best a command.")
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.rule})." + (f" {self.way_out}" if self.way_out else "")
+
+
+class Event(Model):
+    """One line of the journal, as observers see it."""
+
+    id: int
+    run: int
+    time: float = Field(description="Seconds since 1970.")
+    type: str
+    step: str | None = None
+    data: dict[str, Any] = {}

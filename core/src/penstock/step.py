@@ -1,0 +1,403 @@
+"""What a hook is handed as `step`: a private workspace, a way to run programs, and a way to keep results."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from penstock import process
+from penstock.artifacts import Store
+from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
+from penstock.model import Artifact, Model, Revision
+from penstock.secrets import Masker
+
+_CHUNK = 1 << 16
+_TAIL = 2000  # characters of output in the message of a failed command
+
+
+class StepInfo(Model):
+    """What a step is about: the part of a step that travels to its worker."""
+
+    name: str
+    phase: str
+    run: int
+    attempt: int = 1
+    plan: str
+    environment: str | None = None
+    revision: Revision
+    artifacts: tuple[Artifact, ...] = ()
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    hidden: tuple[str, ...] = ()
+    """Environment variables that hold secrets of other steps."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    """What it printed on standard output, where `capture` asked for it; otherwise empty."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a step may write."""
+
+    workspace: Path
+    tmp: Path
+    cache: Path
+    log: Path
+    inbox: Path
+    project: Path
+
+
+class Step:
+    """One attempt at one step, as its plugin sees it."""
+
+    def __init__(
+        self,
+        info: StepInfo,
+        places: Places,
+        store: Store,
+        *,
+        find_secret: Callable[[str], str],
+        on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    ) -> None:
+        self._info = info
+        self._places = places
+        self._store = store
+        self._on_progress = on_progress
+        self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
+        self._masker_of = lambda: Masker(self._secrets.values())
+        places.log.parent.mkdir(parents=True, exist_ok=True)
+        self._log: IO[bytes] = places.log.open("ab", buffering=0)
+        self._detached: list[int] = []
+
+    # --- what the step is about ---
+
+    @property
+    def name(self) -> str:
+        """The step's full name, such as `test.unit`."""
+        return self._info.name
+
+    @property
+    def phase(self) -> str:
+        """The phase, such as `test`."""
+        return self._info.phase
+
+    @property
+    def number(self) -> int:
+        """The number of the run."""
+        return self._info.run
+
+    @property
+    def environment(self) -> str | None:
+        """The environment that the step belongs to, if any."""
+        return self._info.environment
+
+    @property
+    def revision(self) -> Revision:
+        """The source that the run is about."""
+        return self._info.revision
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What the steps before this one have built, oldest first."""
+        return self._info.artifacts
+
+    @property
+    def workspace(self) -> Path:
+        """A private directory with the revision's files and nothing else. Gone after the step."""
+        return self._places.workspace
+
+    @property
+    def tmp(self) -> Path:
+        """A private empty directory outside the workspace, also TMPDIR of what `run` starts. Gone after the step."""
+        return self._places.tmp
+
+    @property
+    def cache(self) -> Path:
+        """A directory of this plugin and project that stays. Other steps may use it at the same time."""
+        self._places.cache.mkdir(parents=True, exist_ok=True)
+        return self._places.cache
+
+    @property
+    def project(self) -> Path:
+        """The directory of `penstock.toml`, which may hold what is not committed: read with care, don't write."""
+        return self._places.project
+
+    # --- what it can do ---
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        capture: bool = False,
+        quiet: bool = False,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run a program to its end, in the workspace, with its output going to the step's log, masked.
+
+        `env` adds to the step's environment. `capture` returns standard output instead of logging it;
+        `quiet` leaves the command line itself out of the log. `timeout` is in seconds.
+
+        Raises CommandFailed if `check` and it ended with another status than 0; StepFailed if it is not
+        there or took too long. A secret on the command line is refused with PluginError.
+        """
+        words = [str(word) for word in argv]
+        self._refuse_secrets(words)
+        if not quiet:
+            self.log("$ " + " ".join(words))
+        started = time.monotonic()
+        child = self._start(words, cwd, self._environment(env or {}), capture)
+        try:
+            output = self._follow(child, capture, None if timeout is None else started + timeout)
+        except BaseException:
+            _end_group(child)
+            raise
+        seconds = time.monotonic() - started
+        if check and child.returncode != 0:
+            raise CommandFailed(f"{words[0]} ended with {_status(child.returncode)}", child.returncode)
+        return Completed(child.returncode, output, seconds)
+
+    def detach(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> int:
+        """Start a program that outlives the step and the run: a deployed service. Its process id.
+
+        It is in a session of its own, writes to the file `log`, and has the step's environment without
+        the step's secrets and mark. All other processes end with the step.
+        """
+        words = [str(word) for word in argv]
+        self._refuse_secrets(words)
+        clean = self._environment(env or {}, lasting=True)
+        with log.open("ab") as output:
+            try:
+                child = subprocess.Popen(
+                    words,
+                    cwd="/",
+                    env=clean,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StepFailed(f"{words[0]} can't be started: {error.strerror}") from None
+        self._detached.append(child.pid)
+        return child.pid
+
+    def log(self, text: str) -> None:
+        """Write a line to the step's log, masked."""
+        self._log.write(self._masker_of().text(text).encode(errors="surrogateescape") + b"\n")
+
+    def progress(self, done: int, total: int, what: str = "") -> None:
+        """Say how far the step is; shown to whoever watches, and not recorded."""
+        self._on_progress(done, total, what)
+
+    def secret(self, name: str) -> str:
+        """The value of a secret that the section declares under `secrets`. Raises ConfigError for another."""
+        if name not in self._secrets:
+            raise ConfigError(
+                f'[{self.name}] declares no secret "{name}". Add: secrets = {{ {name} = "env:{name}" }}'
+            )
+        return self._secrets[name]
+
+    def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
+        """Put a file or directory into the store. The artifact is known by its digest from then on.
+
+        Raises StepFailed where it is not there.
+        """
+        path = self.workspace / path
+        if not path.exists():
+            raise StepFailed(f"{path.name} can't be kept: it is not there")
+        return self._store.keep(path, kind, name=name)
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """The artifact's bytes as a file or directory of its own name, checked against its digest.
+
+        Raises StepRefused where the bytes in the store are not those any more.
+        """
+        place = self._places.inbox / artifact.digest.removeprefix("sha256:")[:16]
+        target = place / artifact.name
+        if target.exists():
+            return target
+        place.mkdir(parents=True, exist_ok=True)
+        if artifact.kind == "directory" or self._store.is_tree(artifact.digest):
+            self._store.write_tree(artifact.digest, target)
+        else:
+            self._store.write_to(artifact.digest, target)
+        return target
+
+    def mask(self, text: str) -> str:
+        """A text without the step's secrets."""
+        return self._masker_of().text(text)
+
+    @property
+    def detached(self) -> tuple[int, ...]:
+        """The processes that `detach` started."""
+        return tuple(self._detached)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    # --- how ---
+
+    def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
+        hidden = {*self._info.hidden, "VIRTUAL_ENV", "PYTHONHOME", process.MARK}
+        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        # Tools that were installed beside Penstock are found, after those that the user's PATH names.
+        env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+        env |= {
+            "PENSTOCK_RUN": str(self._info.run),
+            "PENSTOCK_STEP": self.name,
+            "PENSTOCK_REVISION": self.revision.commit or "",
+        }
+        if self.environment:
+            env["PENSTOCK_ENVIRONMENT"] = self.environment
+        if self.revision.time is not None:
+            env.setdefault("SOURCE_DATE_EPOCH", str(self.revision.time))
+        if lasting:
+            return {**env, **self._info.env, **extra}
+        trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
+        span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
+        env |= {
+            "TMPDIR": str(self.tmp),
+            "TRACEPARENT": f"00-{trace}-{span}-01",
+            process.MARK: f"{self._places.log.parent}:{self.name}:{self._info.attempt}",
+        }
+        return {**env, **self._info.env, **self._secrets, **extra}
+
+    def _start(
+        self, words: list[str], cwd: Path | None, env: dict[str, str], capture: bool
+    ) -> subprocess.Popen[bytes]:
+        through_us = bool(self._secrets)
+        output: int | IO[bytes] = subprocess.PIPE if through_us else self._log
+        try:
+            return subprocess.Popen(
+                words,
+                cwd=cwd or self.workspace,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if capture else output,
+                stderr=output if capture else subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            missing = cwd if cwd and not cwd.exists() else words[0]
+            raise StepFailed(f"{missing} is not there: it can't be run") from None
+        except (OSError, ValueError) as error:
+            raise StepFailed(f"{words[0]} can't be run: {error}") from None
+
+    def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
+        if child.stdout is None and child.stderr is None:
+            self._wait(child, deadline)
+            return ""
+        captured = bytearray()
+        mask = self._masker_of()
+
+        def show(data: bytes) -> None:
+            self._log.write(data)
+
+        with selectors.DefaultSelector() as selector:
+            if child.stdout is not None:
+                selector.register(child.stdout, selectors.EVENT_READ, "captured" if capture else "shown")
+            if child.stderr is not None:
+                selector.register(child.stderr, selectors.EVENT_READ, "shown")
+            ended = _watch_end(child, selector)
+            open_streams = len(selector.get_map()) - (ended is not None)
+            try:
+                while open_streams:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise StepFailed(f"{_name(child)} took longer than its time and was ended")
+                    ready = selector.select(left)
+                    streams = [key for key, _ in ready if key.data != "ended"]
+                    for key in streams:
+                        data = os.read(key.fd, _CHUNK)
+                        if not data:
+                            selector.unregister(key.fileobj)
+                            open_streams -= 1
+                        elif key.data == "captured":
+                            captured += data
+                        else:
+                            show(mask.feed(data))
+                    if ready and not streams:
+                        break  # it ended, and what a child of its own may still print is not waited for
+            finally:
+                if ended is not None:
+                    os.close(ended)
+                show(mask.close())
+        self._wait(child, deadline)
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+        return captured.decode(errors="replace")
+
+    def _wait(self, child: subprocess.Popen[bytes], deadline: float | None) -> None:
+        try:
+            child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise StepFailed(f"{_name(child)} took longer than its time and was ended") from None
+
+    def _refuse_secrets(self, words: list[str]) -> None:
+        if any(self.mask(word) != word for word in words):
+            raise PluginError(
+                f"{self.name}: a secret stands on the command line of {words[0]}, where every user of the "
+                "machine can read it. Hand it over in the environment"
+            )
+
+
+def tail(text: str, limit: int = _TAIL) -> str:
+    """The end of a long text."""
+    return text if len(text) <= limit else "…" + text[-limit:]
+
+
+def _watch_end(child: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    pidfd = os.pidfd_open(child.pid)
+    selector.register(pidfd, selectors.EVENT_READ, "ended")
+    return pidfd
+
+
+def _name(child: subprocess.Popen[bytes]) -> str:
+    return str(child.args[0]) if isinstance(child.args, list) else str(child.args)
+
+
+def _status(returncode: int) -> str:
+    if returncode >= 0:
+        return f"status {returncode}"
+    try:
+        return f"signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is not None:
+        return
+    for number, patience in ((signal.SIGTERM, process.GRACE), (signal.SIGKILL, None)):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(patience)
+            break
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,88 @@
+"""Fixtures for plugin authors: `pytest_plugins = ["penstock.testing"]` in a conftest.
+
+`make_step` gives a real step over a real store in a temporary directory, so that a hook can be called
+in a test just as a worker calls it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from penstock.artifacts import Store
+from penstock.model import Artifact, Revision
+from penstock.secrets import resolve
+from penstock.step import Places, Step, StepInfo
+
+
+class StepMaker:
+    """Makes steps that share one store, as the steps of a run do."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Store(root / "artifacts")
+        self.steps: list[Step] = []
+        self._numbers = itertools.count(1)
+
+    def __call__(
+        self,
+        name: str = "test.unit",
+        *,
+        files: Mapping[str, str] | None = None,
+        artifacts: Sequence[Artifact] = (),
+        environment: str | None = None,
+        revision: Revision | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        run: int = 1,
+    ) -> Step:
+        """A step with these files in its workspace and these artifacts from the steps before it."""
+        home = self.root / f"step-{next(self._numbers)}"
+        places = Places(
+            workspace=home / "files",
+            tmp=home / "tmp",
+            cache=self.root / "cache",
+            log=home / "log.txt",
+            inbox=home / "inbox",
+            project=home / "project",
+        )
+        for place in (places.workspace, places.tmp, places.project):
+            place.mkdir(parents=True)
+        for path, content in (files or {}).items():
+            target = places.workspace / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
+        info = StepInfo(
+            name=name,
+            phase=name.partition(".")[0],
+            run=run,
+            plan="sha256:" + "0" * 64,
+            environment=environment,
+            revision=revision or Revision(commit="4f2c1e9" + "0" * 33, time=1_700_000_000),
+            artifacts=tuple(artifacts),
+            env=dict(env or {}),
+            secrets=dict(secrets or {}),
+        )
+        step = Step(info, places, self.store, find_secret=lambda reference: resolve(reference, _nobody))
+        self.steps.append(step)
+        return step
+
+    def log_of(self, step: Step) -> str:
+        """What a step has logged so far."""
+        return (step.workspace.parent / "log.txt").read_text(errors="replace")
+
+
+def _nobody(reference: str) -> str | None:
+    return None
+
+
+@pytest.fixture
+def make_step(tmp_path: Path) -> Iterator[StepMaker]:
+    """A `StepMaker`; its steps are closed after the test."""
+    maker = StepMaker(tmp_path / "penstock")
+    yield maker
+    for step in maker.steps:
+        step.close()
