@@ -100,19 +100,31 @@ class Store:
             raise self._tampered(digest)
         return data
 
+    def verify(self, digest: str) -> None:
+        """Compare a file's bytes with its digest. Raises StepRefused as `read`."""
+        self._copy(digest, None)
+
     def write_to(self, digest: str, target: Path) -> None:
         """Copy a file out of the store, checking its digest on the way. Raises StepRefused as `read`."""
+        with target.open("wb") as file:
+            try:
+                self._copy(digest, file)
+            except StepRefused:
+                target.unlink()
+                raise
+
+    def _copy(self, digest: str, out: IO[bytes] | None) -> None:
         hasher = hashlib.sha256()
         try:
             source = self.path(digest).open("rb")
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
-        with source, target.open("wb") as file:
+        with source:
             while chunk := source.read(_CHUNK):
                 hasher.update(chunk)
-                file.write(chunk)
+                if out is not None:
+                    out.write(chunk)
         if "sha256:" + hasher.hexdigest() != digest:
-            target.unlink()
             raise self._tampered(digest)
 
     def is_tree(self, digest: str) -> bool:

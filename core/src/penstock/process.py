@@ -135,3 +135,26 @@ def _parents() -> Iterator[tuple[int, int]]:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             if fields[0] != b"Z":
                 yield pid, int(fields[1])
+
+
+def end_holders(path: Path, *, grace: float = GRACE) -> None:
+    """End every process, this one aside, that has a file open: the workers of an engine that was killed."""
+
+    def find() -> list[int]:
+        return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, path)]
+
+    if _LINUX:
+        # They were told to stop when their engine died, and are cleaning up: that comes first.
+        deadline = time.monotonic() + grace
+        while find() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        end(find, grace=0)
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(entry.path) == str(path):
+                    return True
+    return False

@@ -1,0 +1,135 @@
+"""The command line. Each command's module is imported when the command is used.
+
+`--help` and `--version` read nothing but this file: neither pydantic nor any plugin.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from penstock import __version__
+
+_COMMANDS = {
+    # name: (module, what it does); the first eight are for every day
+    "init": ("begin", "Write a penstock.toml for this project."),
+    "run": ("run", "Run the pipeline."),
+    "show": ("look", "Show a run, or one step of it."),
+    "logs": ("look", "Show what a step printed."),
+    "approve": ("word", "Approve what a run waits with."),
+    "status": ("environments", "Show what runs in an environment."),
+    "rollback": ("environments", "Bring back the last good release."),
+    "resume": ("run", "Go on with a run that was cut off."),
+    # the others
+    "cancel": ("word", "Stop a run."),
+    "doctor": ("begin", "Check that everything needed is there."),
+    "plan": ("begin", "Show the steps, their order, and why."),
+    "plugins": ("plugins", "List plugins, or tell about one."),
+    "reject": ("word", "Refuse what a run waits with."),
+    "runs": ("look", "List the runs."),
+    "schema": ("begin", "Print the JSON Schema of penstock.toml."),
+    "validate": ("begin", "Check the configuration."),
+    "verify": ("proof", "Prove where an artifact comes from."),
+}
+_EVERYDAY = 8
+
+
+class _Commands(click.Group):
+    """The core's commands, imported late, and those of the project's plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            module = import_module(f"penstock.cli.{_COMMANDS[cmd_name][0]}")
+            command: click.Command = getattr(module, cmd_name)
+            return command
+        return import_module("penstock.cli.plugins").command_of_plugin(cmd_name)  # type: ignore[no-any-return]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None:
+            import difflib
+
+            near = difflib.get_close_matches(name, _COMMANDS, n=1)
+            guess = f' Did you mean "{near[0]}"?' if near else " All of them: penstock --help"
+            raise click.UsageError(f'there is no command "{name}".{guess}', ctx)
+        return name, command, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, what) for name, (_, what) in _COMMANDS.items()]
+        for title, part in (("Every day", rows[:_EVERYDAY]), ("More", rows[_EVERYDAY:])):
+            with formatter.section(title):
+                formatter.write_dl(part)
+        formatter.write_text("Plugins add commands of their own: penstock plugins list")
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-C", "--directory", metavar="DIR", help="Work in DIR instead of here.", type=click.Path(file_okay=False)
+)
+@click.version_option(__version__, prog_name="penstock")
+def cli(directory: str | None) -> None:
+    """A deployment pipeline: what was tested is what is deployed, and it can be proved."""
+    if directory is None:
+        return
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise click.UsageError(f"{directory}: {error.strerror}") from None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: runs a command and ends the process with its exit code."""
+    sys.exit(invoke(arguments))
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code. Every error is one message on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        result: Any = cli.main(arguments, prog_name="penstock", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        click.echo("cancelled", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # the last place where a message can be made of it
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    from penstock.errors import PenstockError
+
+    if isinstance(error, PenstockError):
+        click.echo(f"penstock: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"penstock: {error.strerror}{where}", err=True)
+        return 4
+    if os.environ.get("PENSTOCK_TRACEBACK"):
+        raise error
+    click.echo(
+        f"penstock: a fault of Penstock itself: {type(error).__name__}: {error}\n"
+        "Please report it, with what PENSTOCK_TRACEBACK=1 shows.",
+        err=True,
+    )
+    return 4

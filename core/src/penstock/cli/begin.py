@@ -1,0 +1,212 @@
+"""`init`, `validate`, `plan`, `schema` and `doctor`: before anything runs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock import config
+from penstock.cli.common import load_plan, print_json
+from penstock.cli.terminal import sign
+from penstock.errors import ConfigError, PenstockError
+from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+
+
+@click.command()
+def validate() -> int:
+    """Check the configuration; says what is wrong with it, all at once."""
+    path = config.find(Path.cwd())
+    project, _, plan = load_plan(path)
+    click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
+    return 0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def plan(as_json: bool) -> int:
+    """Show the steps in the order in which they can run, and why each waits."""
+    made = load_plan(config.find(Path.cwd()))[2]
+    if as_json:
+        print_json({"digest": made.digest, **made.model_dump(mode="json")})
+        return 0
+    click.echo(f"{made.name}  plan {made.digest}")
+    width = max(len(step.name) for step in made.steps) + 1
+    for step in made.steps:
+        does = step.uses or "a person's word"
+        click.echo(f"  {step.name:<{width}} {does}")
+        for need in step.needs:
+            click.echo(f"  {'':<{width}}   ← {need.on}  ({need.why})")
+        if step.requires:
+            click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
+    return 0
+
+
+@click.command()
+def schema() -> int:
+    """Print the JSON Schema of penstock.toml, for this project's plugins."""
+    try:
+        names = config.enabled(config.find(Path.cwd()))
+    except ConfigError:
+        names = ()
+    print_json(make_schema(Plugins.load(names or tuple(installed()))))
+    return 0
+
+
+def make_schema(plugins: Plugins) -> dict[str, Any]:
+    """One JSON Schema out of the core's keys and the settings models of these plugins."""
+    definitions: dict[str, Any] = {}
+
+    def add(name: str, model: Any) -> dict[str, Any]:
+        found = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(found.pop("$defs", {}))
+        definitions[name] = found
+        return found  # type: ignore[no-any-return]  # pydantic's own dictionaries
+
+    keys = add("Keys", config.Keys)["properties"]
+    properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
+    for phase in PHASES:
+        choices = []
+        able: list[Any] = [(name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)]
+        if phase == "approve":
+            able.append((None, config.Manual))
+        for name, model in able:
+            own = add(f"{phase}_{name or 'manual'}", model)
+            fixed = {"uses": {"const": name}} if name else {}
+            shared = {key: value for key, value in keys.items() if phase == "deploy" or key != "rollout"}
+            choices.append(
+                {
+                    "type": "object",
+                    "properties": {**own.get("properties", {}), **shared, **fixed},
+                    "required": [*own.get("required", []), *(["uses"] if name else [])],
+                    "additionalProperties": False,
+                }
+            )
+        if choices:
+            properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+    properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
+    members = {"type": "array", "items": {"type": "string"}}
+    properties["roles"] = {"type": "object", "additionalProperties": members}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "penstock.toml",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+@click.command()
+def doctor() -> int:
+    """Check that everything needed is there, and say what to do where it is not."""
+    lines: list[tuple[bool, str]] = []
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    lines.append((sys.version_info >= (3, 11), f"Python {version} at {sys.executable}"))
+    known = installed()
+    lines.append((bool(known), f"{len(known)} plugins installed: {', '.join(sorted(known))}" if known else 'no plugin is installed. A useful set: pip install "penstock[python]"'))
+    names: tuple[str, ...] = tuple(known)
+    try:
+        path = config.find(Path.cwd())
+        names = config.enabled(path)
+        made = load_plan(path)[2]
+        lines.append((True, f"{path} is right: {len(made.steps)} steps"))
+    except PenstockError as error:
+        lines.append((False, str(error)))
+    loaded = Plugins.load(names, known)
+    lines += [(False, str(broken)) for broken in loaded.broken.values()]
+    lines += [_tool(name, loaded) for name in loaded.modules if loaded.has(name, "penstock_tools")]
+    lines.append(_room(Path.cwd()))
+    for good, text in lines:
+        click.echo(f"{sign('passed' if good else 'failed')} {text}")
+    return 0 if all(good for good, _ in lines) else 1
+
+
+def _tool(name: str, plugins: Plugins) -> tuple[bool, str]:
+    """What a plugin's default settings find on this machine."""
+    try:
+        model = plugins.settings_model(name, "penstock_tools")
+        found = plugins.call(name, "penstock_tools", settings=model.model_validate({})) or ()
+    except Exception as error:  # a plugin's own trouble is what is asked for here
+        return False, f"{name}: {error}"
+    if not found:
+        return False, f"{name}: the program that it runs is not there. See: penstock plugins info {name}"
+    return True, f"{name}: " + ", ".join(f"{tool.name} {tool.version} at {tool.path}" for tool in found)
+
+
+def _room(directory: Path) -> tuple[bool, str]:
+    free = shutil.disk_usage(directory).free
+    enough = free > 500 * 2**20
+    return enough, f"{free / 2**30:.1f} GiB free on disk" + ("" if enough else ": less than half a GiB is too little")
+
+
+@click.command()
+def init() -> int:
+    """Write a penstock.toml for this project."""
+    root = Path.cwd()
+    target = root / config.FILE
+    if target.exists():
+        raise ConfigError(f"{config.FILE} is there already; it is left as it is. Check it: penstock validate")
+    known = installed()
+    seen, plugins, sections = _look(root, known)
+    if not sections:
+        raise ConfigError(
+            f"nothing in {root} is understood: no pyproject.toml, setup.py or tests. "
+            "Write penstock.toml by hand; the shell plugin runs any command"
+        )
+    listed = ", ".join(f'"{name}"' for name in plugins)
+    text = f'[penstock]\nrequires = ">=0.1"\nplugins = [{listed}]\n'
+    text += "".join(f"\n{section}" for section in sections)
+    with target.open("x") as file:
+        file.write(text)
+    click.echo("Looked at .")
+    for line in seen:
+        click.echo(f"  {line}")
+    click.echo(f"Wrote {config.FILE}. Now: penstock run")
+    return 0
+
+
+def _look(root: Path, known: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """What is there: lines to say, plugins to enable, sections to write."""
+    seen: list[str] = []
+    plugins: list[str] = []
+    sections: list[str] = []
+
+    def add(plugin: str, section: str, line: str) -> None:
+        if plugin not in known:
+            seen.append(f"{line}; not used: pip install penstock-{plugin}")
+            return
+        seen.append(line)
+        plugins.append(plugin)
+        if section:
+            sections.append(section)
+
+    if "git" in known:
+        add("git", "", "git      the source: what is committed")
+    tables = _pyproject(root)
+    if tables or (root / "setup.py").is_file():
+        backend = tables.get("build-system", {}).get("build-backend", "setuptools")
+        add("python", '[build.wheel]\nuses = "python"\n', f"python   {backend}")
+    if any((root / name).is_dir() for name in ("tests", "test")) or "pytest" in tables.get("tool", {}):
+        add("pytest", '[test.pytest]\nuses = "pytest"\n', "pytest   tests/")
+    if "ruff" in tables.get("tool", {}) or (root / "ruff.toml").is_file():
+        add("shell", '[test.style]\nuses = "shell"\nrun = "ruff check ."\n', "ruff     configured, added as test.style")
+    if sections:
+        add(
+            "trivy",
+            '[scan.all]\nuses = "trivy"\nscanners = ["secret", "misconfiguration", "license"]\n',
+            "trivy    secrets, misconfiguration and licences",
+        )
+        add("sigstore", '[sign.release]\nuses = "sigstore"\n', "sigstore a local key, made on first use")
+    return seen, plugins, sections
+
+
+def _pyproject(root: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((root / "pyproject.toml").read_text())
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,95 @@
+"""What the commands share: the project, its journal, and a run by number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock import config, plan
+from penstock.config import Project
+from penstock.engine import load_run
+from penstock.errors import ConfigError, PluginError
+from penstock.executor import Done, LocalPool
+from penstock.home import Home
+from penstock.journal import Journal
+from penstock.model import Event
+from penstock.plan import Plan
+from penstock.plugins import Plugins
+from penstock.state import RunState
+from penstock.worker import Request, Response, Worker
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project that was found, with its home."""
+
+    path: Path
+    home: Home
+    journal: Journal
+
+    @property
+    def root(self) -> Path:
+        """The directory of the configuration."""
+        return self.path.parent
+
+    def state(self, run: str) -> RunState:
+        """A run by its number or `last`. Raises ConfigError where there is none."""
+        return load_run(self.journal, self.home, self.number(run))
+
+    def number(self, run: str) -> int:
+        """The number of a run. Raises ConfigError where there is none of it."""
+        if run == "last":
+            runs = self.journal.runs(1)
+            if not runs:
+                raise ConfigError("there is no run yet. Start one: penstock run")
+            return runs[0].run
+        if not run.isdigit():
+            raise ConfigError(f'"{run}" is no run. A run is a number, or "last"')
+        return self.journal.run(int(run)).run
+
+
+def open_project() -> Opened:
+    """The project that the current directory is in. Raises ConfigError where there is none."""
+    path = config.find(Path.cwd())
+    home = Home.of(path.parent)
+    return Opened(path, home, Journal(home.journal))
+
+
+def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
+    """The configuration, checked, and its plan."""
+    project, plugins = config.load(path)
+    return project, plugins, plan.make(project, plugins.versions)
+
+
+def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:
+    """Have one request worked on outside a run, in a worker process."""
+    pool = LocalPool(lambda: Worker(opened.root, plugins, opened.home), in_child=lambda: None)
+    try:
+        pool.submit("ask", request)
+        while True:
+            for news in pool.wait(None):
+                if isinstance(news, Done):
+                    return news.response
+    finally:
+        pool.close()
+
+
+def must_pass(response: Response, what: str) -> dict[str, Any]:
+    """The response's data. Raises PluginError where the request did not pass."""
+    if response.outcome != "passed":
+        raise PluginError(f"{what}: {response.reason}")
+    return response.data
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def event_line(event: Event) -> str:
+    """An event as a line of JSON."""
+    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)

@@ -1,0 +1,158 @@
+"""`status` and `rollback`: what runs where, and back to what ran before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json
+from penstock.cli.run import work
+from penstock.cli.terminal import sign
+from penstock.engine import evidence_so_far, make_request, new_run
+from penstock.errors import ConfigError
+from penstock.model import Release, short
+from penstock.plan import Plan
+from penstock.plugins import Plugins
+from penstock.state import RunState
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A release that was brought to an environment and was healthy there."""
+
+    run: int
+    release: Release
+
+
+@click.command()
+@click.argument("environment", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(environment: str | None, as_json: bool) -> int:
+    """Show what runs in an environment, or in all of them, by asking its targets."""
+    opened = open_project()
+    _, plugins, plan = load_plan(opened.path)
+    names = _environments(plan, environment)
+    document = [_observe(opened, plan, plugins, name) for name in names]
+    if as_json:
+        print_json(document[0] if environment else document)
+    else:
+        for entry in document:
+            _print(entry)
+    healthy = all(target["health"] == "healthy" for entry in document for target in entry["targets"])
+    return 0 if healthy else 1
+
+
+@click.command()
+@click.argument("environment")
+@click.option("--why", default="", help="Your reason, for the record.")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
+def rollback(environment: str, why: str, as_json: bool) -> int:
+    """Bring back the last good release before the one that runs now."""
+    opened = open_project()
+    _, plugins, plan = load_plan(opened.path)
+    _environments(plan, environment)
+    past = history(opened, environment)
+    if not past:
+        raise ConfigError(f"nothing was ever deployed to {environment} from here")
+    before = next((entry for entry in past if entry.release.digest != past[0].release.digest), None)
+    if before is None:
+        raise ConfigError(f"{environment} has had one release only, {short(past[0].release.digest)}: there is none before it")
+    original = opened.state(str(_made_in(opened, before.release)))
+    steps = [s.name for s in plan.steps if s.environment == environment and s.phase in ("deploy", "verify")]
+    click.echo(
+        f"{environment}: back from {short(past[0].release.digest)} to {short(before.release.digest)} "
+        f"of run {before.release.run}",
+        err=True,
+    )
+    evidence = [ref.model_dump(mode="json") for ref in evidence_so_far(original.plan, original)]
+    state, events = new_run(
+        opened.journal,
+        opened.home,
+        plan,
+        {
+            "selected": steps,
+            "release": before.release.model_dump(mode="json"),
+            "evidence": evidence,
+            "why": why,
+        },
+    )
+    return work(opened, plugins, state, as_json=as_json, first=events)
+
+
+def history(opened: Opened, environment: str) -> list[Deployed]:
+    """What was deployed to an environment with success, the newest first, each change once."""
+    began: dict[tuple[int, str], Release] = {}
+    for event in opened.journal.find("rollout.began"):
+        release = Release.model_validate(event.data["release"])
+        if release.environment == environment:
+            began.setdefault((event.run, str(event.step)), release)
+    found: list[Deployed] = []
+    for event in opened.journal.find("step.finished"):
+        done = began.get((event.run, str(event.step)))
+        if done is None or event.data["state"] != "passed":
+            continue
+        if not found or found[-1].release.digest != done.digest:
+            found.append(Deployed(event.run, done))
+    return found
+
+
+def _made_in(opened: Opened, release: Release) -> int:
+    """The run that built a release: a rollback only carries it on."""
+    number = release.run
+    while (given := opened.state(str(number)).given) is not None and given.run != number:
+        number = given.run
+    return number
+
+
+def _environments(plan: Plan, environment: str | None) -> list[str]:
+    deployed = [name for name in plan.environments if plan.deploys(name)]
+    if environment is None:
+        if not deployed:
+            raise ConfigError("the pipeline deploys nothing. Add a section [deploy.NAME]")
+        return deployed
+    if environment not in deployed:
+        raise ConfigError(
+            f'there is no environment "{environment}". The environments: {", ".join(deployed) or "none"}'
+        )
+    return [environment]
+
+
+def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> dict[str, Any]:
+    past = history(opened, environment)
+    last = past[0] if past else None
+    targets: list[dict[str, Any]] = []
+    for step in plan.deploys(environment):
+        state = RunState(plan, last.run if last else 0)
+        response = ask_worker(opened, plugins, make_request(plan, state, step.name, "status"))
+        if response.outcome == "passed":
+            targets.extend(response.data["status"])
+        else:
+            targets.append(
+                {"target": step.name, "release": None, "health": "unknown", "detail": response.reason, "data": {}}
+            )
+    expected = last.release.digest if last else None
+    for target in targets:
+        target["drifted"] = expected is not None and target["release"] != expected
+    return {
+        "environment": environment,
+        "release": expected,
+        "run": last.run if last else None,
+        "artifacts": [a.model_dump(mode="json", include={"name", "kind", "digest"}) for a in last.release.artifacts]
+        if last
+        else [],
+        "targets": targets,
+    }
+
+
+def _print(entry: dict[str, Any]) -> None:
+    what = f"{short(entry['release'])} of run {entry['run']}" if entry["release"] else "nothing deployed yet"
+    click.echo(f"{entry['environment']}  {what}")
+    for target in entry["targets"]:
+        runs = short(target["release"]) if target["release"] else "nothing"
+        mark = sign("passed" if target["health"] == "healthy" else "failed")
+        drift = "  DRIFTED: not what was deployed last" if target["drifted"] else ""
+        url = target["data"].get("url", "")
+        parts = [f"  {mark} {target['target']}", runs, target["health"], str(url), target["detail"]]
+        click.echo("  ".join(part for part in parts if part) + drift)

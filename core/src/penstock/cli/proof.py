@@ -1,0 +1,187 @@
+"""`verify`: the chain of evidence behind an artifact, and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.cli.common import Opened, open_project, print_json
+from penstock.cli.terminal import sign
+from penstock.engine import evidence_so_far
+from penstock.errors import ConfigError, StepRefused
+from penstock.evidence import Reference
+from penstock.gates import (
+    APPROVAL,
+    DEPLOYMENT,
+    PROVENANCE,
+    SBOM,
+    SCAN,
+    TEST_RESULT,
+    VERIFICATION,
+    VULNERABILITIES,
+)
+from penstock.model import Artifact, Evidence, Signer
+from penstock.plugins import Plugins
+from penstock.state import RunState
+from penstock.worker import check_bytes, check_reference
+
+
+@dataclass(frozen=True)
+class Link:
+    """One piece of evidence, checked."""
+
+    reference: Reference
+    evidence: Evidence
+    signers: list[Signer]
+
+
+@click.command()
+@click.argument("digest")
+@click.option("--export", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write the bundles as *.sigstore.json and the public keys as *.pub.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verify(digest: str, export: Path | None, as_json: bool) -> int:
+    """Prove where an artifact comes from and why it was let through."""
+    opened = open_project()
+    state, artifact = _find(opened, digest)
+    plugins = Plugins.load(state.plan.plugins)
+    trust = state.plan.signer
+    links = []
+    for reference in evidence_so_far(state.plan, state):
+        evidence, signers = check_reference(opened.home, plugins, trust, reference)
+        if artifact.digest in evidence.subjects or evidence.invalid:
+            links.append(Link(reference, evidence, signers))
+    faults = _faults(opened, artifact, links, signed=trust is not None)
+    if export is not None:
+        _export(opened, export, links)
+    if as_json:
+        print_json(_document(state, artifact, links, faults))
+    else:
+        _print(state, artifact, links, faults)
+    return 1 if faults else 0
+
+
+def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
+    """The newest run that built an artifact, by its digest or a beginning of it."""
+    wanted = digest.removeprefix("sha256:").lower()
+    if len(wanted) < 8 or set(wanted) - set("0123456789abcdef"):
+        raise ConfigError(f'"{digest}" is no digest: at least eight of its hexadecimal digits are needed')
+    found: dict[str, tuple[int, Artifact]] = {}
+    for event in opened.journal.find("step.finished"):
+        for entry in event.data.get("artifacts", ()):
+            artifact = Artifact.model_validate(entry)
+            if artifact.digest.removeprefix("sha256:").startswith(wanted):
+                found.setdefault(artifact.digest, (event.run, artifact))
+    if not found:
+        raise ConfigError(f"no run here has built {digest}. What a run built: penstock show last")
+    if len(found) > 1:
+        raise ConfigError(f"{digest} is the beginning of several digests: {', '.join(found)}")
+    run, artifact = next(iter(found.values()))
+    return opened.state(str(run)), artifact
+
+
+def _faults(opened: Opened, artifact: Artifact, links: list[Link], *, signed: bool) -> list[str]:
+    faults = [f"{link.reference.step}: {link.evidence.invalid}" for link in links if link.evidence.invalid]
+    try:
+        check_bytes(opened.home, artifact)
+    except StepRefused as error:
+        faults.append(str(error))
+    if not any(link.evidence.predicate_type == PROVENANCE for link in links):
+        faults.append("there is no provenance")
+    if signed:
+        faults += [
+            f"{link.reference.step}: its evidence is not signed"
+            for link in links
+            if not link.signers and not link.evidence.invalid
+        ]
+    return faults
+
+
+def _document(state: RunState, artifact: Artifact, links: list[Link], faults: list[str]) -> dict[str, Any]:
+    return {
+        "digest": artifact.digest,
+        "name": artifact.name,
+        "run": state.run,
+        "verdict": "failed" if faults else "passed",
+        "faults": faults,
+        "evidence": [
+            {
+                "step": link.reference.step,
+                "predicate_type": link.evidence.predicate_type,
+                "statement": link.evidence.digest,
+                "signers": [signer.identity for signer in link.signers],
+                "invalid": link.evidence.invalid,
+            }
+            for link in links
+        ],
+    }
+
+
+def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[str]) -> None:
+    click.echo(f"{artifact.name}  {artifact.digest}")
+    if state.revision:
+        clean = "dirty: files that were not committed" if state.revision.dirty else "clean"
+        click.echo(f"  {sign('passed')} source      {state.revision.short}, {clean}")
+    for link in links:
+        mark = sign("failed" if link.evidence.invalid else "passed")
+        said = link.evidence.invalid or _say(link.evidence)
+        click.echo(f"  {mark} {_WORD.get(link.evidence.predicate_type, 'evidence'):<11} {link.reference.step}: {said}")
+    identities = sorted({signer.identity for link in links for signer in link.signers})
+    if faults:
+        for fault in faults:
+            click.echo(f"  {sign('failed')} {fault}")
+        click.echo("NOT PROVED.")
+    elif identities:
+        click.echo(f"  All signatures verify, by {', '.join(identities)}")
+    else:
+        click.echo("  Nothing is signed: the digests match, but nobody vouches for them")
+
+
+_WORD = {
+    PROVENANCE: "provenance",
+    TEST_RESULT: "tests",
+    SCAN: "scan",
+    VULNERABILITIES: "vulns",
+    SBOM: "sbom",
+    APPROVAL: "approval",
+    DEPLOYMENT: "deployment",
+    VERIFICATION: "verify",
+}
+
+
+def _say(evidence: Evidence) -> str:
+    predicate: Any = evidence.statement.get("predicate", {})
+    kind = evidence.predicate_type
+    if kind == PROVENANCE:
+        version = predicate["runDetails"]["builder"]["version"]["penstock"]
+        return f"built by penstock {version} on this machine (no SLSA level 2 claim)"
+    if kind == TEST_RESULT:
+        return f"{len(predicate['passedTests'])} passed"
+    if kind == SCAN:
+        left = ", ".join(predicate["notLookedFor"])
+        return f"looked for {', '.join(predicate['lookedFor'])}" + (f"; not for {left}" if left else "")
+    if kind == APPROVAL:
+        return f"by {predicate['by']} for {predicate['environment']}, this digest and plan"
+    if kind == DEPLOYMENT:
+        return f"{predicate['environment']}, healthy on {', '.join(predicate['targets'])}"
+    if kind == VERIFICATION:
+        return ", ".join(f"{check['name']} {check['detail']}" for check in predicate["checks"])
+    return "on record"
+
+
+def _export(opened: Opened, directory: Path, links: list[Link]) -> None:
+    """Each bundle in a file of its own, named by step and kind, and each public key once."""
+    directory.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for link in links:
+        for bundle in link.reference.bundles:
+            count += 1
+            word = _WORD.get(link.evidence.predicate_type, "evidence")
+            name = f"{count:02d}-{link.reference.step}-{word}.sigstore.json"
+            (directory / name).write_bytes(opened.home.store.read(bundle))
+        for signer in link.signers:
+            if signer.public_key:
+                key = signer.identity.removeprefix("key:")
+                (directory / f"{key}.pub").write_text(signer.public_key)

@@ -1,0 +1,174 @@
+"""`run` and `resume`: work on a run until it is over or waits."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from penstock.cli.common import Opened, event_line, load_plan, open_project
+from penstock.cli.terminal import Terminal, duration
+from penstock.engine import load_run, local_engine, new_run, working_on
+from penstock.errors import ConfigError
+from penstock.executor import Progress
+from penstock.journal import New
+from penstock.model import Event
+from penstock.plan import Plan
+from penstock.plugins import Plugins
+from penstock.state import RunState
+
+EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
+
+
+@click.command()
+@click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
+@click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
+@click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
+@click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
+def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, ...], as_json: bool) -> int:
+    """Run the pipeline, from the source to where it goes."""
+    opened = open_project()
+    _, plugins, plan = load_plan(opened.path)
+    if dirty:
+        plan = _dirty(plan, plugins)
+    for environment in approve:
+        _known_environment(environment, plan, "--approve")
+    selected = _selected(plan, only, to)
+    state, events = new_run(
+        opened.journal,
+        opened.home,
+        plan,
+        {"selected": selected, "approve": list(approve), "dirty": dirty},
+    )
+    return work(opened, plugins, state, as_json=as_json, first=events)
+
+
+@click.command()
+@click.argument("run", default="last")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
+def resume(run: str, as_json: bool) -> int:
+    """Go on with a run that was cut off, or that got an answer."""
+    opened = open_project()
+    return resume_run(opened, opened.number(run), as_json=as_json)
+
+
+def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
+    """Go on with a run; its exit code."""
+    state = load_run(opened.journal, opened.home, number)
+    if state.state not in ("running", "waiting"):
+        click.echo(f"Run {number} is over: {state.state}.", err=True)
+        return exit_code(state)
+    plugins = Plugins.load(state.plan.plugins)
+    changed = [name for name, version in state.plan.plugins.items() if plugins.versions.get(name) != version]
+    if changed:
+        broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
+        raise ConfigError(
+            "; ".join(broken)
+            or f"the plugin {changed[0]} has another version than when run {number} began. Start anew: penstock run"
+        )
+    return work(opened, plugins, state, as_json=as_json, resumed=True)
+
+
+def work(
+    opened: Opened,
+    plugins: Plugins,
+    state: RunState,
+    *,
+    as_json: bool = False,
+    resumed: bool = False,
+    first: list[Event] | None = None,
+) -> int:
+    """Work on a run in this process; its exit code."""
+    show = _observer(as_json)
+    with working_on(opened.home, state.run, clean=resumed) as locks:
+        if resumed:
+            state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
+            new = [New("run.resumed", None, {"steps": list(state.running)}, time.time())]
+            for event in opened.journal.append(state.run, new):
+                state.apply(event)
+                show(event, state)
+        for event in first or ():
+            show(event, state)
+        slots = max(2, os.cpu_count() or 2)
+        engine = local_engine(
+            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots
+        )
+        try:
+            engine.work()
+        finally:
+            engine.executor.close()
+    _tell_end(state, as_json)
+    return exit_code(state)
+
+
+def exit_code(state: RunState) -> int:
+    """The exit code that a run's end leads to."""
+    faults = any(step.fault and step.state == "failed" for step in state.steps.values())
+    return 4 if state.state == "failed" and faults else EXIT[state.state]
+
+
+def _observer(as_json: bool) -> Callable[[Event | Progress, RunState], None]:
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
+
+    def show(event: Event | Progress, state: RunState) -> None:
+        if as_json and isinstance(event, Event):
+            click.echo(event_line(event))
+        terminal(event, state)
+
+    return show
+
+
+def _tell_end(state: RunState, as_json: bool) -> None:
+    took = duration((state.finished or time.time()) - state.started)
+    lines = ["", f"{state.state.capitalize()} in {took}. Run {state.run}."]
+    bad = [name for name, step in state.steps.items() if step.state in ("failed", "refused")]
+    if state.state in ("failed", "refused") and bad:
+        if not any(s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()):
+            lines[-1] += " Nothing was deployed."
+        lines.append(f"  penstock logs {state.run} {bad[0]}     the whole output")
+    if state.state == "waiting":
+        for name in state.asked:
+            environment = state.plan.by_name[name].environment
+            lines.append(f"  penstock approve {state.run} {environment}     or: penstock reject {state.run} {environment}")
+    click.echo("\n".join(lines), err=as_json)
+
+
+def _known_environment(name: str, plan: Plan, option: str) -> None:
+    if name not in plan.environments:
+        known = ", ".join(plan.environments) or "none"
+        raise ConfigError(f'{option}: there is no environment "{name}". The environments: {known}')
+
+
+def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | None:
+    wanted: set[str] | None = None
+    if only:
+        for name in only:
+            if name not in plan.by_name:
+                raise ConfigError(f'--only: there is no step "{name}". The steps: {", ".join(plan.by_name)}')
+        wanted = plan.closure(only, plan.waits_for)
+    if to is not None:
+        _known_environment(to, plan, "--to")
+        inside = [step.name for step in plan.steps if step.environment == to]
+        reached = plan.closure(inside, plan.waits_for)
+        wanted = reached if wanted is None else wanted & reached
+    return None if wanted is None else [step.name for step in plan.steps if step.name in wanted]
+
+
+def _dirty(plan: Plan, plugins: Plugins) -> Plan:
+    """The plan with its sources told to take files that are not committed."""
+    steps: list[Any] = []
+    for step in plan.steps:
+        if step.phase == "source" and step.uses:
+            if "dirty" not in plugins.settings_model(step.uses, "penstock_source").model_fields:
+                raise ConfigError(f'--dirty: the plugin "{step.uses}" takes committed files only')
+            step = step.model_copy(update={"settings": {**step.settings, "dirty": True}})
+        steps.append(step)
+    fields = {name: getattr(plan, name) for name in Plan.model_fields}
+    return Plan(**{**fields, "steps": tuple(steps)})
+
+

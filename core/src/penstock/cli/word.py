@@ -1,0 +1,121 @@
+"""`approve`, `reject` and `cancel`: a person's word, appended to the journal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from penstock import gates
+from penstock.cli.common import Opened, ask_worker, must_pass, open_project
+from penstock.cli.run import resume_run
+from penstock.engine import approval_of, make_request, wake
+from penstock.errors import ConfigError, StepRefused
+from penstock.journal import New
+from penstock.model import short
+from penstock.plugins import Plugins
+from penstock.state import RunState
+from penstock.worker import user
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[RUN] [ENV]")
+@click.option("--digest", metavar="DIGEST", help="Approve only if this is what waits.")
+@click.option("--why", default="", help="Your reason, for the record.")
+@click.option("--no-resume", is_flag=True, help="Only record it; do not go on with the run.")
+def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: bool) -> int:
+    """Approve what a run waits with, and go on with the run."""
+    opened = open_project()
+    state, name = _waiting(opened, words)
+    artifacts = state.artifacts_for(name)
+    if digest is not None and digest not in {artifact.digest for artifact in artifacts}:
+        ours = ", ".join(artifact.digest for artifact in artifacts)
+        raise StepRefused(f"{name} waits with {ours}, not with {digest}. Nothing was approved")
+    plugins = Plugins.load(state.plan.plugins)
+    request = make_request(state.plan, state, name, "approve", approval=approval_of(state, name, why))
+    data = must_pass(ask_worker(opened, plugins, request), f"{name} was not approved")
+    by: Any = state.plan.by_name[name].settings.get("by") or ()
+    if not gates.may_approve(by, state.plan.roles, data["identities"]):
+        raise StepRefused(f"{' / '.join(data['identities'])} may not approve {name}: {', '.join(by)} may")
+    _say(opened, state.run, New("approval.given", name, data, time.time()))
+    proof = f"signed by {data['identities'][1]}" if data["approval"]["proved"] else "not proved by a signature"
+    click.echo(f"Approved {name} of run {state.run} for {_shorts(state, name)}, {proof}.", err=True)
+    return _go_on(opened, state.run, no_resume)
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[RUN] [ENV]")
+@click.option("--why", default="", help="Your reason, for the record.")
+@click.option("--no-resume", is_flag=True, help="Only record it; do not go on with the run.")
+def reject(words: tuple[str, ...], why: str, no_resume: bool) -> int:
+    """Refuse what a run waits with; the run ends there."""
+    opened = open_project()
+    state, name = _waiting(opened, words)
+    _say(opened, state.run, New("approval.rejected", name, {"by": user(), "why": why}, time.time()))
+    click.echo(f"Rejected {name} of run {state.run}.", err=True)
+    return _go_on(opened, state.run, no_resume)
+
+
+@click.command()
+@click.argument("run", default="last")
+@click.option("--why", default="", help="Your reason, for the record.")
+def cancel(run: str, why: str) -> int:
+    """Stop a run. What is being deployed is put back."""
+    opened = open_project()
+    number = opened.number(run)
+    state = opened.state(str(number))
+    if state.state not in ("running", "waiting"):
+        raise ConfigError(f"run {number} is over: {state.state}")
+    by = user()
+    reason = f"cancelled by {by}" + (f": {why}" if why else "")
+    opened.journal.append(number, [New("run.cancelled", None, {"by": by, "reason": reason}, time.time())])
+    if wake(opened.home, number):
+        click.echo(f"Run {number} is told to stop.", err=True)
+        return 0
+    resume_run(opened, number)
+    return 0
+
+
+def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
+    """The run and the approve step that are meant."""
+    runs = [word for word in words if word == "last" or word.isdigit()]
+    names = [word.removeprefix("approve.") for word in words if word not in runs]
+    if len(runs) > 1 or len(names) > 1:
+        raise ConfigError("name one run and one environment at most, such as: penstock approve 12 production")
+    state = opened.state(runs[0]) if runs else _last_waiting(opened)
+    asked = [
+        name
+        for name in state.asked
+        if not names or names[0] in (state.plan.by_name[name].environment, name.partition(".")[2])
+    ]
+    if not asked:
+        what = f" for {names[0]}" if names else ""
+        raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}")
+    if len(asked) > 1:
+        choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
+        raise ConfigError(f"run {state.run} waits for several: {choices}. Name one of them")
+    return state, asked[0]
+
+
+def _last_waiting(opened: Opened) -> RunState:
+    for line in opened.journal.runs():
+        if line.state in ("waiting", "running"):
+            state = opened.state(str(line.run))
+            if state.asked:
+                return state
+    raise ConfigError("no run waits for an approval. The runs: penstock runs")
+
+
+def _shorts(state: RunState, name: str) -> str:
+    return ", ".join(short(artifact.digest) for artifact in state.artifacts_for(name))
+
+
+def _say(opened: Opened, run: int, event: New) -> None:
+    opened.journal.append(run, [event])
+
+
+def _go_on(opened: Opened, run: int, no_resume: bool) -> int:
+    if wake(opened.home, run) or no_resume:
+        return 0
+    return resume_run(opened, run)

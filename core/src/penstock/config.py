@@ -1,0 +1,486 @@
+"""`penstock.toml` → Project, with errors that point at file, line and key.
+
+Reads and checks; decides nothing about the order of steps, which is the plan's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator
+
+from penstock import __version__
+from penstock.errors import ConfigError
+from penstock.model import Digest, Duration, Model, Percentage
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, installed
+
+FILE = "penstock.toml"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
+_M = TypeVar("_M", bound=BaseModel)
+_ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
+
+
+class Rollout(Model):
+    """How a deploy step moves its targets to the new release."""
+
+    strategy: Literal["all-at-once", "rolling"] = Field(
+        "all-at-once", description="All targets together, or one batch after another."
+    )
+    batch: int | Percentage = Field(1, description='Rolling: how many targets at a time, or "25%" of them.')
+    pause: Duration = Field(0, description="Rolling: how long to wait between batches.")
+    healthy_within: Duration = Field(
+        60, description="How long a target may take until it is healthy; after that it is put back."
+    )
+    interval: Duration = Field(0.25, description="How long to wait between two probes.")
+
+    @field_validator("batch")
+    @classmethod
+    def _some(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError('a batch is at least 1 target, or a share such as "25%"')
+        return value
+
+
+class Keys(Model):
+    """The keys that every section may have."""
+
+    uses: str | None = Field(None, description="The plugin that does the work.")
+    needs: tuple[str, ...] | None = Field(
+        None, description="The steps to wait for, instead of all of the nearest earlier phase."
+    )
+    timeout: Duration | None = Field(None, description="How long the step may take; then it is ended.")
+    retries: int = Field(0, ge=0, le=100, description="How often a failed step is tried again.")
+    env: dict[str, str] = Field({}, description="Environment variables for the programs that it runs.")
+    secrets: dict[str, str] = Field(
+        {}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
+    )
+    artifacts: tuple[str, ...] = Field(
+        (), description="Files that it leaves in its workspace and that are kept, as globs."
+    )
+    environment: str | None = Field(
+        None, description="The environment that it belongs to; a test then runs after its deployment."
+    )
+    allow_failure: bool = Field(False, description="Whether the pipeline goes on if it fails.")
+    rollout: Rollout = Field(Rollout(), description="How a deploy step moves its targets.")
+
+
+class Manual(Model):
+    """The settings of an approve step without a plugin: it waits for `penstock approve`."""
+
+    by: tuple[str, ...] = Field((), description="Roles or identities that may approve; empty: anybody.")
+    expires: Duration = Field(86400, description="How long an approval is good for.")
+
+
+class Policy(Model):
+    """What has to be on record before something is deployed to an environment."""
+
+    require: tuple[str, ...] = Field(
+        description='"provenance", "tests", "scan", "approval", "signature", or steps such as "test.e2e".'
+    )
+
+
+class Penstock(Model):
+    """The `[penstock]` section."""
+
+    requires: str | None = Field(None, description='The versions of Penstock that will do, such as ">=0.1".')
+    plugins: tuple[str, ...] = Field((), description="The plugins that this project uses.")
+    name: str | None = Field(None, description="The pipeline's name; otherwise the directory's.")
+
+
+class Section(Model):
+    """One step as written: the core's keys, and the plugin's settings, checked."""
+
+    name: str
+    phase: str
+    keys: Keys
+    plugin: str | None
+    settings: dict[str, JsonValue]
+    environment: str | None
+
+
+class Project(Model):
+    """Everything that the configuration says."""
+
+    name: str
+    root: str
+    digest: Digest = Field(description="Of the file as it was read.")
+    plugins: tuple[str, ...]
+    sections: tuple[Section, ...]
+    policies: dict[str, Policy] = {}
+    roles: dict[str, tuple[str, ...]] = {}
+
+
+def find(start: Path) -> Path:
+    """The nearest `penstock.toml`, in this directory or above. Raises ConfigError where there is none."""
+    for directory in (start, *start.parents):
+        if (directory / FILE).is_file():
+            return directory / FILE
+        pyproject = directory / "pyproject.toml"
+        if pyproject.is_file() and "[tool.penstock" in pyproject.read_text(errors="replace"):
+            return pyproject
+    raise ConfigError(f"there is no {FILE} in {start} or above. Make one: penstock init")
+
+
+class Source:
+    """The configuration file as text, to say where in it something stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.raw = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        try:
+            self.text = self.raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = self.raw[: error.start].count(b"\n") + 1
+            raise ConfigError(
+                f"{path.name}:{line}: the file is not UTF-8 (byte 0x{self.raw[error.start]:02x}). "
+                "Save it as UTF-8"
+            ) from None
+
+    def read(self) -> dict[str, Any]:
+        """The TOML tables; for pyproject.toml, those of `tool.penstock`."""
+        try:
+            data = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            message = str(error)
+            place = re.search(r"\(at line (\d+), column (\d+)\)", message)
+            where = f":{place[1]}:{place[2]}" if place else ""
+            what = re.sub(r"\s*\(at .*\)$", "", message)
+            what = what[:1].lower() + what[1:]
+            raise ConfigError(f"{self.path.name}{where}: not valid TOML: {what}") from None
+        if self.path.name == "pyproject.toml":
+            found = data.get("tool", {}).get("penstock", {})
+            return _as_core(found)
+        return data
+
+    def line(self, section: str, key: str | None = None) -> int | None:
+        """The line of a key, or of its section where the key is not found."""
+        header_line, inside = None, False
+        wanted = [part for part in section.split(".") if part]
+        for number, line in enumerate(self.text.splitlines(), 1):
+            header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line)
+            if header:
+                parts = [part.strip().strip("\"'") for part in header[1].split(".")]
+                parts = parts[2:] if parts[:2] == ["tool", "penstock"] else parts
+                inside = parts == wanted or (parts == [*wanted, key])
+                if inside and (header_line is None or parts != wanted):
+                    header_line = number
+            elif inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+                return number
+        return header_line
+
+    def error(self, section: str, key: str, message: str) -> str:
+        """`penstock.toml:14: [deploy.production] rollout.waves: message`."""
+        line = self.line(section, key.split(".")[0] or None)
+        where = f"{self.path.name}:{line}" if line else self.path.name
+        return f"{where}: [{section}] " + (f"{key}: " if key else "") + message
+
+
+def _as_core(table: dict[str, Any]) -> dict[str, Any]:
+    """`[tool.penstock]` holds the sections and the keys of `[penstock]` side by side."""
+    own = {key: value for key, value in table.items() if key in Penstock.model_fields}
+    rest = {key: value for key, value in table.items() if key not in own}
+    return {"penstock": own, **rest}
+
+
+def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
+    """Read and check a configuration. Raises ConfigError with every fault that was found."""
+    source = Source(path)
+    data = source.read()
+    errors: list[str] = []
+    known = installed() if available is None else available
+    head = _model(Penstock, data.get("penstock", {}), source, "penstock", errors)
+    if head is None or errors:
+        raise ConfigError("\n".join(errors))
+    _check_requires(head, source)
+    plugins = Plugins.load(head.plugins, known)
+    for name, broken in plugins.broken.items():
+        if name not in known:
+            errors.append(source.error("penstock", "plugins", broken.reason))
+    _check_tables(data, source, errors)
+    sections = _sections(data, plugins, known, source, errors)
+    policies = {
+        name: _model(Policy, table, source, f"policy.{name}", errors)
+        for name, table in _tables(data, "policy", source, errors).items()
+    }
+    roles = _roles(data, source, errors)
+    if errors:
+        raise ConfigError("\n".join(dict.fromkeys(errors)))
+    project = Project(
+        name=head.name or path.parent.resolve().name,
+        root=str(path.parent.resolve()),
+        digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
+        plugins=head.plugins,
+        sections=tuple(sections),
+        policies={name: policy for name, policy in policies.items() if policy},
+        roles=roles,
+    )
+    return project, plugins
+
+
+def _check_requires(head: Penstock, source: Source) -> None:
+    if head.requires is None:
+        return
+    ours = _version(__version__)
+    for clause in head.requires.split(","):
+        match = re.fullmatch(r"\s*(>=|<=|==|!=|<|>|~=)\s*(\d+(?:\.\d+)*)\s*", clause)
+        if match is None:
+            raise ConfigError(
+                source.error("penstock", "requires", f'"{clause}" is not a version bound, such as ">=0.1"')
+            )
+        if not _holds(ours, match[1], _version(match[2])):
+            raise ConfigError(
+                source.error(
+                    "penstock",
+                    "requires",
+                    f"this is Penstock {__version__}, and the project asks for {head.requires}. "
+                    f'Try: pip install "penstock{head.requires}"',
+                )
+            )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in re.match(r"[\d.]+", text)[0].rstrip(".").split(".")]  # type: ignore[index]  # both callers pass versions
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _holds(ours: tuple[int, ...], operator: str, bound: tuple[int, ...]) -> bool:
+    return {
+        ">=": ours >= bound,
+        "<=": ours <= bound,
+        "==": ours == bound,
+        "!=": ours != bound,
+        "<": ours < bound,
+        ">": ours > bound,
+        "~=": ours >= bound and ours[: max(1, len(bound) - 1)] == bound[: max(1, len(bound) - 1)],
+    }[operator]
+
+
+def _check_tables(data: dict[str, Any], source: Source, errors: list[str]) -> None:
+    allowed = ("penstock", "policy", "roles", *PHASES)
+    for name, table in data.items():
+        if name not in allowed:
+            near = _near(name, allowed)
+            errors.append(
+                source.error(name, "", f"this is no phase{near}. The phases are {', '.join(PHASES)}")
+            )
+        elif not isinstance(table, dict):
+            errors.append(source.error(name, "", f"must be a table, such as [{name}.NAME]"))
+
+
+def _tables(
+    data: dict[str, Any], name: str, source: Source, errors: list[str]
+) -> dict[str, dict[str, Any]]:
+    found = data.get(name, {})
+    if not isinstance(found, dict):
+        return {}
+    good = {}
+    for key, value in found.items():
+        if not isinstance(value, dict):
+            errors.append(
+                source.error(name, key, f"must stand in a section with a name: [{name}.NAME], then {key} = …")
+            )
+        elif not NAME.fullmatch(key):
+            errors.append(
+                source.error(f"{name}.{key}", "", "a name is made of letters, digits, - and _ only")
+            )
+        else:
+            good[key] = value
+    return good
+
+
+def _sections(
+    data: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: Source,
+    errors: list[str],
+) -> list[Section]:
+    found = []
+    for phase in PHASES:
+        for name, table in _tables(data, phase, source, errors).items():
+            section = _section(phase, name, table, plugins, known, source, errors)
+            if section:
+                found.append(section)
+    if not any(section.phase == "source" for section in found):
+        default = _default_source(plugins, source, errors)
+        if default:
+            found.insert(0, default)
+    return found
+
+
+def _default_source(plugins: Plugins, source: Source, errors: list[str]) -> Section | None:
+    """Without a source section, the one enabled plugin that can do it."""
+    able = plugins.that_do("source")
+    if len(able) == 1:
+        model = plugins.settings_model(able[0], "penstock_source")
+        settings = _model(model, {}, source, "source", errors)
+        return settings and Section(
+            name="source",
+            phase="source",
+            keys=Keys(uses=able[0]),
+            plugin=able[0],
+            settings=settings.model_dump(mode="json"),
+            environment=None,
+        )
+    if plugins.broken:
+        return None  # it may be the one, and is reported itself
+    what = f"several can: {', '.join(able)}. Add a section [source.NAME]" if able else 'add "git"'
+    errors.append(source.error("penstock", "plugins", f"no plugin was chosen that gets the source: {what}"))
+    return None
+
+
+def _section(
+    phase: str,
+    name: str,
+    table: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: Source,
+    errors: list[str],
+) -> Section | None:
+    full = f"{phase}.{name}"
+    count = len(errors)
+    core = {key: value for key, value in table.items() if key in CORE_KEYS - _LATER}
+    rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
+    for key in table.keys() & _LATER:
+        errors.append(source.error(full, key, "is a key of the core that this version does not have yet"))
+    if phase != "deploy" and "rollout" in table:
+        errors.append(source.error(full, "rollout", "belongs in a deploy section"))
+    keys = _model(Keys, core, source, full, errors)
+    if keys is None:
+        return None
+    model = _settings_of(phase, full, keys.uses, plugins, known, source, errors)
+    settings = _model(model, rest, source, full, errors, also=Keys.model_fields) if model else None
+    if len(errors) > count or settings is None:
+        return None
+    return Section(
+        name=full,
+        phase=phase,
+        keys=keys,
+        plugin=keys.uses,
+        settings=settings.model_dump(mode="json"),
+        environment=keys.environment or (name if phase in _ENVIRONMENT_PHASES else None),
+    )
+
+
+def _settings_of(
+    phase: str,
+    full: str,
+    uses: str | None,
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: Source,
+    errors: list[str],
+) -> type[BaseModel] | None:
+    if uses is None:
+        if phase == "approve":
+            return Manual
+        able = ", ".join(f'"{name}"' for name in plugins.that_do(phase)) or "none of the enabled ones"
+        errors.append(source.error(full, "uses", f"is missing. Plugins that can {phase}: {able}"))
+        return None
+    if uses in plugins.broken:
+        errors.append(source.error(full, "uses", str(plugins.broken[uses])))
+        return None
+    if uses not in plugins.modules:
+        if uses in known:
+            what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
+        else:
+            what = f'the plugin "{uses}" is not enabled{_near(uses, plugins.modules)}'
+        errors.append(source.error(full, "uses", what))
+        return None
+    if phase not in plugins.phases(uses):
+        can = ", ".join(plugins.phases(uses)) or "nothing"
+        errors.append(source.error(full, "uses", f'the plugin "{uses}" can\'t {phase}; it can: {can}'))
+        return None
+    return plugins.settings_model(uses, HOOK_OF[phase])
+
+
+def _roles(data: dict[str, Any], source: Source, errors: list[str]) -> dict[str, tuple[str, ...]]:
+    roles = {}
+    table = data.get("roles", {})
+    for name, members in (table.items() if isinstance(table, dict) else ()):
+        if isinstance(members, list) and all(isinstance(member, str) for member in members):
+            roles[name] = tuple(members)
+        else:
+            errors.append(source.error("roles", name, 'must be a list, such as ["ana@example.com"]'))
+    return roles
+
+
+def _model(
+    model: type[_M],
+    table: object,
+    source: Source,
+    section: str,
+    errors: list[str],
+    *,
+    also: Iterable[str] = (),
+) -> _M | None:
+    """The table as a model, or None with what is wrong with it added to `errors`."""
+    if not isinstance(table, dict):
+        errors.append(source.error(section, "", "must be a table"))
+        return None
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = [key for key in table if key not in names]
+    for key in unknown:
+        allowed = sorted(names)
+        near = _near(key, [*allowed, *also])
+        can_be = f". The keys are {', '.join(allowed)}" if allowed else ""
+        errors.append(source.error(section, key, f"there is no such key{near}{can_be}"))
+    try:
+        made = model.model_validate({key: value for key, value in table.items() if key not in unknown})
+    except ValidationError as error:
+        errors.extend(
+            source.error(section, ".".join(str(part) for part in fault["loc"] if part != "__root__"), _say(fault))
+            for fault in _best(error)
+        )
+        return None
+    return None if unknown else made
+
+
+def _best(error: ValidationError) -> list[Any]:
+    """One fault a key: of a union's many, the first is enough."""
+    seen: dict[Any, Any] = {}
+    for fault in error.errors(include_url=False):
+        seen.setdefault(fault["loc"][:1], fault)
+    return list(seen.values())
+
+
+def _say(fault: Any) -> str:
+    kind, context, found = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "missing":
+        return "is missing"
+    if kind in ("literal_error", "enum"):
+        return f"{found!r} is none of the allowed values {context['expected']}".replace("'", '"')
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    if kind == "value_error":
+        return str(context["error"])
+    message = fault["msg"][:1].lower() + fault["msg"][1:]
+    return f"{message}, and not {found!r}" if isinstance(found, str | int | float | bool) else message
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{match[0]}"?' if match else ""
+
+
+def enabled(path: Path) -> tuple[str, ...]:
+    """Only the names of the plugins that a project enables. Raises ConfigError as `load`."""
+    source = Source(path)
+    errors: list[str] = []
+    head = _model(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
+    if head is None:
+        raise ConfigError("\n".join(errors))
+    return head.plugins

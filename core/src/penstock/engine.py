@@ -1,0 +1,476 @@
+"""The loop: asks the scheduler what to do, hands requests to the executor, writes what happened to the journal.
+
+The engine decides nothing about the pipeline. It is the only writer of a run's progress, apart from the
+word of a person (`approve`, `reject`, `cancel`), which another process appends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock import process, scheduler
+from penstock.errors import ConfigError
+from penstock.evidence import Reference
+from penstock.executor import Done, Executor, LocalPool, Progress
+from penstock.home import Home, Lock
+from penstock.journal import Journal, New
+from penstock.model import Approval, Event, Release, Revision, short
+from penstock.plan import Plan, PlanStep
+from penstock.plugins import Plugins
+from penstock.rollout import WakeAt
+from penstock.scheduler import (
+    Action,
+    Approve,
+    AskApproval,
+    Attest,
+    Conclude,
+    End,
+    Finish,
+    Operate,
+    Start,
+)
+from penstock.state import RunState
+from penstock.step import StepInfo
+from penstock.worker import Request, Response, Worker, user
+
+Observer = Callable[[Event | Progress, RunState], None]
+
+
+@dataclass
+class Engine:
+    """Works on one run until it is over or waits for a person."""
+
+    project: Path
+    home: Home
+    journal: Journal
+    plan: Plan
+    plugins: Plugins
+    state: RunState
+    executor: Executor
+    observer: Observer
+    slots: int
+
+    def __post_init__(self) -> None:
+        self._busy: dict[str, str] = {}  # ticket → step
+        self._ops: dict[str, Operate] = {}
+        self._ended: dict[str, End] = {}
+        self._new: list[New] = []
+        self._interrupted = 0
+
+    def work(self) -> RunState:
+        """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
+        with _interrupts(self._on_interrupt) as wakeup, _wake_socket(self.home, self.state.run) as calls:
+            while self.state.state == "running":
+                self._turn(wakeup, calls)
+        return self.state
+
+    def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
+        self._hear(calls)
+        now = time.time()
+        busy = set(self._busy.values())
+        actions = scheduler.decide(
+            self.state, now, busy=busy, slots=max(0, self.slots - len(self._busy))
+        )
+        wake: float | None = None
+        for action in actions:
+            if isinstance(action, WakeAt):
+                wake = action.time if wake is None else min(wake, action.time)
+            else:
+                self._act(action)
+        if self._new:
+            self._commit()
+            return  # what was just written may allow more
+        if self.state.state != "running":
+            return
+        timeout = None if wake is None else max(0.0, wake - time.time())
+        for news in self.executor.wait(timeout, (wakeup.fileno(), calls.fileno())):
+            self._take(news)
+        with contextlib.suppress(BlockingIOError):
+            wakeup.recv(4096)
+        self._commit()
+
+    # --- what the scheduler says ---
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, Start):
+            self._start(action.step)
+        elif isinstance(action, Operate):
+            self._operate(action)
+        elif isinstance(action, AskApproval):
+            self._write("approval.requested", action.step, self._question(action))
+        elif isinstance(action, Approve):
+            self._submit(action.step, "approve", approval=approval_of(self.state, action.step, "--approve"))
+        elif isinstance(action, Attest):
+            progress = self.state.steps[action.step].rollout
+            assert progress is not None
+            self._submit(
+                action.step, "attest", release=progress.release, targets=tuple(progress.targets)
+            )
+        elif isinstance(action, Finish):
+            self._finish(action.step, action.state, action.reason)
+        elif isinstance(action, End):
+            self._end(action)
+        elif isinstance(action, Conclude):
+            kind = "run.waiting" if action.state == "waiting" else "run.finished"
+            self._write(kind, None, {"state": action.state})
+
+    def _start(self, name: str) -> None:
+        step = self.plan.by_name[name]
+        self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
+        self._commit()
+        if step.phase == "deploy":
+            self._submit(name, "admit", release=self._release(step))
+        else:
+            self._submit(name, "hook")
+
+    def _operate(self, action: Operate) -> None:
+        progress = self.state.steps[action.step].rollout
+        assert progress is not None
+        self._write("rollout.started", action.step, {"op": action.kind, "target": action.target})
+        self._commit()  # the intent is on record before anything is touched
+        ticket = f"{action.step}\0{action.target}"
+        self._ops[ticket] = action
+        self._submit(
+            action.step,
+            "target",
+            ticket=ticket,
+            release=progress.release,
+            op=action.kind,
+            target=action.target,
+            before=progress.targets[action.target].before,
+        )
+
+    def _end(self, action: End) -> None:
+        if action.step in self._ended:
+            return
+        self._ended[action.step] = action
+        tickets = [ticket for ticket, step in self._busy.items() if step == action.step]
+        for ticket in tickets:
+            self.executor.end(ticket)
+        if not tickets:
+            self._finish(action.step, action.state, action.reason)
+
+    def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
+        self._ended.pop(name, None)
+        step = self.plan.by_name[name]
+        if step.phase == "approve" and name in self.state.approvals:
+            data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
+            data.setdefault("summary", reason)
+            reason = "" if state == "passed" else reason
+        self._write("step.finished", name, {**data, "state": state, "reason": reason})
+
+    # --- what comes back ---
+
+    def _take(self, news: Done | Progress) -> None:
+        if isinstance(news, Progress):
+            self.observer(news, self.state)
+            return
+        name = self._busy.pop(news.ticket)
+        operation = self._ops.pop(news.ticket, None)
+        response = news.response
+        if operation is not None:
+            ok = response.outcome == "passed"
+            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": response.reason}
+            self._write("rollout.ended", name, {**data, **response.data})
+            return
+        if name in self._ended:
+            end = self._ended.pop(name)
+            self._write("step.finished", name, {"state": end.state, "reason": end.reason})
+            return
+        self._settle(name, response)
+
+    def _settle(self, name: str, response: Response) -> None:
+        step = self.plan.by_name[name]
+        if response.outcome == "pending":
+            self._write("approval.requested", name, {"reason": response.reason})
+        elif response.outcome == "passed" and "targets" in response.data:
+            self._write("rollout.began", name, response.data)
+        elif response.outcome == "passed" and "approval" in response.data:
+            if step.uses is not None:
+                self._write("approval.requested", name, {"reason": "answered"})
+            self._write("approval.given", name, response.data)
+        elif response.outcome == "passed" and step.phase == "deploy":
+            rollout = self.state.steps[name].rollout
+            assert rollout is not None
+            summary = f"{short(rollout.release.digest)}  healthy"
+            self._finish(name, "passed", summary=summary, **response.data)
+        elif response.outcome == "passed":
+            self._finish(name, "passed", **response.data)
+        else:
+            self._fail(name, step, response)
+
+    def _fail(self, name: str, step: PlanStep, response: Response) -> None:
+        attempts = self.state.steps[name].attempts
+        again = scheduler.retry(step, attempts, time.time()) if response.outcome == "failed" else None
+        if again is not None and self.state.steps[name].rollout is None:
+            self._write("step.retried", name, {"reason": response.reason, "not_before": again})
+            return
+        state = {"error": "failed"}.get(response.outcome, response.outcome)
+        self._finish(name, state, response.reason, **response.data, fault=response.outcome == "error")
+
+    # --- requests ---
+
+    def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
+        ticket = ticket or name
+        self._busy[ticket] = name
+        request = make_request(self.plan, self.state, name, kind, **more)
+        self.executor.submit(ticket, request)
+
+    def _release(self, step: PlanStep) -> Release:
+        artifacts = self.state.artifacts_for(step.name)
+        return Release(
+            digest=release_digest([artifact.digest for artifact in artifacts]),
+            artifacts=artifacts,
+            revision=self.state.revision or Revision(),
+            run=self.state.run,
+            environment=step.environment or "",
+        )
+
+    def _question(self, action: AskApproval) -> dict[str, Any]:
+        artifacts = [artifact.digest for artifact in self.state.artifacts_for(action.step)]
+        return {"reason": action.reason, "artifacts": artifacts, "plan": self.plan.digest}
+
+    # --- the journal ---
+
+    def _write(self, kind: str, step: str | None, data: dict[str, Any]) -> None:
+        self._new.append(New(kind, step, data, time.time()))
+
+    def _commit(self) -> None:
+        if not self._new:
+            return
+        new, self._new = self._new, []
+        for event in self.journal.append(self.state.run, new):
+            self._fold(event)
+
+    def _fold(self, event: Event) -> None:
+        self.state.apply(event)
+        self.observer(event, self.state)
+
+    def _hear(self, calls: socket.socket) -> None:
+        """Take in what another process appended."""
+        called = False
+        with contextlib.suppress(BlockingIOError):
+            while calls.recv(64):
+                called = True
+        if called:
+            for event in self.journal.events(self.state.run, self.state.last_event):
+                self._fold(event)
+
+    def _on_interrupt(self) -> None:
+        self._interrupted += 1
+        if self._interrupted > 1:
+            self.executor.close()
+            os._exit(130)
+        self._write("run.cancelled", None, {"reason": "cancelled by Ctrl-C", "by": user()})
+
+
+def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
+    """A request about a step of this run, as things stand."""
+    step = plan.by_name[name]
+    if state.given:  # a release that was admitted once may return on digest and signature alone
+        step = step.model_copy(update={"requires": ("signature",) if plan.signer else ()})
+    signer = plan.signer
+    signs_now = signer is not None and (state.given or state.steps[signer.name].state == "passed")
+    return Request(
+        kind=kind,  # type: ignore[arg-type]  # checked by the model
+        step=step,
+        info=StepInfo(
+            name=name,
+            phase=step.phase,
+            run=state.run,
+            attempt=max(1, state.steps[name].attempts),
+            plan=plan.digest,
+            environment=step.environment,
+            revision=state.revision or Revision(),
+            artifacts=state.artifacts_for(name),
+            env=step.keys.env,
+            secrets=step.keys.secrets,
+            hidden=hidden_variables(plan, step),
+        ),
+        pipeline=plan.name,
+        config=plan.config,
+        plugins=plan.plugins,
+        signer=signer if signs_now else None,
+        trust=signer,
+        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
+        **more,
+    )
+
+
+def evidence_so_far(plan: Plan, state: RunState, name: str | None = None) -> tuple[Reference, ...]:
+    """All statements of the run so far, each with the bundles that were made for it.
+
+    With a step's name: those of the steps that it waits for.
+    """
+    if state.given:
+        return tuple(Reference.model_validate(entry) for entry in state.options.get("evidence", ()))
+    behind = None if name is None else plan.closure([name], plan.waits_for)
+    found: dict[str, Reference] = {}
+    for step in plan.steps:
+        if behind is not None and step.name not in behind:
+            continue
+        for entry in state.steps[step.name].evidence:
+            reference = Reference.model_validate(entry)
+            found[f"{reference.step} {reference.statement}"] = reference  # the signed one comes later
+    return tuple(found.values())
+
+
+def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
+    """The environment variables that hold secrets of other steps."""
+    own = set(step.keys.secrets.values())
+    every = {reference for other in plan.steps for reference in other.keys.secrets.values()}
+    names = {reference.removeprefix("env:") for reference in every - own if reference.startswith("env:")}
+    return tuple(sorted(names))
+
+
+def release_digest(digests: Sequence[str]) -> str:
+    """What a release is known by: its artifact's digest, or that of the list of digests."""
+    if len(digests) == 1:
+        return digests[0]
+    return "sha256:" + hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def approval_of(state: RunState, name: str, why: str) -> Approval:
+    """This user's approval of what the step would let through, from now on."""
+    step = state.plan.by_name[name]
+    now = time.time()
+    lasts: Any = step.settings.get("expires", 86400)
+    return Approval(
+        by=user(),
+        why=why,
+        environment=step.environment or "",
+        artifacts=tuple(artifact.digest for artifact in state.artifacts_for(name)),
+        plan=state.plan.digest,
+        given=now,
+        expires=now + float(lasts),
+    )
+
+
+def new_run(
+    journal: Journal, home: Home, plan: Plan, options: dict[str, Any]
+) -> tuple[RunState, list[Event]]:
+    """Open a run of this plan in the journal."""
+    home.store.add_bytes(encode_plan(plan))
+    data = {"plan": plan.digest, "config": plan.config, **options}
+    run, events = journal.begin(plan.digest, [New("run.started", None, data, time.time())])
+    state = RunState(plan, run)
+    for event in events:
+        state.apply(event)
+    return state, events
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """The canonical JSON of a plan: its hash is the plan's digest."""
+    import json
+
+    return json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+
+def load_run(journal: Journal, home: Home, run: int) -> RunState:
+    """A run as the journal has it. Raises ConfigError where there is none of that number."""
+    line = journal.run(run)
+    plan = Plan.model_validate_json(home.store.read(line.plan))
+    state = RunState(plan, run)
+    for event in journal.events(run):
+        state.apply(event)
+    return state
+
+
+@contextlib.contextmanager
+def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[Lock, Lock]]:
+    """Hold a run, so that no second engine works on it; with `clean`, end what a killed one left behind.
+
+    Raises ConfigError where another engine is at it.
+    """
+    engine, workers = Lock(home.run(run) / "engine.lock"), Lock(home.run(run) / "workers.lock")
+    if not engine.take():
+        raise ConfigError(f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}")
+    try:
+        if clean:
+            process.end_marked(f"{home.run(run)}:", grace=1.0)
+            process.end_holders(workers.path, grace=5.0)
+        workers.take(wait=True)
+        yield engine, workers
+    finally:
+        workers.drop()
+        engine.drop()
+
+
+def local_engine(
+    project: Path,
+    home: Home,
+    journal: Journal,
+    state: RunState,
+    plugins: Plugins,
+    observer: Observer,
+    locks: tuple[Lock, Lock],
+    slots: int,
+) -> Engine:
+    """An engine with worker processes on this machine."""
+    pool = LocalPool(lambda: Worker(project, plugins, home), in_child=locks[0].drop)
+    return Engine(project, home, journal, state.plan, plugins, state, pool, observer, slots)
+
+
+@contextlib.contextmanager
+def _interrupts(handle: Callable[[], None]) -> Iterator[socket.socket]:
+    """Call `handle` on Ctrl-C or SIGTERM; the socket has something to read then."""
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
+        end.setblocking(False)
+    before = [(number, signal.signal(number, lambda *_: handle())) for number in (signal.SIGINT, signal.SIGTERM)]
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(previous)
+        for number, handler in before:
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()
+
+
+@contextlib.contextmanager
+def _wake_socket(home: Home, run: int) -> Iterator[socket.socket]:
+    """A socket to which other processes write after they have appended an event."""
+    calls = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    calls.setblocking(False)
+    path = home.run(run) / "wake"
+    with _inside(path.parent):
+        path.unlink(missing_ok=True)
+        calls.bind(path.name)
+    try:
+        yield calls
+    finally:
+        calls.close()
+        path.unlink(missing_ok=True)
+
+
+def wake(home: Home, run: int) -> bool:
+    """Tell the engine of a run, if one lives, that there is something new; whether one lives."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller, _inside(home.run(run)):
+        try:
+            caller.sendto(b"!", "wake")
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _inside(directory: Path) -> Iterator[None]:
+    # The address of a Unix socket has about a hundred bytes: a relative one always fits.
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(directory)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)

@@ -1,0 +1,303 @@
+"""Results → in-toto statements, and statements on record → evidence that was checked.
+
+Making a statement is pure. Checking reads bytes and asks a plugin about signatures, both through
+functions that the caller hands in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+from penstock.errors import PenstockError
+from penstock.gates import (
+    APPROVAL,
+    DEPLOYMENT,
+    PROVENANCE,
+    SBOM,
+    SCAN,
+    TEST_RESULT,
+    VERIFICATION,
+    VULNERABILITIES,
+)
+from penstock.model import (
+    Approval,
+    Artifact,
+    Evidence,
+    Model,
+    Release,
+    Revision,
+    ScanReport,
+    Signature,
+    Signer,
+    TestReport,
+    Tool,
+    Verification,
+)
+from penstock.plan import PlanStep
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+BUILD_TYPE = "https://penstock.dev/build-type/v1"
+
+
+class Reference(Model):
+    """Where a statement and its signatures lie in the store."""
+
+    step: str
+    predicate_type: str
+    statement: str
+    bundles: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+
+
+class Circumstances(Model):
+    """What a statement says about the run that made it."""
+
+    pipeline: str
+    run: int
+    plan: str
+    config: str
+    version: str
+    plugins: dict[str, str]
+    tools: tuple[Tool, ...] = ()
+    revision: Revision
+    started: float
+    finished: float
+
+
+def statements(
+    step: PlanStep,
+    result: object,
+    about: Sequence[Artifact],
+    circumstances: Circumstances,
+    sbom: dict[str, JsonValue] | None = None,
+) -> list[dict[str, Any]]:
+    """What a passed (or allowed to fail) step lets us say, about its own artifacts or those it was handed."""
+    if isinstance(result, TestReport):
+        return [_statement(about, circumstances, TEST_RESULT, _tests(step, result, circumstances))]
+    if isinstance(result, ScanReport):
+        return _scan(step, result, about, circumstances, sbom)
+    if isinstance(result, Verification):
+        predicate = {
+            "environment": step.environment,
+            "result": "PASSED" if result.passed else "FAILED",
+            "checks": [check.model_dump(mode="json") for check in result.checks],
+            **_run(circumstances),
+        }
+        return [_statement(about, circumstances, VERIFICATION, predicate)]
+    if step.phase == "build":
+        return [_statement(about, circumstances, PROVENANCE, _provenance(step, circumstances))]
+    return []
+
+
+def approval(given: Approval, about: Sequence[Artifact], circumstances: Circumstances) -> dict[str, Any]:
+    """A person's word as a statement."""
+    predicate = given.model_dump(mode="json", exclude={"artifacts", "proved"})
+    return _statement(about, circumstances, APPROVAL, predicate | _run(circumstances))
+
+
+def deployment(step: PlanStep, release: Release, targets: Iterable[str], circumstances: Circumstances) -> dict[str, Any]:
+    """That a release was brought to an environment and was healthy there."""
+    predicate = {
+        "environment": step.environment,
+        "release": release.digest,
+        "targets": sorted(targets),
+        "strategy": step.keys.rollout.strategy,
+        "finished": circumstances.finished,
+        **_run(circumstances),
+    }
+    return _statement(release.artifacts, circumstances, DEPLOYMENT, predicate)
+
+
+def encode(statement: dict[str, Any]) -> bytes:
+    """The bytes that are signed: the same statement gives the same bytes."""
+    return json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        errors="backslashreplace"
+    )
+
+
+def check(
+    reference: Reference,
+    read: Callable[[str], bytes],
+    check_signature: Callable[[Signature, bytes], Signer] | None,
+) -> tuple[Evidence, list[Signer]]:
+    """A statement on record, and whether its bytes and each of its signatures hold.
+
+    Never raises for bad evidence: `invalid` says what is wrong with it.
+    """
+    signers: list[Signer] = []
+    invalid = None
+    statement: dict[str, Any] = {}
+    try:
+        raw = read(reference.statement)
+        statement = _parse(raw, reference.predicate_type)
+        for bundle in reference.bundles:
+            signature = Signature(bundle=read(bundle).decode(), statement=reference.statement, signer="")
+            if check_signature is None:
+                raise PenstockError("it is signed, but no sign step says whose signatures to trust")
+            signers.append(check_signature(signature, raw))
+    except PenstockError as error:
+        invalid = str(error)
+    except Exception as error:  # a verifier that stumbles has not verified
+        invalid = f"{type(error).__name__}: {error}"
+    evidence = Evidence(
+        step=reference.step,
+        predicate_type=reference.predicate_type,
+        digest=reference.statement,
+        statement=statement,
+        signers=tuple(signer.identity for signer in signers) if invalid is None else (),
+        invalid=invalid,
+    )
+    return evidence, signers
+
+
+def _parse(raw: bytes, predicate_type: str) -> dict[str, Any]:
+    try:
+        statement = json.loads(raw)
+    except ValueError as error:
+        raise PenstockError(f"the statement is not JSON: {error}") from None
+    if not isinstance(statement, dict) or statement.get("_type") != STATEMENT:
+        raise PenstockError("it is no in-toto Statement v1")
+    if statement.get("predicateType") != predicate_type:
+        raise PenstockError(f"it is of type {statement.get('predicateType')}, on record as {predicate_type}")
+    return statement
+
+
+def _statement(
+    about: Sequence[Artifact], circumstances: Circumstances, predicate_type: str, predicate: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "_type": STATEMENT,
+        "subject": [_subject(artifact) for artifact in about] or [_source(circumstances.revision)],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    }
+
+
+def _subject(artifact: Artifact) -> dict[str, Any]:
+    return {"name": artifact.name, "digest": {"sha256": artifact.digest.removeprefix("sha256:")}}
+
+
+def _source(revision: Revision) -> dict[str, Any]:
+    digest = revision.snapshot or "sha256:" + hashlib.sha256(b"").hexdigest()
+    return {"name": "source", "digest": {"sha256": digest.removeprefix("sha256:")}}
+
+
+def _run(circumstances: Circumstances) -> dict[str, Any]:
+    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+
+
+def _time(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
+    """SLSA v1.2, predicate type provenance/v1. A run on somebody's machine claims no level above 1."""
+    revision = circumstances.revision
+    source: dict[str, Any] = {"name": "source", "digest": {}}
+    if revision.commit:
+        source["digest"]["gitCommit"] = revision.commit
+    if revision.snapshot:
+        source["digest"]["sha256"] = revision.snapshot.removeprefix("sha256:")
+    source["annotations"] = {"ref": revision.ref, "dirty": revision.dirty}
+    return {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "step": step.name,
+                "uses": step.uses,
+                "settings": step.settings,
+                "config": circumstances.config,
+            },
+            "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
+            "resolvedDependencies": [source],
+        },
+        "runDetails": {
+            "builder": {
+                "id": "https://penstock.dev/builder/local/v1",
+                "version": {"penstock": circumstances.version, **circumstances.plugins},
+                "builderDependencies": [
+                    {
+                        "name": tool.name,
+                        "digest": {"sha256": tool.sha256} if tool.sha256 else {},
+                        "annotations": {"version": tool.version, "path": tool.path},
+                    }
+                    for tool in circumstances.tools
+                ],
+            },
+            "metadata": {
+                "invocationId": f"{circumstances.plan}#{circumstances.run}",
+                "startedOn": _time(circumstances.started),
+                "finishedOn": _time(circumstances.finished),
+            },
+        },
+    }
+
+
+def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
+    failed = [case.name for case in report.cases if case.outcome == "failed"]
+    return {
+        "result": "FAILED" if failed else "PASSED",
+        "configuration": [
+            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
+        ],
+        "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
+        "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
+        "failedTests": failed,
+    }
+
+
+def _scan(
+    step: PlanStep,
+    report: ScanReport,
+    about: Sequence[Artifact],
+    circumstances: Circumstances,
+    sbom: dict[str, JsonValue] | None,
+) -> list[dict[str, Any]]:
+    found = {
+        "result": "FAILED" if report.blocking else "PASSED",
+        "scanner": report.scanner,
+        "lookedFor": list(report.looked_for),
+        "notLookedFor": report.not_looked_for,
+        "database": report.database,
+        "block": report.block,
+        "findings": [finding.model_dump(mode="json", exclude_none=True) for finding in report.findings],
+        "step": step.name,
+        **_run(circumstances),
+    }
+    made = [_statement(about, circumstances, SCAN, found)]
+    if "vulnerability" in report.looked_for:
+        made.append(_statement(about, circumstances, VULNERABILITIES, _vulns(report, circumstances)))
+    if sbom is not None:
+        made.append(_statement(about, circumstances, SBOM, dict(sbom)))
+    return made
+
+
+def _vulns(report: ScanReport, circumstances: Circumstances) -> dict[str, Any]:
+    name, _, version = report.scanner.partition(" ")
+    return {
+        "scanner": {
+            "uri": f"pkg:generic/{name}",
+            "version": version,
+            "db": {"version": report.database or "unknown"},
+            "result": [
+                {
+                    "id": finding.id,
+                    "severity": [{"method": "vendor", "score": finding.severity.value}],
+                    "annotations": [{"package": finding.package, "version": finding.version}],
+                }
+                for finding in report.findings
+                if finding.kind == "vulnerability"
+            ],
+        },
+        "metadata": {
+            "scanStartedOn": _time(circumstances.started),
+            "scanFinishedOn": _time(circumstances.finished),
+        },
+    }

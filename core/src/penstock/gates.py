@@ -1,0 +1,191 @@
+"""The gates: what lets a result pass, a step start, an artifact go to an environment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from penstock.model import (
+    Approval,
+    Evidence,
+    Refusal,
+    ScanReport,
+    TestReport,
+    Verification,
+    short,
+)
+from penstock.plan import PlanStep
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+VULNERABILITIES = "https://in-toto.io/attestation/vulns/v0.2"
+SBOM = "https://cyclonedx.org/bom"
+SCAN = "https://penstock.dev/attestation/scan/v0.1"
+APPROVAL = "https://penstock.dev/attestation/approval/v0.1"
+DEPLOYMENT = "https://penstock.dev/attestation/deployment/v0.1"
+VERIFICATION = "https://penstock.dev/attestation/verification/v0.1"
+
+
+Verdict = tuple[str, str]
+"""How a step ends whose gate stays shut, failed or refused, and why."""
+
+
+def judge(step: PlanStep, result: object) -> Verdict | None:
+    """Whether a phase's result closes the gate; None if it passes."""
+    if isinstance(result, TestReport):
+        return _judge_tests(result)
+    if isinstance(result, ScanReport):
+        return _judge_scan(result)
+    if isinstance(result, Verification):
+        return _judge_verification(result)
+    if step.phase == "build" and not result:
+        return "failed", 'it built nothing: say with `artifacts = ["dist/*"]` which files it leaves'
+    if step.phase == "publish" and not result:
+        return "failed", "it published nothing"
+    return None
+
+
+def _judge_tests(report: TestReport) -> Verdict | None:
+    failed = report.count("failed")
+    if failed and report.checks_only:
+        return "failed", report.cases[0].message or "the check failed"
+    if failed:
+        return "failed", f"{failed} of {len(report.cases)} failed"
+    if not report.cases and not report.checks_only:
+        return "refused", "no test was found: a test step without a test does not pass"
+    if report.cases and report.count("skipped") == len(report.cases):
+        return "refused", f"all {len(report.cases)} tests were skipped: nothing was tested"
+    return None
+
+
+def _judge_scan(report: ScanReport) -> Verdict | None:
+    blocking = sorted(report.blocking, key=lambda finding: -finding.severity.rank)
+    if not blocking:
+        return None
+    worst = blocking[0]
+    more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
+    return "refused", f"{worst.severity} {worst.kind} {worst.id} in {worst.location or worst.package}{more}"
+
+
+def _judge_verification(result: Verification) -> Verdict | None:
+    if not result.checks:
+        return "refused", "nothing was checked: a verification without a check does not pass"
+    bad = next((check for check in result.checks if not check.passed), None)
+    return ("failed", f"{bad.name}: {bad.detail}") if bad else None
+
+
+def admit(
+    step: PlanStep,
+    digests: Iterable[str],
+    evidence: Sequence[Evidence],
+    plan: str,
+    now: float,
+) -> list[Refusal]:
+    """Why these artifacts may not go to the step's environment; empty: they may."""
+    wanted = list(dict.fromkeys(digests))
+    if not wanted:
+        return [
+            Refusal(
+                rule="a release has artifacts",
+                reason="there is nothing to deploy: no build step comes before it",
+                way_out="Add a build step.",
+            )
+        ]
+    refusals = [
+        Refusal(
+            rule="evidence must verify",
+            reason=f"the {_kind(entry)} of {entry.step} does not hold: {entry.invalid}",
+            way_out=f"Run the pipeline again, and find out who changed it: penstock show {{run}} {entry.step}",
+        )
+        for entry in evidence
+        if entry.invalid
+    ]
+    good = [entry for entry in evidence if not entry.invalid]
+    for requirement in step.requires:
+        missing = _missing(requirement, step, wanted, good, plan, now)
+        if missing:
+            refusals.append(
+                Refusal(rule=step.policy, reason=missing, way_out="Run the pipeline again: penstock run")
+            )
+    return refusals
+
+
+def _missing(
+    requirement: str,
+    step: PlanStep,
+    digests: list[str],
+    evidence: Sequence[Evidence],
+    plan: str,
+    now: float,
+) -> str | None:
+    if requirement == "signature":
+        unsigned = next((entry for entry in evidence if not entry.signers), None)
+        return f"the {_kind(unsigned)} of {unsigned.step} is not signed" if unsigned else None
+    for digest in digests:
+        entries = [entry for entry in evidence if digest in entry.subjects]
+        if not any(_speaks(requirement, step, entry, plan, now) for entry in entries):
+            return f"no {_word(requirement)} of {short(digest)} is on record"
+    return None
+
+
+def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: float) -> bool:
+    predicate: Any = entry.statement.get("predicate", {})
+    if requirement == "provenance":
+        return entry.predicate_type == PROVENANCE
+    if requirement == "approval":
+        return (
+            entry.predicate_type == APPROVAL
+            and predicate.get("environment") == step.environment
+            and predicate.get("plan") == plan
+            and predicate.get("expires", 0) > now
+        )
+    if entry.step != requirement:
+        return False
+    if entry.predicate_type == TEST_RESULT:
+        return bool(predicate.get("result") == "PASSED")
+    return entry.predicate_type in (SCAN, VERIFICATION) and bool(predicate.get("result") == "PASSED")
+
+
+def _word(requirement: str) -> str:
+    return {"provenance": "provenance", "approval": "valid approval"}.get(
+        requirement, f"passed result of {requirement}"
+    )
+
+
+def _kind(evidence: Evidence) -> str:
+    return {
+        PROVENANCE: "provenance",
+        TEST_RESULT: "test result",
+        SCAN: "scan result",
+        VULNERABILITIES: "vulnerability report",
+        SBOM: "bill of materials",
+        APPROVAL: "approval",
+        DEPLOYMENT: "deployment record",
+        VERIFICATION: "verification",
+    }.get(evidence.predicate_type, "evidence")
+
+
+def approved(
+    approval: Approval, environment: str | None, digests: Iterable[str], plan: str, now: float
+) -> str | None:
+    """Why an approval is not good for this; None if it is."""
+    wanted = set(digests)
+    if approval.environment != environment:
+        return f"the approval is for {approval.environment}, not for {environment}"
+    if set(approval.artifacts) != wanted:
+        theirs = ", ".join(short(digest) for digest in sorted(approval.artifacts)) or "nothing"
+        ours = ", ".join(short(digest) for digest in sorted(wanted))
+        return f"the approval is for {theirs}, and what would be deployed is {ours}"
+    if approval.plan != plan:
+        return "the approval is for another plan: the configuration has changed since"
+    if approval.expires <= now:
+        return "the approval has expired"
+    return None
+
+
+def may_approve(by: Sequence[str], roles: dict[str, tuple[str, ...]], identities: Iterable[str]) -> bool:
+    """Whether one of these identities is among those that a step's `by` names, itself or by role."""
+    if not by:
+        return True
+    allowed = {member for entry in by for member in roles.get(entry, (entry,))}
+    return not allowed.isdisjoint(identities)

@@ -1,0 +1,87 @@
+"""Where a project keeps its journal, artifacts, logs and workspaces: `.penstock/` beside its configuration."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.artifacts import Store
+from penstock.errors import PluginError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths in `.penstock/`."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, project: Path) -> Home:
+        """The home of a project, made if it is not there. It ignores itself in git."""
+        root = project / ".penstock"
+        try:
+            root.mkdir(exist_ok=True)
+            ignore = root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise PluginError(f"{root} can't be made: {error.strerror}. Penstock keeps its journal there") from None
+        return cls(root)
+
+    @property
+    def journal(self) -> Path:
+        """The database of events."""
+        return self.root / "journal.db"
+
+    @property
+    def store(self) -> Store:
+        """The content-addressed store."""
+        return Store(self.root / "artifacts")
+
+    def run(self, number: int) -> Path:
+        """What belongs to one run: logs and locks."""
+        return self.root / "runs" / str(number)
+
+    def log(self, number: int, step: str, attempt: int) -> Path:
+        """The output of one attempt at a step."""
+        return self.run(number) / f"{step}.{attempt}.log"
+
+    def cache(self, plugin: str) -> Path:
+        """What a plugin keeps from run to run."""
+        return self.root / "cache" / plugin
+
+    @property
+    def workspaces(self) -> Path:
+        """The checkouts of the workers."""
+        return self.root / "workspaces"
+
+
+class Lock:
+    """A lock on a file: held while its file is open, here or in a process that was forked from here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Take it; False if somebody else has it and `wait` is not asked for."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(file)
+            return False
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        return True
+
+    def drop(self) -> None:
+        """Close this process's hold on it; a forked process may still have its own."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

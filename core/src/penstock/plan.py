@@ -1,0 +1,296 @@
+"""Project → Plan: the steps as a directed acyclic graph, and why each edge is there. Pure.
+
+A step with no `needs` waits for all steps of the nearest earlier stage that has any. The stages, in order:
+source, build, test and scan side by side, sign, publish, and then for each environment, in the order of
+the deploy sections: approve, deploy, verify, and what is tested there. Between stages stands a barrier, a
+node of its own, so that the edges grow with the steps and not with their product.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from pydantic import Field, JsonValue
+
+from penstock.config import Keys, Project, Section
+from penstock.errors import ConfigError
+from penstock.model import Digest, Model
+
+_STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
+_FIRST_ENVIRONMENT = 5
+_IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
+_SLOTS = 4
+_TESTS = ("test", "scan")
+
+
+class Need(Model):
+    """An edge: what a step waits for, and why."""
+
+    on: str
+    why: str
+
+
+class PlanStep(Model):
+    """A step: what a section became."""
+
+    name: str
+    phase: str
+    uses: str | None
+    settings: dict[str, JsonValue] = {}
+    keys: Keys = Keys()
+    environment: str | None = None
+    needs: tuple[Need, ...] = ()
+    requires: tuple[str, ...] = Field(
+        (), description="A deploy step's policy: provenance, signature, approval, and step names."
+    )
+    policy: str = Field("", description="Which rule asks for `requires`, as a refusal names it.")
+
+
+class Barrier(Model):
+    """A node without work: all steps of a stage are behind it."""
+
+    name: str
+    needs: tuple[str, ...]
+
+
+class Plan(Model):
+    """The whole graph. It never changes; another configuration makes another plan."""
+
+    name: str
+    config: Digest
+    plugins: dict[str, str] = Field(description="The enabled plugins and their versions.")
+    steps: tuple[PlanStep, ...] = Field(description="In an order in which they could run.")
+    barriers: tuple[Barrier, ...]
+    environments: tuple[str, ...]
+    roles: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the plan's canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def by_name(self) -> dict[str, PlanStep]:
+        """The steps by name."""
+        return {step.name: step for step in self.steps}
+
+    @cached_property
+    def waits_for(self) -> dict[str, tuple[str, ...]]:
+        """For each node, step or barrier, the nodes that it waits for."""
+        edges = {step.name: tuple(dict.fromkeys(need.on for need in step.needs)) for step in self.steps}
+        return edges | {barrier.name: barrier.needs for barrier in self.barriers}
+
+    @cached_property
+    def dependents(self) -> dict[str, tuple[str, ...]]:
+        """For each node the nodes that wait for it."""
+        found: dict[str, list[str]] = {name: [] for name in self.waits_for}
+        for name, needs in self.waits_for.items():
+            for need in needs:
+                found[need].append(name)
+        return {name: tuple(names) for name, names in found.items()}
+
+    @cached_property
+    def signer(self) -> PlanStep | None:
+        """The step whose plugin signs what comes after it, if the pipeline has one."""
+        return next((step for step in self.steps if step.phase == "sign"), None)
+
+    def closure(self, names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> set[str]:
+        """These nodes and all that are reached from them along `edges`."""
+        found: set[str] = set()
+        queue = list(names)
+        while queue:
+            name = queue.pop()
+            if name not in found:
+                found.add(name)
+                queue.extend(edges[name])
+        return found
+
+    def deploys(self, environment: str) -> list[PlanStep]:
+        """The deploy steps of an environment."""
+        return [s for s in self.steps if s.phase == "deploy" and s.environment == environment]
+
+
+def make(project: Project, versions: Mapping[str, str]) -> Plan:
+    """The plan of a project. Raises ConfigError for a cycle or a need that names nothing."""
+    sections = {section.name: section for section in project.sections}
+    environments = _environments(project)
+    _check_needs(sections)
+    stages = _stages(sections, environments)
+    barriers = _barriers(stages)
+    steps = {}
+    for name in sorted(sections, key=lambda name: stages[name]):  # stable: sections keep their order
+        section = sections[name]
+        steps[name] = PlanStep(
+            name=name,
+            phase=section.phase,
+            uses=section.plugin,
+            settings=section.settings,
+            keys=section.keys,
+            environment=section.environment,
+            needs=_needs(section, stages, barriers),
+        )
+    steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
+    return Plan(
+        name=project.name,
+        config=project.digest,
+        plugins={name: versions[name] for name in project.plugins if name in versions},
+        steps=tuple(steps[name] for name in _in_order(steps, stages)),
+        barriers=tuple(barriers.values()),
+        environments=environments,
+        roles=project.roles,
+    )
+
+
+def _environments(project: Project) -> tuple[str, ...]:
+    deployed = [s.environment for s in project.sections if s.phase == "deploy" and s.environment]
+    others = [s.environment for s in project.sections if s.environment]
+    for section in project.sections:
+        if section.phase == "approve" and section.environment not in deployed:
+            raise ConfigError(
+                f"[{section.name}]: there is no [deploy.{section.environment}] for it to approve. "
+                "Add one, or name another with environment"
+            )
+    for environment in project.policies:
+        if environment not in deployed:
+            raise ConfigError(f"[policy.{environment}]: there is no [deploy.{environment}] that it could guard")
+    return tuple(dict.fromkeys([*deployed, *others]))
+
+
+def _check_needs(sections: Mapping[str, Section]) -> None:
+    for section in sections.values():
+        for need in section.keys.needs or ():
+            if need not in sections:
+                near = difflib.get_close_matches(need, sections, n=1)
+                guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(sections)}"
+                raise ConfigError(f'[{section.name}] needs: there is no step "{need}"{guess}')
+
+
+def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:
+    """The stage of each step: its own, or that of the latest step that it needs, if that is later."""
+    stages: dict[str, int] = {}
+    for start in sections:
+        path: list[str] = []
+        queue: list[tuple[str, bool]] = [(start, False)]
+        while queue:
+            name, done = queue.pop()
+            if done:
+                path.pop()
+                stages[name] = _stage(sections[name], stages, environments)
+            elif name not in stages:
+                if name in path:
+                    circle = [*path[path.index(name) :], name]
+                    raise ConfigError(f"these steps wait for each other: {' → '.join(circle)}")
+                path.append(name)
+                queue.append((name, True))
+                queue.extend((need, False) for need in sections[name].keys.needs or ())
+    return stages
+
+
+def _stage(section: Section, stages: Mapping[str, int], environments: tuple[str, ...]) -> int:
+    own = _STAGE.get(section.phase, 0)
+    if section.environment and section.phase in _IN_ENVIRONMENT:
+        place = environments.index(section.environment)
+        own = _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
+    latest = max((stages[need] for need in section.keys.needs or ()), default=0)
+    if latest <= own:
+        return own
+    if section.phase in _TESTS and latest >= _FIRST_ENVIRONMENT:
+        # A test of what was deployed: nothing that deploys there waits for it, what comes after does.
+        place = (latest - _FIRST_ENVIRONMENT) // _SLOTS
+        return _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
+    return latest
+
+
+def _barriers(stages: Mapping[str, int]) -> dict[int, Barrier]:
+    members: dict[int, list[str]] = {}
+    for name, stage in stages.items():
+        members.setdefault(stage, []).append(name)
+    return {
+        stage: Barrier(name=f"after {_label(names)}", needs=tuple(names))
+        for stage, names in sorted(members.items())
+    }
+
+
+def _label(names: list[str]) -> str:
+    phases = dict.fromkeys(name.partition(".")[0] for name in names)
+    return f"{' and '.join(phases)} ({names[0]}{', …' if len(names) > 1 else ''})"
+
+
+def _needs(section: Section, stages: Mapping[str, int], barriers: Mapping[int, Barrier]) -> tuple[Need, ...]:
+    if section.keys.needs is not None:
+        return tuple(Need(on=need, why="needs") for need in section.keys.needs)
+    earlier = [stage for stage in barriers if stage < stages[section.name]]
+    if not earlier:
+        return ()
+    return (Need(on=barriers[max(earlier)].name, why=f"default order: {section.phase} comes after"),)
+
+
+def _with_policy(
+    step: PlanStep, steps: Mapping[str, PlanStep], stages: Mapping[str, int], project: Project
+) -> PlanStep:
+    if step.phase != "deploy" or step.environment is None:
+        return step
+    before = [other for other in steps.values() if stages[other.name] < stages[step.name]]
+    policy = project.policies.get(step.environment)
+    rule = f"policy.{step.environment}" if policy else "the default policy"
+    wanted = policy.require if policy else ("provenance", "tests", "scan", "signature", "approval")
+    requires: list[str] = []
+    for entry in wanted:
+        requires.extend(_requirement(entry, step, before, rule, explicit=policy is not None))
+    named = [name for name in dict.fromkeys(requires) if name in steps]
+    edges = tuple(Need(on=name, why=rule) for name in named)
+    return step.model_copy(
+        update={"requires": tuple(dict.fromkeys(requires)), "policy": rule, "needs": (*step.needs, *edges)}
+    )
+
+
+def _requirement(
+    entry: str, step: PlanStep, before: list[PlanStep], rule: str, *, explicit: bool
+) -> list[str]:
+    """What one entry of `require` means here: step names, or what the gate checks by itself."""
+    counted = [other for other in before if not other.keys.allow_failure]
+    if entry in ("tests", "scan"):
+        phase = "test" if entry == "tests" else "scan"
+        found = [other.name for other in counted if other.phase == phase]
+        if not found and explicit:
+            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+        return found
+    if entry == "provenance":
+        return ["provenance"] if any(other.phase == "build" for other in before) or explicit else []
+    if entry in ("approval", "signature"):
+        phase = "approve" if entry == "approval" else "sign"
+        able = any(
+            other.phase == phase and (phase == "sign" or other.environment == step.environment)
+            for other in before
+        )
+        if not able and explicit:
+            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+        return [entry] if able else []
+    if entry not in {other.name for other in before if other.phase in (*_TESTS, "verify")}:
+        raise ConfigError(
+            f'[{rule}] require: "{entry}" is no test, scan or verify step that comes before {step.name}. '
+            'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"'
+        )
+    return [entry]
+
+
+def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[str]:
+    """An order in which the steps could run: by stage, and within it what is needed first."""
+    order: dict[str, None] = {}
+    for start in sorted(steps, key=lambda name: stages[name]):
+        queue = [(start, False)]
+        while queue:
+            name, done = queue.pop()
+            if name in order:
+                continue
+            if done:
+                order[name] = None
+                continue
+            queue.append((name, True))
+            queue.extend((need.on, False) for need in steps[name].needs if need.on in steps)
+    return list(order)

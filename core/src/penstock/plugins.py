@@ -1,0 +1,196 @@
+"""Plugins: found by entry point, imported when a project enables them, asked through pluggy.
+
+Only the names of installed plugins are read until a project enables some. One that can't be used is
+named with its distribution and the reason, and hurts only the steps that use it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from penstock import API_VERSION, hookspecs
+from penstock.errors import PluginError
+from penstock.model import Settings
+
+PHASES = ("source", "build", "test", "scan", "sign", "publish", "approve", "deploy", "verify")
+"""The kinds of work, in the order of a pipeline."""
+
+HOOK_OF = {phase: f"penstock_{phase}" for phase in PHASES} | {"deploy": "penstock_targets"}
+_SETTINGS_HOOKS = (*HOOK_OF.values(), "penstock_check_signature", "penstock_tools")
+
+CORE_KEYS = frozenset(
+    "uses needs when timeout retries matrix env secrets labels cache artifacts inside services"
+    " environment allow_failure rollout".split()
+)
+"""The keys of a section that belong to the core: a plugin's settings must leave them alone."""
+
+
+class NoSettings(Settings):
+    """The settings of a plugin that has none."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A plugin that is installed, whether or not this project enables it."""
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that can't be used, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f'the plugin "{self.name}" (of {self.distribution}) can\'t be used: {self.reason}'
+
+
+def installed() -> dict[str, Installed]:
+    """The installed plugins by name. Imports none of them."""
+    found: dict[str, Installed] = {}
+    for point in entry_points(group="penstock"):
+        dist = point.dist
+        name, version = (dist.name, dist.version) if dist else ("an unknown distribution", "?")
+        found.setdefault(point.name, Installed(point.name, name, version, point))
+    return found
+
+
+def how_to_install(name: str, known: Iterable[str]) -> str:
+    """What to tell somebody whose project enables a plugin that is not installed."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    guess = f'Did you mean "{near[0]}"? Otherwise: ' if near else "Try: "
+    return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'
+
+
+@dataclass
+class Plugins:
+    """The plugins that a project enables, imported and checked."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, Broken] = field(default_factory=dict)
+    modules: dict[str, ModuleType] = field(default_factory=dict)
+    _manager: pluggy.PluginManager = field(default_factory=lambda: _new_manager())
+    _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, names: Iterable[str], available: dict[str, Installed] | None = None) -> Plugins:
+        """Import these plugins. One that is not installed or fails is in `broken` afterwards."""
+        available = installed() if available is None else available
+        plugins = cls()
+        for name in dict.fromkeys(names):
+            if name in available:
+                plugins._add(available[name])
+            else:
+                plugins.broken[name] = Broken(name, "no distribution", how_to_install(name, available))
+        return plugins
+
+    def phases(self, name: str) -> tuple[str, ...]:
+        """The phases that a plugin can do."""
+        module = self.modules.get(name)
+        return tuple(phase for phase in PHASES if module and hasattr(module, HOOK_OF[phase]))
+
+    def that_do(self, phase: str) -> list[str]:
+        """The enabled plugins that implement a phase."""
+        return [name for name in self.modules if phase in self.phases(name)]
+
+    def settings_model(self, name: str, hook: str) -> type[BaseModel]:
+        """The model that a hook of a plugin annotates its `settings` with."""
+        return _settings_model(self.modules[name], hook)
+
+    def call(self, name: str, hook: str, **arguments: Any) -> Any:
+        """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
+        return self._caller(name, hook)(**arguments)
+
+    def ask_all(self, hook: str, **arguments: Any) -> list[Any]:
+        """Call a cross-cutting hook of every enabled plugin."""
+        answer = getattr(self._manager.hook, hook)(**arguments)
+        return answer if isinstance(answer, list) else [answer]
+
+    def has(self, name: str, hook: str) -> bool:
+        """Whether a plugin implements a hook."""
+        return hasattr(self.modules.get(name), hook)
+
+    def _caller(self, name: str, hook: str) -> Callable[..., Any]:
+        if (name, hook) not in self._callers:
+            others = [module for other, module in self.modules.items() if other != name]
+            self._callers[name, hook] = self._manager.subset_hook_caller(hook, others)
+        return self._callers[name, hook]
+
+    def _add(self, plugin: Installed) -> None:
+        label = f"{plugin.distribution} {plugin.version}"
+        try:
+            module = plugin.entry_point.load()
+            _check(module)
+            self._manager.register(module, name=plugin.name)
+            self._manager.check_pending()
+        except (Exception, SystemExit) as error:  # whatever a plugin does at import is its own fault
+            self._forget(plugin.name)
+            self.broken[plugin.name] = Broken(plugin.name, label, _explain(error))
+            return
+        self.modules[plugin.name] = module
+        self.versions[plugin.name] = plugin.version
+
+    def _forget(self, name: str) -> None:
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("penstock")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _check(module: ModuleType) -> None:
+    made_for = getattr(module, "PENSTOCK_API", API_VERSION)
+    if made_for != API_VERSION:
+        newer = isinstance(made_for, int) and made_for > API_VERSION
+        cure = "pip install --upgrade penstock" if newer else "install a newer version of the plugin"
+        raise PluginError(f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}")
+    found = [hook for hook in _SETTINGS_HOOKS if hasattr(module, hook)]
+    for hook in found:
+        taken = CORE_KEYS & _settings_model(module, hook).model_fields.keys()
+        if taken:
+            raise PluginError(f"its settings for {hook} declare `{min(taken)}`, which is a key of the core")
+
+
+def _settings_model(module: ModuleType, hook: str) -> type[BaseModel]:
+    function = inspect.unwrap(getattr(module, hook))
+    annotation = function.__annotations__.get("settings")
+    if "settings" not in inspect.signature(function).parameters:
+        return NoSettings
+    # Resolved alone: an author may import Step and others for type checking only.
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, function.__globals__)  # noqa: S307 - the plugin's own source
+        except NameError as error:
+            raise PluginError(
+                f"{hook}: the annotation of `settings` can't be resolved: {error}. "
+                "Import the model at run time, not under TYPE_CHECKING"
+            ) from None
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        raise PluginError(f"{hook}: `settings` must be annotated with a subclass of penstock.Settings")
+    return annotation
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, PluginError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"it ends the process when it is imported (exit {error.code})"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,96 @@
+"""Moving an environment's targets from one release to the next: what comes next. Pure.
+
+All decisions of a rollout are here, and nothing here touches a target: `advance` says which operations
+come next, and each outcome comes back as an event. A rollout that was cut off goes on by folding its
+events again: an operation whose outcome is not on record is asked for again, which every target has to
+bear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.state import Kind, RolloutState
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one target, to be called now."""
+
+    kind: Kind
+    target: str
+
+
+@dataclass(frozen=True)
+class WakeAt:
+    """Nothing to do until then, in seconds since 1970."""
+
+    time: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The rollout is over."""
+
+    passed: bool
+    reason: str = ""
+
+
+Move = Operation | WakeAt | Ended
+
+
+def advance(rollout: RolloutState, now: float) -> list[Move]:
+    """What to do next; empty while something under way has to end first."""
+    if rollout.failure is not None:
+        return _back(rollout, now)
+    if not rollout.open:
+        return [Ended(True)]
+    return _forward(rollout, now)
+
+
+def _forward(rollout: RolloutState, now: float) -> list[Move]:
+    rested = rollout.batch_done_at + rollout.settings.pause
+    if rollout.current and now < rested:
+        return [WakeAt(rested)]
+    moves = []
+    for name in rollout.targets if len(rollout.open) > 1 else rollout.open:
+        if name in rollout.open and not rollout.targets[name].running:
+            moves.append(_next_of(rollout, name, now))
+    return moves
+
+
+def _next_of(rollout: RolloutState, name: str, now: float) -> Move:
+    target = rollout.targets[name]
+    if target.state == "new":
+        return Operation("observe", name)
+    if target.state == "observed":
+        return Operation("apply", name)
+    return WakeAt(target.next_at) if target.next_at > now else Operation("probe", name)
+
+
+def _back(rollout: RolloutState, now: float) -> list[Move]:
+    if any(target.running and target.running != "restore" for target in rollout.targets.values()):
+        return []  # what is under way ends before anything is put back
+    moves: list[Move] = []
+    for name in reversed(rollout.targets):
+        target = rollout.targets[name]
+        if not target.touched or target.running or target.state in ("restored", "stuck"):
+            continue
+        moves.append(WakeAt(target.next_at) if target.next_at > now else Operation("restore", name))
+    if moves or any(target.running for target in rollout.targets.values()):
+        return moves
+    return [Ended(False, _account(rollout))]
+
+
+def _account(rollout: RolloutState) -> str:
+    touched = [name for name, target in rollout.targets.items() if target.touched]
+    stuck = [name for name in touched if rollout.targets[name].state == "stuck"]
+    if not touched:
+        return f"{rollout.failure}; nothing was changed"
+    if not stuck:
+        return f"{rollout.failure}; put back to what ran before: {_some(touched)}"
+    return f"{rollout.failure}; COULD NOT BE PUT BACK: {_some(stuck)} ({rollout.targets[stuck[0]].detail})"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

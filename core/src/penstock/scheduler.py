@@ -1,0 +1,196 @@
+"""Plan and RunState → what to do next. Pure: no clock, no file, no process.
+
+`decide` is called after every change and names all that is to be done now. Its cost grows with what is
+ready and running, not with the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from penstock import gates, rollout
+from penstock.model import Approval
+from penstock.plan import PlanStep
+from penstock.rollout import Ended, WakeAt
+from penstock.state import Kind, RunState, RunStatus
+
+DEFAULT_TIMEOUT = 3600.0
+"""Seconds that a step may take if it does not say."""
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begin an attempt at a step: call its hook, or for a deploy step its gate."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Operate:
+    """Call one method of one target of a deploy step."""
+
+    step: str
+    kind: Kind
+    target: str
+
+
+@dataclass(frozen=True)
+class AskApproval:
+    """Record that a person's word is waited for."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Approve:
+    """Give the approval that the command line gave in advance."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Attest:
+    """The rollout is done: make and sign its evidence, then finish the step."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The step is over."""
+
+    step: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class End:
+    """End a running step: its time is over, or somebody said so."""
+
+    step: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conclude:
+    """Nothing is left that could be done: the run is over, or waits for a person."""
+
+    state: RunStatus
+
+
+Action = Start | Operate | AskApproval | Approve | Attest | Finish | End | Conclude | WakeAt
+
+
+def decide(state: RunState, now: float, *, busy: frozenset[str] | set[str], slots: int) -> list[Action]:
+    """What to do now.
+
+    `busy` names the steps that an operation or request is under way for, `slots` says how many more
+    requests may begin.
+    """
+    actions: list[Action] = []
+    for name in list(state.running):
+        step_actions = _running(state, name, now, name in busy, slots)
+        slots -= sum(isinstance(action, Operate | Attest) for action in step_actions)
+        actions.extend(step_actions)
+    if state.cancelled is None:
+        for name in list(state.asked):
+            actions.extend(_asked(state, name, now, name in busy))
+        actions.extend(_starts(state, now, slots))
+    if not actions and not state.running and not busy:
+        actions.append(Conclude(_outcome(state)))
+    return actions
+
+
+def retry(step: PlanStep, attempts: int, now: float) -> float | None:
+    """When to try a failed step again, in seconds since 1970; None: not at all."""
+    if attempts > step.keys.retries:
+        return None
+    return now + min(_FIRST_PAUSE * 2.0 ** (attempts - 1), _LONGEST_PAUSE)
+
+
+def _starts(state: RunState, now: float, slots: int) -> list[Action]:
+    actions: list[Action] = []
+    for name in state.ready:
+        step = state.plan.by_name[name]
+        if step.phase == "approve" and step.uses is None:
+            by: Any = step.settings.get("by") or ()
+            actions.append(AskApproval(name, "waits for approval" + (f" by {', '.join(by)}" if by else "")))
+            continue
+        if state.steps[name].not_before > now:
+            actions.append(WakeAt(state.steps[name].not_before))
+        elif slots > 0:
+            slots -= 1
+            actions.append(Start(name))
+        else:
+            break
+    return actions
+
+
+def _asked(state: RunState, name: str, now: float, busy: bool) -> list[Action]:
+    step = state.plan.by_name[name]
+    if name in state.rejections:
+        word = state.rejections[name]
+        why = f": {word['why']}" if word.get("why") else ""
+        return [Finish(name, "refused", f"rejected by {word['by']}{why}")]
+    if name not in state.approvals:
+        in_advance = step.environment in state.options.get("approve", ())
+        return [Approve(name)] if in_advance and not busy else []
+    data = state.approvals[name]
+    approval = Approval.model_validate(data["approval"])
+    digests = [artifact.digest for artifact in state.artifacts_for(name)]
+    fault = gates.approved(approval, step.environment, digests, state.plan.digest, now)
+    if fault:
+        return [Finish(name, "refused", fault)]
+    by: Any = step.settings.get("by") or ()
+    if step.uses is None and not gates.may_approve(by, state.plan.roles, data.get("identities", ())):
+        return [Finish(name, "refused", f"{approval.by} may not approve: {', '.join(by)} may")]
+    return [Finish(name, "passed", f"by {approval.by}")]
+
+
+def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> list[Action]:
+    step, progress = state.plan.by_name[name], state.steps[name]
+    if progress.rollout is not None:
+        return _rolling(state, name, now, busy, slots)
+    if state.cancelled is not None:
+        return [End(name, "cancelled", state.cancelled)]
+    patience = DEFAULT_TIMEOUT if step.keys.timeout is None else step.keys.timeout
+    deadline = progress.tried_since + patience
+    if now >= deadline:
+        return [End(name, "failed", f"it took longer than {patience:g} s (timeout)")]
+    return [WakeAt(deadline)]
+
+
+def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> list[Action]:
+    progress = state.steps[name].rollout
+    assert progress is not None
+    actions: list[Action] = []
+    for move in rollout.advance(progress, now):
+        if isinstance(move, WakeAt):
+            actions.append(move)
+        elif isinstance(move, Ended):
+            if busy:
+                return []  # its evidence is being made
+            return [Attest(name) if move.passed else Finish(name, "failed", move.reason)]
+        elif slots > 0:
+            slots -= 1
+            actions.append(Operate(name, move.kind, move.target))
+    return actions
+
+
+def _outcome(state: RunState) -> RunStatus:
+    if state.cancelled is not None:
+        return "cancelled"
+    ended = {
+        step.state for name, step in state.steps.items() if not state.plan.by_name[name].keys.allow_failure
+    }
+    if "failed" in ended:
+        return "failed"
+    if "refused" in ended:
+        return "refused"
+    return "waiting" if state.asked else "passed"

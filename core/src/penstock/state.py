@@ -1,0 +1,407 @@
+"""Events → RunState: what has happened so far. Pure, and nothing here decides what comes next.
+
+Folding one event costs by what it changes, not by the size of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from penstock.config import Rollout
+from penstock.model import Artifact, Event, Release, Revision
+from penstock.plan import Plan
+
+StepStatus = Literal[
+    "pending", "running", "waiting", "passed", "failed", "refused", "skipped", "cancelled"
+]
+RunStatus = Literal["running", "waiting", "passed", "failed", "refused", "cancelled"]
+
+RESTORE_TRIES = 20
+_RESTORE_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+
+Kind = Literal["observe", "apply", "probe", "restore"]
+
+
+@dataclass
+class TargetProgress:
+    """How far one target of a rollout is.
+
+    A target goes: new → observed → applied → healthy. Where one of them fails, each that was touched
+    goes to restored; one that can't be put back however often it is tried is stuck.
+    """
+
+    state: Literal["new", "observed", "applied", "healthy", "restored", "stuck"] = "new"
+    before: dict[str, JsonValue] | None = None
+    touched: bool = False
+    running: Kind | None = None
+    probing_since: float = 0.0
+    next_at: float = 0.0
+    restores: int = 0
+    detail: str = ""
+
+
+@dataclass
+class RolloutState:
+    """A rollout as its events left it."""
+
+    settings: Rollout
+    release: Release
+    targets: dict[str, TargetProgress]
+    failure: str | None = None
+    current: int = 0
+    """The batch that is being worked on."""
+    batch_done_at: float = 0.0
+    open: set[str] = field(default_factory=set)
+    """The targets of the current batch that are not through yet."""
+
+    @classmethod
+    def begin(cls, settings: Rollout, release: Release, targets: Iterable[str]) -> RolloutState:
+        """A rollout of which nothing has happened yet."""
+        names = list(targets)
+        return cls(settings, release, {name: TargetProgress() for name in names}, open=set(names))
+
+    def batches(self) -> list[list[str]]:
+        """The targets in the groups in which they are changed."""
+        names = list(self.targets)
+        if self.settings.strategy == "all-at-once":
+            return [names]
+        batch = self.settings.batch
+        size = max(1, ceil(batch * len(names))) if isinstance(batch, float) else batch
+        return [names[start : start + size] for start in range(0, len(names), size)]
+
+    def fail(self, reason: str) -> None:
+        """From now on it goes back. The first reason counts."""
+        if self.failure is None:
+            self.failure = reason
+            for target in self.targets.values():
+                target.next_at = 0.0
+
+    def cut(self) -> None:
+        """Whoever was working on it is gone: what was under way will be asked for again."""
+        for target in self.targets.values():
+            target.running = None
+
+    def started(self, name: str, kind: Kind) -> None:
+        """An operation has begun."""
+        target = self.targets[name]
+        target.running = kind
+        target.touched = target.touched or kind == "apply"
+
+    def ended(self, name: str, kind: Kind, data: dict[str, Any], now: float) -> None:
+        """An operation has ended, well (`data["ok"]`) or not."""
+        target = self.targets[name]
+        target.running = None
+        target.detail = str(data.get("detail", ""))
+        outcome = {
+            "observe": self._observed,
+            "apply": self._applied,
+            "probe": self._probed,
+            "restore": self._restored,
+        }[kind]
+        outcome(name, target, data, now)
+
+    def _observed(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
+        del now
+        if not data["ok"]:
+            self.fail(f"{name} can't be observed: {target.detail}")
+            return
+        target.before, target.state = data["state"], "observed"
+        self.open.discard(name)
+        if not self.open:  # all of them are known: the first batch begins
+            self.open = set(self.batches()[0])
+
+    def _applied(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
+        if not data["ok"]:
+            self.fail(f"{name} could not be changed: {target.detail}")
+            return
+        target.state, target.probing_since, target.next_at = "applied", now, 0.0
+
+    def _probed(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
+        patience = self.settings.healthy_within
+        if data["ok"] and data["health"] == "healthy":
+            target.state = "healthy"
+            self.open.discard(name)
+            self._next_batch(now)
+        elif not data["ok"] or data["health"] == "unhealthy":
+            self.fail(f"{name} is unhealthy: {target.detail}")
+        elif now - target.probing_since >= patience:
+            self.fail(f"{name} was not healthy within {patience:g} s: {target.detail}")
+        else:
+            target.next_at = now + self.settings.interval
+
+    def _restored(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
+        del name
+        if data["ok"]:
+            target.state = "restored"
+            return
+        target.restores += 1
+        target.next_at = now + min(_RESTORE_PAUSE * 2 ** (target.restores - 1), _LONGEST_PAUSE)
+        if target.restores >= RESTORE_TRIES:
+            target.state = "stuck"
+
+    def _next_batch(self, now: float) -> None:
+        if self.open:
+            return
+        self.current += 1
+        self.batch_done_at = now
+        batches = self.batches()
+        if self.current < len(batches):
+            self.open = set(batches[self.current])
+
+
+@dataclass
+class StepState:
+    """How far one step is."""
+
+    state: StepStatus = "pending"
+    attempts: int = 0
+    started: float | None = None
+    seconds: float = 0.0
+    reason: str = ""
+    summary: str = ""
+    fault: bool = False
+    """Whether it was a plugin or the machine that failed."""
+    tests: dict[str, int] | None = None
+    findings: dict[str, int] | None = None
+    notes: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    evidence: tuple[dict[str, Any], ...] = ()
+    rollout: RolloutState | None = None
+    tried_since: float = 0.0
+    not_before: float = 0.0
+
+
+class RunState:
+    """One run as its events left it."""
+
+    def __init__(self, plan: Plan, run: int) -> None:
+        self.plan = plan
+        self.run = run
+        self.state: RunStatus = "running"
+        self.started = 0.0
+        self.finished: float | None = None
+        self.revision: Revision | None = None
+        self.options: dict[str, Any] = {}
+        self.steps = {step.name: StepState() for step in plan.steps}
+        self.ready: dict[str, None] = {}
+        self.running: dict[str, None] = {}
+        self.asked: dict[str, None] = {}
+        self.approvals: dict[str, dict[str, Any]] = {}
+        self.rejections: dict[str, dict[str, Any]] = {}
+        self.cancelled: str | None = None
+        self.last_event = 0
+        self.given: Release | None = None
+        """A release that was there before the run: what a rollback brings back."""
+        self._missing = {name: len(needs) for name, needs in plan.waits_for.items()}
+        self._handed: dict[str, tuple[Artifact, ...]] = {}
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in."""
+        self.last_event = event.id
+        handler = getattr(self, "_on_" + event.type.replace(".", "_"), None)
+        if handler:
+            handler(event)
+
+    def artifacts_for(self, name: str) -> tuple[Artifact, ...]:
+        """What a step is handed: the artifacts of all build steps that it waits for, however far back."""
+        if self.given:
+            return self.given.artifacts
+        # Walked without recursion: plans may be thousands of steps deep.
+        edges = self.plan.waits_for
+        stack = [name]
+        while stack:
+            node = stack[-1]
+            missing = [need for need in edges[node] if need not in self._handed]
+            if missing and node not in self._handed:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            self._handed.setdefault(node, self._join(edges[node]))
+        return self._handed[name]
+
+    def _join(self, needs: tuple[str, ...]) -> tuple[Artifact, ...]:
+        groups = [self._handed[need] + self._own(need) for need in needs]
+        groups = [group for group in groups if group]
+        if len(groups) < 2:
+            return groups[0] if groups else ()
+        return tuple({artifact.digest + artifact.name: artifact for g in groups for artifact in g}.values())
+
+    def _own(self, name: str) -> tuple[Artifact, ...]:
+        step = self.plan.by_name.get(name)
+        return self.steps[name].artifacts if step and step.phase == "build" else ()
+
+    # --- events ---
+
+    def _on_run_started(self, event: Event) -> None:
+        self.started = event.time
+        self.options = event.data
+        given = event.data.get("release")
+        if given:
+            self.given = Release.model_validate(given)
+            self.revision = self.given.revision
+        selected = event.data.get("selected")
+        if selected is not None:
+            left = [name for name in self.steps if name not in set(selected)]
+            for name in left:
+                self._end(name, "skipped", "not asked for in this run")
+            for name in left if given else ():
+                self._release(name)  # a release that is there already needs nothing of what made it
+        for name, count in list(self._missing.items()):
+            if count == 0:
+                self._free(name)
+
+    def _on_run_resumed(self, event: Event) -> None:
+        del event
+        self.state = "running"
+        self.finished = None
+        for name in list(self.asked):
+            if self.plan.by_name[name].uses is not None:  # its plugin is asked again
+                del self.asked[name]
+                self.steps[name].state = "pending"
+                self.ready[name] = None
+        for name in list(self.running):
+            step = self.steps[name]
+            step.not_before = 0.0
+            if step.rollout:
+                step.rollout.cut()
+            else:
+                step.state, step.attempts = "pending", step.attempts - 1
+                del self.running[name]
+                self.ready[name] = None
+
+    def _on_step_started(self, event: Event) -> None:
+        name = str(event.step)
+        step = self.steps[name]
+        self.ready.pop(name, None)
+        self.asked.pop(name, None)
+        self.running[name] = None
+        step.state, step.tried_since, step.attempts = "running", event.time, step.attempts + 1
+        step.started = step.started or event.time
+
+    def _on_step_retried(self, event: Event) -> None:
+        name = str(event.step)
+        step = self.steps[name]
+        step.state, step.reason, step.not_before = "pending", event.data["reason"], event.data["not_before"]
+        self.running.pop(name, None)
+        self.ready[name] = None
+
+    def _on_step_finished(self, event: Event) -> None:
+        name, data = str(event.step), event.data
+        step = self.steps[name]
+        step.summary = data.get("summary", "")
+        step.fault = bool(data.get("fault"))
+        step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.notes = tuple(data.get("notes", ()))
+        step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
+        step.evidence = (*step.evidence, *data.get("evidence", ()))
+        step.seconds = event.time - (step.started or event.time)
+        if data.get("revision"):
+            self.revision = Revision.model_validate(data["revision"])
+        self._end(name, data["state"], data.get("reason", ""))
+        if data["state"] == "passed" or self.plan.by_name[name].keys.allow_failure:
+            self._release(name)
+        else:
+            self._block(name)
+
+    def _on_approval_requested(self, event: Event) -> None:
+        name = str(event.step)
+        self.ready.pop(name, None)
+        self.running.pop(name, None)
+        self.asked[name] = None
+        step = self.steps[name]
+        step.state, step.reason = "waiting", event.data["reason"]
+        step.started = step.started or event.time
+
+    def _on_approval_given(self, event: Event) -> None:
+        self.approvals[str(event.step)] = event.data
+        self.rejections.pop(str(event.step), None)
+
+    def _on_approval_rejected(self, event: Event) -> None:
+        self.rejections[str(event.step)] = event.data
+
+    def _on_rollout_began(self, event: Event) -> None:
+        step = self.steps[str(event.step)]
+        step.rollout = RolloutState.begin(
+            self.plan.by_name[str(event.step)].keys.rollout,
+            Release.model_validate(event.data["release"]),
+            event.data["targets"],
+        )
+
+    def _on_rollout_started(self, event: Event) -> None:
+        rollout = self.steps[str(event.step)].rollout
+        if rollout:
+            rollout.started(event.data["target"], event.data["op"])
+
+    def _on_rollout_ended(self, event: Event) -> None:
+        rollout = self.steps[str(event.step)].rollout
+        if rollout:
+            rollout.ended(event.data["target"], event.data["op"], event.data, event.time)
+
+    def _on_run_cancelled(self, event: Event) -> None:
+        self.cancelled = event.data.get("reason", "cancelled")
+        for name in self.running:
+            rollout = self.steps[name].rollout
+            if rollout:
+                rollout.fail("the run was cancelled")
+
+    def _on_run_waiting(self, event: Event) -> None:
+        self.state, self.finished = "waiting", event.time
+
+    def _on_run_finished(self, event: Event) -> None:
+        self.state, self.finished = event.data["state"], event.time
+
+    # --- the graph ---
+
+    def _end(self, name: str, status: StepStatus, reason: str) -> None:
+        step = self.steps[name]
+        step.state, step.reason = status, reason
+        for group in (self.ready, self.running, self.asked):
+            group.pop(name, None)
+
+    def _free(self, name: str) -> None:
+        """All that a node waits for is done."""
+        if name not in self.steps:
+            self._release(name)
+        elif self.steps[name].state == "pending":
+            self.ready[name] = None
+
+    def _release(self, name: str) -> None:
+        queue = [name]
+        while queue:
+            for dependent in self.plan.dependents[queue.pop()]:
+                self._missing[dependent] -= 1
+                if self._missing[dependent]:
+                    continue
+                if dependent in self.steps:
+                    self._free(dependent)
+                else:
+                    queue.append(dependent)
+
+    def _block(self, cause: str) -> None:
+        reason = f"{cause} {self.steps[cause].state}"
+        queue, seen = [cause], {cause}
+        while queue:
+            for dependent in self.plan.dependents[queue.pop()]:
+                if dependent in seen:
+                    continue
+                seen.add(dependent)
+                step = self.steps.get(dependent)
+                if step and step.state != "pending":
+                    continue  # it is blocked already, and so is all behind it
+                if step:
+                    self._end(dependent, "skipped", reason)
+                queue.append(dependent)
+
+
+def fold(plan: Plan, run: int, events: Iterable[Event]) -> RunState:
+    """The state after all these events."""
+    state = RunState(plan, run)
+    for event in events:
+        state.apply(event)
+    return state

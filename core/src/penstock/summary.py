@@ -1,0 +1,86 @@
+"""Results → what a person reads about them: one line, and notes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.model import (
+    Artifact,
+    Publication,
+    ScanReport,
+    Severity,
+    TestReport,
+    Verification,
+)
+from penstock.plan import PlanStep
+
+_SHOWN = 5
+_LINES = 8
+_PLURAL = {
+    "vulnerability": "vulnerabilities",
+    "secret": "secrets",
+    "misconfiguration": "misconfigurations",
+    "license": "licences",
+}
+
+
+def of(step: PlanStep, result: object) -> dict[str, Any]:
+    """The part of a step's event that is for people: `summary`, `notes`, and counts."""
+    if isinstance(result, TestReport):
+        return _tests(result)
+    if isinstance(result, ScanReport):
+        return _scan(result)
+    if isinstance(result, Verification):
+        return {"summary": ", ".join(f"{check.name}, {check.detail}" for check in result.checks)}
+    items: Sequence[Any] = result if isinstance(result, list | tuple) else ()
+    if step.phase == "build":
+        return _build([item for item in items if isinstance(item, Artifact)])
+    if step.phase == "publish":
+        places = [item.location for item in items if isinstance(item, Publication)]
+        return {"summary": f"{len(places)} published", "notes": places}
+    return {}
+
+
+def _build(artifacts: list[Artifact]) -> dict[str, Any]:
+    if len(artifacts) == 1:
+        return {"summary": artifacts[0].name, "notes": [artifacts[0].digest]}
+    notes = [f"{artifact.name}  {artifact.digest}" for artifact in artifacts[:_SHOWN]]
+    if len(artifacts) > _SHOWN:
+        notes.append(f"and {len(artifacts) - _SHOWN} more")
+    return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
+
+
+def _tests(report: TestReport) -> dict[str, Any]:
+    counts = {outcome: report.count(outcome) for outcome in ("passed", "failed", "skipped")}
+    words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+    if report.coverage is not None:
+        words.append(f"{report.coverage:.0%} covered")
+    notes: list[str] = []
+    failed = [case for case in report.cases if case.outcome == "failed"]
+    for case in failed[:_SHOWN]:
+        where = f"{case.file}:{case.line}" if case.file and case.line else case.file or ""
+        notes.append(f"{where}  {case.name.rpartition('::')[2] or case.name}".strip())
+        notes.extend(f"  {line}" for line in _end_of(case.message or case.output or ""))
+    if len(failed) > _SHOWN:
+        notes.append(f"and {len(failed) - _SHOWN} more")
+    summary = report.tool if report.checks_only else ", ".join(words)
+    return {"summary": summary, "notes": notes, "tests": {**counts, "flaky": 0}}
+
+
+def _end_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()][-_LINES:]
+
+
+def _scan(report: ScanReport) -> dict[str, Any]:
+    counted = [finding for finding in report.findings if finding.ignored is None]
+    levels = [level for level in reversed(Severity) if level is not Severity.unknown]
+    counts = {level.value: sum(f.severity is level for f in counted) for level in levels}
+    found = [f"{count} {level}" for level, count in counts.items() if count]
+    summary = ", ".join(found) or "no " + ", no ".join(_PLURAL[kind] for kind in report.looked_for)
+    notes = [
+        f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
+        for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]
+    ]
+    notes += [f"! {_PLURAL.get(kind, kind)}: {why}" for kind, why in report.not_looked_for.items()]
+    return {"summary": summary, "notes": notes, "findings": counts}
