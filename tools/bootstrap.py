@@ -85,8 +85,8 @@ def ensure(place: Path, requirements: Sequence[str], made_from: Sequence[Path] =
     if not _works(place) or stamp.exists():
         venv.create(place, clear=True, with_pip=False, symlinks=True)
     python = place / "bin" / "python"
-    _pip(python, ["install", "--quiet", UV])
-    uv = [str(place / "bin" / "uv"), "pip", "install", "--quiet", "--no-sources", "--python", str(python)]
+    _pip(["--python", str(python), "install", "--quiet", UV])
+    uv = [str(place / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(python)]
     _call([*uv, *requirements], "uv can't install what this repository needs", _index())
     stamp.write_text(wanted)
     seconds = f"{time.monotonic() - started:.0f} s"
@@ -95,7 +95,7 @@ def ensure(place: Path, requirements: Sequence[str], made_from: Sequence[Path] =
 
 def _stamp(requirements: Sequence[str], made_from: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for part in (sys.version, sys.prefix, str(ROOT), UV, *requirements):
+    for part in (sys.version, sys.base_prefix, str(ROOT), UV, *requirements):
         digest.update(part.encode() + b"\0")
     for path in sorted(made_from):
         digest.update(path.read_bytes() + b"\0")
@@ -103,11 +103,15 @@ def _stamp(requirements: Sequence[str], made_from: Sequence[Path]) -> str:
 
 
 def _works(place: Path) -> bool:
+    return _answers([str(place / "bin" / "python"), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
+
+
+def _answers(command: Sequence[str]) -> bool:
     try:
-        command = [place / "bin" / "python", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        done = subprocess.run(command, env=environment(), capture_output=True, check=False)
     except OSError:
         return False
+    return done.returncode == 0
 
 
 def _read(path: Path) -> str | None:
@@ -117,17 +121,19 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _pip(python: Path, arguments: Sequence[str]) -> str:
-    command = [sys.executable, "-m", "pip", "--python", str(python), *arguments]
+def _pip(arguments: Sequence[str]) -> str:
+    """Run pip: this Python's, or where an environment without pip is active, that of the Python below it."""
     hint = "It takes pip 22.3 or newer and the package index. On Debian: apt-get install python3-pip"
-    return _call(command, f"{sys.executable} -m pip failed. {hint}")
+    pythons = [sys.executable, os.path.realpath(sys.executable)]
+    found = next((python for python in pythons if _answers([python, "-m", "pip", "--version"])), pythons[-1])
+    return _call([found, "-m", "pip", *arguments], f"{found} -m pip failed. {hint}")
 
 
 def _index() -> dict[str, str]:
     """The package index that pip is configured with, for uv, which does not read pip's files."""
     if "UV_DEFAULT_INDEX" in os.environ or "UV_INDEX_URL" in os.environ:
         return {}
-    for line in _call([sys.executable, "-m", "pip", "config", "list"], "pip failed").splitlines():
+    for line in _pip(["config", "list"]).splitlines():
         name, equals, value = line.partition("=")
         if equals and name in ("global.index-url", "install.index-url", ":env:.index-url"):
             return {"UV_DEFAULT_INDEX": ast.literal_eval(value)}

@@ -26,12 +26,11 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def hooks() -> str:
     """Every hook: its signature and its docstring."""
     parts = [inspect.getdoc(hookspecs) or ""]
-    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+    for name, function in vars(hookspecs).items():  # in the order of the file
         if not name.startswith("penstock_"):
             continue
         signature = re.sub(r"'([\w\[\] |.]+)'", r"\1", str(inspect.signature(function)))
-        note = "The first answer counts." if _first(function) else "Every enabled plugin is called."
-        parts += [f"## {name}", f"```python\ndef {name}{signature}\n```", f"*{note}*"]
+        parts += [f"## {name}", f"```python\ndef {name}{signature}\n```", f"*{_who(function)}*"]
         parts.append(inspect.getdoc(function) or "")
     return "\n\n".join(parts)
 
@@ -80,7 +79,7 @@ def settings() -> str:
         parts += [f"## {name}", f"`pip install {known[name].distribution}`"]
         for phase in loaded.phases(name):
             found = loaded.settings_model(name, plugins.HOOK_OF[phase])
-            parts += [f"### [{phase}.NAME] with uses = \"{name}\"", inspect.getdoc(found) or "", _table(found)]
+            parts += [f'### [{phase}.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
     return "\n\n".join(parts)
 
 
@@ -88,7 +87,7 @@ def commands() -> str:
     """Every command of the core with its options."""
     from penstock import cli
 
-    group = cli.main
+    group = cli.cli
     context = click.Context(group, info_name="penstock")
     parts = []
     for name in group.list_commands(context):
@@ -114,14 +113,19 @@ def _command(command: click.Command, name: str, parent: click.Context) -> Iterat
                 yield from _command(found, f"{name} {inner}", context)
 
 
-def _first(function: Callable[..., Any]) -> bool:
-    options: Mapping[str, Any] = getattr(function, "penstock_spec", {})
-    return bool(options.get("firstresult"))
+def _who(function: Callable[..., Any]) -> str:
+    if "settings" in inspect.signature(function).parameters:
+        return "Called on the one plugin that the step uses."
+    options: Mapping[str, Any] = vars(function)["penstock_spec"]
+    first = " until one has an answer" if options["firstresult"] else ""
+    return f"Called on every enabled plugin{first}."
 
 
 def _table(found: type[BaseModel]) -> str:
     schema = found.model_json_schema()
-    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(schema, schema)]
+    rows = [
+        f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(schema, schema)
+    ]
     if not rows:
         return "It has no settings."
     return "\n".join(["| key | type | default | what you get |", "| --- | --- | --- | --- |", *rows])
@@ -163,13 +167,12 @@ def _type(field: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return _union([choice for choice in field["anyOf"] if choice.get("type") != "null"], root)
     if field.get("type") == "array":
-        items = field.get("items") or next(iter(field.get("prefixItems", ())), {})
+        items: Mapping[str, Any] = field.get("items", {})
         return f"list of {_type(items, root)}"
     if field.get("type") == "string" and "%" in field.get("pattern", ""):
         return "percentage"
-    return {"object": "table", "boolean": "true or false", "integer": "whole number"}.get(
-        field.get("type", ""), field.get("type", "any value")
-    )
+    name = str(field.get("type", "any value"))
+    return {"object": "table", "boolean": "true or false", "integer": "whole number"}.get(name, name)
 
 
 def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:

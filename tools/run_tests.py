@@ -23,7 +23,7 @@ def main() -> int:
             tools.parent.mkdir(exist_ok=True)
             ensure(tools, TOX)
     except SetupError as error:
-        print(error, file=sys.stderr)
+        print(f"\n{error}", file=sys.stderr)
         return 2
     colour = "yes" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else "no"
     command = [str(tools / "bin" / "tox"), "run", "--colored", colour, *sys.argv[1:]]

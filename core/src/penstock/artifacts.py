@@ -74,7 +74,7 @@ class Store:
             elif stat.S_ISDIR(info.st_mode):
                 entry["dir"] = 1
             else:
-                entry["sha256"], size = self.add_file(path)
+                entry["sha256"], size = self.add_file(Path(path))
                 entry["size"] = size
                 entry["exec"] = int(bool(info.st_mode & stat.S_IXUSR))
                 total += size

@@ -98,9 +98,7 @@ def test_every_other_payload_with_its_bundle_rewritten_is_refused() -> None:
     for position in range(0, len(STATEMENT), 7):
         changed = bytearray(STATEMENT)
         changed[position] ^= 1
-        text = BUNDLE.replace(
-            base64.b64encode(STATEMENT).decode(), base64.b64encode(changed).decode()
-        )
+        text = BUNDLE.replace(base64.b64encode(STATEMENT).decode(), base64.b64encode(changed).decode())
         with pytest.raises(StepRefused, match="the signature was not made by the key"):
             check(text, bytes(changed))
 
@@ -259,6 +257,22 @@ REFUSED: dict[str, tuple[str, str]] = {
     "bytes after the DER": (
         with_signature(signature() + b"\0"),
         "the bundle's sig is not an ECDSA signature in DER",
+    ),
+    "long form of a length": (
+        with_signature(b"\x30\x81" + signature()[1:]),
+        "the bundle's sig is not an ECDSA signature in DER",
+    ),
+    "number with a zero before it": (
+        with_signature(bytes([0x30, signature()[1] + 1, 0x02, signature()[3] + 1, 0x00]) + signature()[4:]),
+        "the bundle's sig is not an ECDSA signature in DER",
+    ),
+    "negative number": (
+        with_signature(bytes.fromhex("300602018102017f")),
+        "the bundle's sig is not an ECDSA signature in DER",
+    ),
+    "junk inside base64": (
+        BUNDLE.replace('"sig":"M', '"sig":"*M'),
+        "the bundle's sig is not base64",
     ),
     "zero": (
         with_signature(encode_dss_signature(0, 0)),

@@ -160,6 +160,28 @@ def test_import_of_a_public_key_makes_it_no_default(keyring: Keyring, tmp_path: 
     assert [(entry.id, entry.private) for entry in keyring.entries()] == [(public.id, False)]
 
 
+def test_import_adds_the_private_half_to_a_public_one(keyring: Keyring, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    for name, data in (
+        ("mine.pub", pem.public_half(key).pem.encode()),
+        ("mine.pem", pem.dump_private(key, None)),
+    ):
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).chmod(0o600)
+        assert keys("import", tmp_path / name).stdout.strip() == pem.public_half(key).id
+    assert [(entry.private, entry.default) for entry in keyring.entries()] == [(True, True)]
+
+
+def test_import_of_a_private_key_that_others_can_read_is_refused(keyring: Keyring, tmp_path: Path) -> None:
+    path = tmp_path / "mine.pem"
+    path.write_bytes(pem.dump_private(ec.generate_private_key(ec.SECP256R1()), None))
+    path.chmod(0o644)
+    assert str(keys("import", path).exception) == (
+        f"the private key {path} is open to other users (mode 0644). If nobody else had it: chmod 600 {path}"
+    )
+    assert not keyring.root.exists()
+
+
 def test_import_of_something_else_is_refused(keyring: Keyring, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello")
     result = keys("import", tmp_path / "note.txt")

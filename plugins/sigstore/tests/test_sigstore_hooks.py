@@ -93,16 +93,23 @@ def test_signature_on_record_under_another_name_is_refused(make_step: StepMaker,
     )
 
 
+def test_signature_without_a_name_on_record_is_accepted(make_step: StepMaker, keyring: Keyring) -> None:
+    nameless = sign(make_step, Sigstore()).model_copy(update={"signer": ""})
+    assert penstock_check_signature(Sigstore(), nameless, STATEMENT).identity == f"key:{keyring.default()}"
+
+
 def test_key_in_the_directory_that_nobody_trusts_is_refused(make_step: StepMaker, keyring: Keyring) -> None:
-    other = keyring.create()
-    signature = sign(make_step, Sigstore(key=other))
+    others = [keyring.create() for _ in range(8)]
     default, _ = keyring.ensure_default()
-    with pytest.raises(StepRefused) as refused:
-        penstock_check_signature(Sigstore(), signature, STATEMENT)
-    assert str(refused.value) == (
-        f"the signature names the key {other}, which is not trusted here; trusted: {default}. If it should "
-        "be, put its public PEM (penstock keys show) under `trusted` in the section of the sign step"
-    )
+    for other in others:
+        signature = sign(make_step, Sigstore(key=other))
+        with pytest.raises(StepRefused) as refused:
+            penstock_check_signature(Sigstore(), signature, STATEMENT)
+        assert str(refused.value) == (
+            f"the signature names the key {other}, which is not trusted here; trusted: {default}. If it "
+            "should be, put its public PEM (penstock keys show) under `trusted` in the section of the sign "
+            "step"
+        )
 
 
 def test_bundle_that_names_a_trusted_key_but_was_signed_by_another_is_refused(

@@ -106,15 +106,16 @@ def import_key(path: Path, passphrase_file: Path | None) -> None:
     A private key that is encrypted stays so. A public key can be named under `trusted`.
     """
     keyring = user_keyring()
-    data = path.read_bytes()
+    data = pem.read_file(path, private=False)
     if not pem.is_private(data):
         public = pem.load_public(data.decode(errors="replace"), str(path))
         keyring.add_public(public)
         _say(f"Added a public key to {keyring.root}. It is trusted where a sign step says so, nowhere else.")
         click.echo(public.id)
         return
+    data = pem.read_file(path, private=True)
     passphrase = _passphrase(passphrase_file, "Passphrase of the key") if pem.is_encrypted(data) else None
-    key = pem.load_private(pem.read_file(path, private=True), str(path), lambda: passphrase or "")
+    key = pem.load_private(data, str(path), lambda: passphrase or "")
     key_id = keyring.add(key, passphrase)
     _say(f"Copied the key into {keyring.root}; {path} is as it was.")
     _offer_as_default(keyring, key_id)
