@@ -180,7 +180,7 @@ class Store:
         target = self.path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.chmod(file.name, 0o444)
-        os.rename(file.name, target)
+        Path(file.name).rename(target)
 
     def _tampered(self, digest: str) -> StepRefused:
         return StepRefused(
@@ -217,11 +217,11 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, onerror=_make_writable)
 
 
-def _make_writable(function: object, path: str, _: object) -> None:
-    parent = os.path.dirname(path)
-    os.chmod(parent, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
+def _make_writable(_: object, name: str, __: object) -> None:
+    path = Path(name)
+    path.parent.chmod(0o700)
+    if path.is_dir() and not path.is_symlink():
+        path.chmod(0o700)
         shutil.rmtree(path)
     else:
-        os.unlink(path)
+        path.unlink()

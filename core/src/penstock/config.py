@@ -5,10 +5,8 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,11 +14,11 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator
 
 from penstock import __version__
-from penstock.errors import ConfigError
+from penstock.configfile import ConfigFile
+from penstock.errors import ConfigError, did_you_mean
 from penstock.model import Digest, Duration, Model, Percentage
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, installed
 
-FILE = "penstock.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
 _M = TypeVar("_M", bound=BaseModel)
@@ -31,14 +29,16 @@ class Rollout(Model):
     """How a deploy step moves its targets to the new release."""
 
     strategy: Literal["all-at-once", "rolling"] = Field(
-        "all-at-once", description="All targets together, or one batch after another."
+        default="all-at-once", description="All targets together, or one batch after another."
     )
-    batch: int | Percentage = Field(1, description='Rolling: how many targets at a time, or "25%" of them.')
-    pause: Duration = Field(0, description="Rolling: how long to wait between batches.")
+    batch: int | Percentage = Field(
+        default=1, description='Rolling: how many targets at a time, or "25%" of them.'
+    )
+    pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
     healthy_within: Duration = Field(
-        60, description="How long a target may take until it is healthy; after that it is put back."
+        default=60, description="How long a target may take until it is healthy; after that it is put back."
     )
-    interval: Duration = Field(0.25, description="How long to wait between two probes.")
+    interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
 
     @field_validator("batch")
     @classmethod
@@ -51,31 +51,38 @@ class Rollout(Model):
 class Keys(Model):
     """The keys that every section may have."""
 
-    uses: str | None = Field(None, description="The plugin that does the work.")
+    uses: str | None = Field(default=None, description="The plugin that does the work.")
     needs: tuple[str, ...] | None = Field(
-        None, description="The steps to wait for, instead of all of the nearest earlier phase."
+        default=None, description="The steps to wait for, instead of all of the nearest earlier phase."
     )
-    timeout: Duration | None = Field(None, description="How long the step may take; then it is ended.")
-    retries: int = Field(0, ge=0, le=100, description="How often a failed step is tried again.")
-    env: dict[str, str] = Field({}, description="Environment variables for the programs that it runs.")
+    timeout: Duration | None = Field(
+        default=None,
+        description="How long the step may take, or each operation of a deploy step; then it is ended.",
+    )
+    retries: int = Field(default=0, ge=0, le=100, description="How often a failed step is tried again.")
+    env: dict[str, str] = Field(
+        default={}, description="Environment variables for the programs that it runs."
+    )
     secrets: dict[str, str] = Field(
-        {}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
+        default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
     )
     artifacts: tuple[str, ...] = Field(
-        (), description="Files that it leaves in its workspace and that are kept, as globs."
+        default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
     environment: str | None = Field(
-        None, description="The environment that it belongs to; a test then runs after its deployment."
+        default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
-    allow_failure: bool = Field(False, description="Whether the pipeline goes on if it fails.")
-    rollout: Rollout = Field(Rollout(), description="How a deploy step moves its targets.")
+    allow_failure: bool = Field(default=False, description="Whether the pipeline goes on if it fails.")
+    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
 
 
 class Manual(Model):
     """The settings of an approve step without a plugin: it waits for `penstock approve`."""
 
-    by: tuple[str, ...] = Field((), description="Roles or identities that may approve; empty: anybody.")
-    expires: Duration = Field(86400, description="How long an approval is good for.")
+    by: tuple[str, ...] = Field(
+        default=(), description="Roles or identities that may approve; empty: anybody."
+    )
+    expires: Duration = Field(default=86400, description="How long an approval is good for.")
 
 
 class Policy(Model):
@@ -89,9 +96,11 @@ class Policy(Model):
 class Penstock(Model):
     """The `[penstock]` section."""
 
-    requires: str | None = Field(None, description='The versions of Penstock that will do, such as ">=0.1".')
-    plugins: tuple[str, ...] = Field((), description="The plugins that this project uses.")
-    name: str | None = Field(None, description="The pipeline's name; otherwise the directory's.")
+    requires: str | None = Field(
+        default=None, description='The versions of Penstock that will do, such as ">=0.1".'
+    )
+    plugins: tuple[str, ...] = Field(default=(), description="The plugins that this project uses.")
+    name: str | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
 
 
 class Section(Model):
@@ -117,84 +126,9 @@ class Project(Model):
     roles: dict[str, tuple[str, ...]] = {}
 
 
-def find(start: Path) -> Path:
-    """The nearest `penstock.toml`, in this directory or above. Raises ConfigError where there is none."""
-    for directory in (start, *start.parents):
-        if (directory / FILE).is_file():
-            return directory / FILE
-        pyproject = directory / "pyproject.toml"
-        if pyproject.is_file() and "[tool.penstock" in pyproject.read_text(errors="replace"):
-            return pyproject
-    raise ConfigError(f"there is no {FILE} in {start} or above. Make one: penstock init")
-
-
-class Source:
-    """The configuration file as text, to say where in it something stands."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.raw = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-        try:
-            self.text = self.raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = self.raw[: error.start].count(b"\n") + 1
-            raise ConfigError(
-                f"{path.name}:{line}: the file is not UTF-8 (byte 0x{self.raw[error.start]:02x}). "
-                "Save it as UTF-8"
-            ) from None
-
-    def read(self) -> dict[str, Any]:
-        """The TOML tables; for pyproject.toml, those of `tool.penstock`."""
-        try:
-            data = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
-            message = str(error)
-            place = re.search(r"\(at line (\d+), column (\d+)\)", message)
-            where = f":{place[1]}:{place[2]}" if place else ""
-            what = re.sub(r"\s*\(at .*\)$", "", message)
-            what = what[:1].lower() + what[1:]
-            raise ConfigError(f"{self.path.name}{where}: not valid TOML: {what}") from None
-        if self.path.name == "pyproject.toml":
-            found = data.get("tool", {}).get("penstock", {})
-            return _as_core(found)
-        return data
-
-    def line(self, section: str, key: str | None = None) -> int | None:
-        """The line of a key, or of its section where the key is not found."""
-        header_line, inside = None, False
-        wanted = [part for part in section.split(".") if part]
-        for number, line in enumerate(self.text.splitlines(), 1):
-            header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line)
-            if header:
-                parts = [part.strip().strip("\"'") for part in header[1].split(".")]
-                parts = parts[2:] if parts[:2] == ["tool", "penstock"] else parts
-                inside = parts == wanted or (parts == [*wanted, key])
-                if inside and (header_line is None or parts != wanted):
-                    header_line = number
-            elif inside and key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
-                return number
-        return header_line
-
-    def error(self, section: str, key: str, message: str) -> str:
-        """`penstock.toml:14: [deploy.production] rollout.waves: message`."""
-        line = self.line(section, key.split(".")[0] or None)
-        where = f"{self.path.name}:{line}" if line else self.path.name
-        return f"{where}: [{section}] " + (f"{key}: " if key else "") + message
-
-
-def _as_core(table: dict[str, Any]) -> dict[str, Any]:
-    """`[tool.penstock]` holds the sections and the keys of `[penstock]` side by side."""
-    own = {key: value for key, value in table.items() if key in Penstock.model_fields}
-    rest = {key: value for key, value in table.items() if key not in own}
-    return {"penstock": own, **rest}
-
-
 def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
     """Read and check a configuration. Raises ConfigError with every fault that was found."""
-    source = Source(path)
+    source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
     known = installed() if available is None else available
@@ -227,7 +161,7 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     return project, plugins
 
 
-def _check_requires(head: Penstock, source: Source) -> None:
+def _check_requires(head: Penstock, source: ConfigFile) -> None:
     if head.requires is None:
         return
     ours = _version(__version__)
@@ -267,11 +201,11 @@ def _holds(ours: tuple[int, ...], operator: str, bound: tuple[int, ...]) -> bool
     }[operator]
 
 
-def _check_tables(data: dict[str, Any], source: Source, errors: list[str]) -> None:
+def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
     allowed = ("penstock", "policy", "roles", *PHASES)
     for name, table in data.items():
         if name not in allowed:
-            near = _near(name, allowed)
+            near = did_you_mean(name, allowed)
             errors.append(
                 source.error(name, "", f"this is no phase{near}. The phases are {', '.join(PHASES)}")
             )
@@ -280,7 +214,7 @@ def _check_tables(data: dict[str, Any], source: Source, errors: list[str]) -> No
 
 
 def _tables(
-    data: dict[str, Any], name: str, source: Source, errors: list[str]
+    data: dict[str, Any], name: str, source: ConfigFile, errors: list[str]
 ) -> dict[str, dict[str, Any]]:
     found = data.get(name, {})
     if not isinstance(found, dict):
@@ -304,7 +238,7 @@ def _sections(
     data: dict[str, Any],
     plugins: Plugins,
     known: dict[str, Installed],
-    source: Source,
+    source: ConfigFile,
     errors: list[str],
 ) -> list[Section]:
     found = []
@@ -320,13 +254,15 @@ def _sections(
     return found
 
 
-def _default_source(plugins: Plugins, source: Source, errors: list[str]) -> Section | None:
+def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> Section | None:
     """Without a source section, the one enabled plugin that can do it."""
     able = plugins.that_do("source")
     if len(able) == 1:
         model = plugins.settings_model(able[0], "penstock_source")
         settings = _model(model, {}, source, "source", errors)
-        return settings and Section(
+        if settings is None:
+            return None
+        return Section(
             name="source",
             phase="source",
             keys=Keys(uses=able[0]),
@@ -347,15 +283,17 @@ def _section(
     table: dict[str, Any],
     plugins: Plugins,
     known: dict[str, Installed],
-    source: Source,
+    source: ConfigFile,
     errors: list[str],
 ) -> Section | None:
     full = f"{phase}.{name}"
     count = len(errors)
     core = {key: value for key, value in table.items() if key in CORE_KEYS - _LATER}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
-    for key in table.keys() & _LATER:
-        errors.append(source.error(full, key, "is a key of the core that this version does not have yet"))
+    errors.extend(
+        source.error(full, key, "is a key of the core that this version does not have yet")
+        for key in table.keys() & _LATER
+    )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
     keys = _model(Keys, core, source, full, errors)
@@ -381,7 +319,7 @@ def _settings_of(
     uses: str | None,
     plugins: Plugins,
     known: dict[str, Installed],
-    source: Source,
+    source: ConfigFile,
     errors: list[str],
 ) -> type[BaseModel] | None:
     if uses is None:
@@ -397,7 +335,7 @@ def _settings_of(
         if uses in known:
             what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
         else:
-            what = f'the plugin "{uses}" is not enabled{_near(uses, plugins.modules)}'
+            what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):
@@ -407,10 +345,10 @@ def _settings_of(
     return plugins.settings_model(uses, HOOK_OF[phase])
 
 
-def _roles(data: dict[str, Any], source: Source, errors: list[str]) -> dict[str, tuple[str, ...]]:
+def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[str, tuple[str, ...]]:
     roles = {}
     table = data.get("roles", {})
-    for name, members in (table.items() if isinstance(table, dict) else ()):
+    for name, members in table.items() if isinstance(table, dict) else ():
         if isinstance(members, list) and all(isinstance(member, str) for member in members):
             roles[name] = tuple(members)
         else:
@@ -421,7 +359,7 @@ def _roles(data: dict[str, Any], source: Source, errors: list[str]) -> dict[str,
 def _model(
     model: type[_M],
     table: object,
-    source: Source,
+    source: ConfigFile,
     section: str,
     errors: list[str],
     *,
@@ -435,14 +373,16 @@ def _model(
     unknown = [key for key in table if key not in names]
     for key in unknown:
         allowed = sorted(names)
-        near = _near(key, [*allowed, *also])
+        near = did_you_mean(key, [*allowed, *also])
         can_be = f". The keys are {', '.join(allowed)}" if allowed else ""
         errors.append(source.error(section, key, f"there is no such key{near}{can_be}"))
     try:
         made = model.model_validate({key: value for key, value in table.items() if key not in unknown})
     except ValidationError as error:
         errors.extend(
-            source.error(section, ".".join(str(part) for part in fault["loc"] if part != "__root__"), _say(fault))
+            source.error(
+                section, ".".join(str(part) for part in fault["loc"] if part != "__root__"), _say(fault)
+            )
             for fault in _best(error)
         )
         return None
@@ -471,14 +411,9 @@ def _say(fault: Any) -> str:
     return f"{message}, and not {found!r}" if isinstance(found, str | int | float | bool) else message
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f'. Did you mean "{match[0]}"?' if match else ""
-
-
 def enabled(path: Path) -> tuple[str, ...]:
     """Only the names of the plugins that a project enables. Raises ConfigError as `load`."""
-    source = Source(path)
+    source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
     head = _model(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
     if head is None:

@@ -1,4 +1,4 @@
-"""The loop: asks the scheduler what to do, hands requests to the executor, writes what happened to the journal.
+"""The loop: asks the scheduler what to do, hands requests to the executor, writes down what happened.
 
 The engine decides nothing about the pipeline. It is the only writer of a run's progress, apart from the
 word of a person (`approve`, `reject`, `cancel`), which another process appends.
@@ -7,25 +7,25 @@ word of a person (`approve`, `reject`, `cancel`), which another process appends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from penstock import process, scheduler
 from penstock.errors import ConfigError
-from penstock.evidence import Reference
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
-from penstock.model import Approval, Event, Release, Revision, short
+from penstock.model import Event, Release, Revision, short
+from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
+from penstock.process import user
+from penstock.request import Response, approval_of, make_request, release_digest
 from penstock.rollout import WakeAt
 from penstock.scheduler import (
     Action,
@@ -37,10 +37,14 @@ from penstock.scheduler import (
     Finish,
     Operate,
     Start,
+    Stop,
 )
+from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
-from penstock.step import StepInfo
-from penstock.worker import Request, Response, Worker, user
+from penstock.worker import Worker
+
+_LOOK_AGAIN = 0.25
+"""Seconds until an environment that another run deploys to is looked at again."""
 
 Observer = Callable[[Event | Progress, RunState], None]
 
@@ -58,17 +62,23 @@ class Engine:
     executor: Executor
     observer: Observer
     slots: int
+    watchers: Observers
 
     def __post_init__(self) -> None:
         self._busy: dict[str, str] = {}  # ticket → step
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
+        self._stopped: dict[str, str] = {}  # ticket → why
+        self._held: dict[str, Lock] = {}
+        self._taken: dict[str, float] = {}
         self._new: list[New] = []
         self._interrupted = 0
 
     def work(self) -> RunState:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
-        with _interrupts(self._on_interrupt) as wakeup, _wake_socket(self.home, self.state.run) as calls:
+        with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
+            for name in self.state.running:  # a rollout that was cut off: its environment is taken again
+                self._hold(self.plan.by_name[name], wait=True)
             while self.state.state == "running":
                 self._turn(wakeup, calls)
         return self.state
@@ -77,9 +87,8 @@ class Engine:
         self._hear(calls)
         now = time.time()
         busy = set(self._busy.values())
-        actions = scheduler.decide(
-            self.state, now, busy=busy, slots=max(0, self.slots - len(self._busy))
-        )
+        slots = max(0, self.slots - len(self._busy))
+        actions = scheduler.decide(self.state, now, busy=busy, slots=slots, taken=self._taken)
         wake: float | None = None
         for action in actions:
             if isinstance(action, WakeAt):
@@ -108,29 +117,57 @@ class Engine:
         elif isinstance(action, AskApproval):
             self._write("approval.requested", action.step, self._question(action))
         elif isinstance(action, Approve):
-            self._submit(action.step, "approve", approval=approval_of(self.state, action.step, "--approve"))
+            self._submit(
+                action.step,
+                "approve",
+                approval=approval_of(self.state, action.step, user(), "--approve", time.time()),
+            )
         elif isinstance(action, Attest):
             progress = self.state.steps[action.step].rollout
             assert progress is not None
-            self._submit(
-                action.step, "attest", release=progress.release, targets=tuple(progress.targets)
-            )
+            self._submit(action.step, "attest", release=progress.release, targets=tuple(progress.targets))
         elif isinstance(action, Finish):
             self._finish(action.step, action.state, action.reason)
         elif isinstance(action, End):
             self._end(action)
+        elif isinstance(action, Stop):
+            self._stop(action)
         elif isinstance(action, Conclude):
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._write(kind, None, {"state": action.state})
 
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
+        if step.phase == "deploy" and not self._hold(step):
+            return
         self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
         self._commit()
         if step.phase == "deploy":
             self._submit(name, "admit", release=self._release(step))
         else:
             self._submit(name, "hook")
+
+    def _hold(self, step: PlanStep, *, wait: bool = False) -> bool:
+        """Take the environment of a deploy step, so that no other run deploys there meanwhile."""
+        name = step.environment
+        if name is None or step.phase != "deploy" or step.name in self._held:
+            return True
+        shared = next((lock for other, lock in self._held.items() if self._environment(other) == name), None)
+        lock = shared or self.home.environment_lock(name)
+        if shared is None and not lock.take(wait=wait):
+            self._taken[name] = time.time() + _LOOK_AGAIN
+            return False
+        self._held[step.name] = lock
+        self._taken.pop(name, None)
+        return True
+
+    def _let_go(self, name: str) -> None:
+        lock = self._held.pop(name, None)
+        if lock is not None and lock not in self._held.values():
+            lock.release()
+
+    def _environment(self, name: str) -> str | None:
+        return self.plan.by_name[name].environment
 
     def _operate(self, action: Operate) -> None:
         progress = self.state.steps[action.step].rollout
@@ -159,6 +196,12 @@ class Engine:
         if not tickets:
             self._finish(action.step, action.state, action.reason)
 
+    def _stop(self, action: Stop) -> None:
+        ticket = f"{action.step}\0{action.target}"
+        if ticket not in self._stopped:
+            self._stopped[ticket] = action.reason
+            self.executor.end(ticket)
+
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         self._ended.pop(name, None)
         step = self.plan.by_name[name]
@@ -179,7 +222,9 @@ class Engine:
         response = news.response
         if operation is not None:
             ok = response.outcome == "passed"
-            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": response.reason}
+            why = self._stopped.pop(news.ticket, None)
+            detail = response.reason if why is None or ok else why
+            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": detail}
             self._write("rollout.ended", name, {**data, **response.data})
             return
         if name in self._ended:
@@ -250,9 +295,12 @@ class Engine:
         new, self._new = self._new, []
         for event in self.journal.append(self.state.run, new):
             self._fold(event)
+        self.watchers.tell()
 
     def _fold(self, event: Event) -> None:
         self.state.apply(event)
+        if event.type in ("step.finished", "step.retried"):
+            self._let_go(str(event.step))
         self.observer(event, self.state)
 
     def _hear(self, calls: socket.socket) -> None:
@@ -271,88 +319,6 @@ class Engine:
             self.executor.close()
             os._exit(130)
         self._write("run.cancelled", None, {"reason": "cancelled by Ctrl-C", "by": user()})
-
-
-def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
-    """A request about a step of this run, as things stand."""
-    step = plan.by_name[name]
-    if state.given:  # a release that was admitted once may return on digest and signature alone
-        step = step.model_copy(update={"requires": ("signature",) if plan.signer else ()})
-    signer = plan.signer
-    signs_now = signer is not None and (state.given or state.steps[signer.name].state == "passed")
-    return Request(
-        kind=kind,  # type: ignore[arg-type]  # checked by the model
-        step=step,
-        info=StepInfo(
-            name=name,
-            phase=step.phase,
-            run=state.run,
-            attempt=max(1, state.steps[name].attempts),
-            plan=plan.digest,
-            environment=step.environment,
-            revision=state.revision or Revision(),
-            artifacts=state.artifacts_for(name),
-            env=step.keys.env,
-            secrets=step.keys.secrets,
-            hidden=hidden_variables(plan, step),
-        ),
-        pipeline=plan.name,
-        config=plan.config,
-        plugins=plan.plugins,
-        signer=signer if signs_now else None,
-        trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
-        **more,
-    )
-
-
-def evidence_so_far(plan: Plan, state: RunState, name: str | None = None) -> tuple[Reference, ...]:
-    """All statements of the run so far, each with the bundles that were made for it.
-
-    With a step's name: those of the steps that it waits for.
-    """
-    if state.given:
-        return tuple(Reference.model_validate(entry) for entry in state.options.get("evidence", ()))
-    behind = None if name is None else plan.closure([name], plan.waits_for)
-    found: dict[str, Reference] = {}
-    for step in plan.steps:
-        if behind is not None and step.name not in behind:
-            continue
-        for entry in state.steps[step.name].evidence:
-            reference = Reference.model_validate(entry)
-            found[f"{reference.step} {reference.statement}"] = reference  # the signed one comes later
-    return tuple(found.values())
-
-
-def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
-    """The environment variables that hold secrets of other steps."""
-    own = set(step.keys.secrets.values())
-    every = {reference for other in plan.steps for reference in other.keys.secrets.values()}
-    names = {reference.removeprefix("env:") for reference in every - own if reference.startswith("env:")}
-    return tuple(sorted(names))
-
-
-def release_digest(digests: Sequence[str]) -> str:
-    """What a release is known by: its artifact's digest, or that of the list of digests."""
-    if len(digests) == 1:
-        return digests[0]
-    return "sha256:" + hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
-
-
-def approval_of(state: RunState, name: str, why: str) -> Approval:
-    """This user's approval of what the step would let through, from now on."""
-    step = state.plan.by_name[name]
-    now = time.time()
-    lasts: Any = step.settings.get("expires", 86400)
-    return Approval(
-        by=user(),
-        why=why,
-        environment=step.environment or "",
-        artifacts=tuple(artifact.digest for artifact in state.artifacts_for(name)),
-        plan=state.plan.digest,
-        given=now,
-        expires=now + float(lasts),
-    )
 
 
 def new_run(
@@ -393,7 +359,9 @@ def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[L
     """
     engine, workers = Lock(home.run(run) / "engine.lock"), Lock(home.run(run) / "workers.lock")
     if not engine.take():
-        raise ConfigError(f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}")
+        raise ConfigError(
+            f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}"
+        )
     try:
         if clean:
             process.end_marked(f"{home.run(run)}:", grace=1.0)
@@ -414,63 +382,14 @@ def local_engine(
     observer: Observer,
     locks: tuple[Lock, Lock],
     slots: int,
+    after: int,
 ) -> Engine:
-    """An engine with worker processes on this machine."""
-    pool = LocalPool(lambda: Worker(project, plugins, home), in_child=locks[0].drop)
-    return Engine(project, home, journal, state.plan, plugins, state, pool, observer, slots)
+    """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
+    watchers = Observers(plugins, home.journal, state.run, after, in_child=locks[0].drop)
 
+    def in_child() -> None:
+        locks[0].drop()
+        watchers.forget()
 
-@contextlib.contextmanager
-def _interrupts(handle: Callable[[], None]) -> Iterator[socket.socket]:
-    """Call `handle` on Ctrl-C or SIGTERM; the socket has something to read then."""
-    reader, writer = socket.socketpair()
-    for end in (reader, writer):
-        end.setblocking(False)
-    before = [(number, signal.signal(number, lambda *_: handle())) for number in (signal.SIGINT, signal.SIGTERM)]
-    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(previous)
-        for number, handler in before:
-            signal.signal(number, handler)
-        reader.close()
-        writer.close()
-
-
-@contextlib.contextmanager
-def _wake_socket(home: Home, run: int) -> Iterator[socket.socket]:
-    """A socket to which other processes write after they have appended an event."""
-    calls = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    calls.setblocking(False)
-    path = home.run(run) / "wake"
-    with _inside(path.parent):
-        path.unlink(missing_ok=True)
-        calls.bind(path.name)
-    try:
-        yield calls
-    finally:
-        calls.close()
-        path.unlink(missing_ok=True)
-
-
-def wake(home: Home, run: int) -> bool:
-    """Tell the engine of a run, if one lives, that there is something new; whether one lives."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller, _inside(home.run(run)):
-        try:
-            caller.sendto(b"!", "wake")
-        except OSError:
-            return False
-    return True
-
-
-@contextlib.contextmanager
-def _inside(directory: Path) -> Iterator[None]:
-    # The address of a Unix socket has about a hundred bytes: a relative one always fits.
-    before = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(directory)
-        yield
-    finally:
-        os.fchdir(before)
-        os.close(before)
+    pool = LocalPool(lambda: Worker(project, plugins, home), in_child=in_child)
+    return Engine(project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers)

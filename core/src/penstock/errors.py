@@ -11,6 +11,9 @@ PenstockError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PenstockError(Exception):
     """What a user is shown: one clear message, without a traceback."""
@@ -50,3 +53,9 @@ class StepCancelled(PenstockError):
     """The step was told to stop, by a person or by its timeout."""
 
     exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest one that is, if one is near."""
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{match[0]}"?' if match else ""

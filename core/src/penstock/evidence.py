@@ -100,7 +100,9 @@ def approval(given: Approval, about: Sequence[Artifact], circumstances: Circumst
     return _statement(about, circumstances, APPROVAL, predicate | _run(circumstances))
 
 
-def deployment(step: PlanStep, release: Release, targets: Iterable[str], circumstances: Circumstances) -> dict[str, Any]:
+def deployment(
+    step: PlanStep, release: Release, targets: Iterable[str], circumstances: Circumstances
+) -> dict[str, Any]:
     """That a release was brought to an environment and was healthy there."""
     predicate = {
         "environment": step.environment,

@@ -23,7 +23,8 @@ from typing import Any, NoReturn, Protocol
 
 from penstock import process
 from penstock.errors import StepCancelled
-from penstock.worker import Request, Response, Worker
+from penstock.request import Request, Response
+from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -92,10 +93,8 @@ class LocalPool:
         idle.ticket = ticket
         idle.mark = mark_of(request, self._make_worker().home.log(request.info.run, "x", 1).parent)
         idle.kill_at = None
-        try:
+        with contextlib.suppress(OSError):  # it has died: `wait` sees the end of its stream
             _send(idle.connection, request.model_dump_json().encode())
-        except OSError:
-            pass  # it has died; `wait` sees the end of its stream
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
         """Wait until something is known."""
@@ -252,7 +251,7 @@ def _answer(worker: Worker, request: Request) -> bytes:
         try:
             response = worker.handle(request)
         except StepCancelled as error:  # told to stop while it was cleaning up
-            process.end_descendants()
+            process.end_descendants(spare=worker.detached)
             response = Response(outcome="cancelled", reason=str(error))
     text = json.dumps({"response": response.model_dump(mode="json")}).encode()
     if len(text) <= LONGEST_ANSWER:

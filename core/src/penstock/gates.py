@@ -95,7 +95,7 @@ def admit(
         Refusal(
             rule="evidence must verify",
             reason=f"the {_kind(entry)} of {entry.step} does not hold: {entry.invalid}",
-            way_out=f"Run the pipeline again, and find out who changed it: penstock show {{run}} {entry.step}",
+            way_out=f"Find out who changed it (penstock show last {entry.step}), then: penstock run",
         )
         for entry in evidence
         if entry.invalid

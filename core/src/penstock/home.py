@@ -1,4 +1,4 @@
-"""Where a project keeps its journal, artifacts, logs and workspaces: `.penstock/` beside its configuration."""
+"""Where a project keeps journal, artifacts, logs and workspaces: `.penstock/` beside its configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Home:
             if not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
-            raise PluginError(f"{root} can't be made: {error.strerror}. Penstock keeps its journal there") from None
+            raise PluginError(
+                f"{root} can't be made: {error.strerror}. Penstock keeps its journal there"
+            ) from None
         return cls(root)
 
     @property
@@ -51,6 +53,10 @@ class Home:
     def cache(self, plugin: str) -> Path:
         """What a plugin keeps from run to run."""
         return self.root / "cache" / plugin
+
+    def environment_lock(self, name: str) -> Lock:
+        """Held by the run that deploys to an environment."""
+        return Lock(self.root / "environments" / f"{name}.lock")
 
     @property
     def workspaces(self) -> Path:
@@ -79,6 +85,12 @@ class Lock:
             raise
         self._file = file
         return True
+
+    def release(self) -> None:
+        """Give it up, also for processes that were forked while it was held."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self.drop()
 
     def drop(self) -> None:
         """Close this process's hold on it; a forked process may still have its own."""

@@ -122,14 +122,14 @@ def penstock_sign(settings: Any, step: Step, statements: Sequence[bytes]) -> Seq
 
 @hookspec(firstresult=True)
 def penstock_check_signature(settings: Any, signature: Signature, statement: bytes) -> Signer:
-    """Say who signed, if the bundle is a valid signature, by a key or identity that is trusted, of these bytes.
+    """Say who signed these bytes, if the bundle is a valid signature by a key or identity that is trusted.
 
     Called on the plugin of the sign step that made the bundle: before each deploy, and by `penstock
     verify`. Raise `StepRefused` with the reason where anything at all is wrong. Takes no step: it may
     be asked years later. Since 0.1.
 
         @hookimpl
-        def penstock_check_signature(settings: Sigstore, signature: Signature, statement: bytes) -> Signer: ...
+        def penstock_check_signature(settings: Keys, signature: Signature, statement: bytes) -> Signer: ...
     """
     raise NotImplementedError
 
@@ -138,8 +138,8 @@ def penstock_check_signature(settings: Any, signature: Signature, statement: byt
 def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
     """Make the artifacts available elsewhere, by digest, without changing a byte. Since 0.1.
 
-        @hookimpl
-        def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
+    @hookimpl
+    def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
     """
     raise NotImplementedError
 
@@ -175,8 +175,8 @@ def penstock_targets(settings: Any, step: Step) -> Sequence[Target]:
 def penstock_verify(settings: Any, step: Step) -> Verification:
     """Check that what was deployed to `step.environment` does its work. No check is a failure. Since 0.1.
 
-        @hookimpl
-        def penstock_verify(settings: Http, step: Step) -> Verification: ...
+    @hookimpl
+    def penstock_verify(settings: Http, step: Step) -> Verification: ...
     """
     raise NotImplementedError
 
@@ -221,6 +221,7 @@ def penstock_secret(reference: str) -> SecretStr | None:
         @hookimpl
         def penstock_secret(reference: str) -> SecretStr | None: ...
     """
+    raise NotImplementedError
 
 
 @hookspec(firstresult=True)
@@ -233,13 +234,15 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
         @hookimpl
         def penstock_tools(settings: Trivy) -> list[Tool]: ...
     """
+    raise NotImplementedError
 
 
 @hookspec
 def penstock_commands() -> Sequence[click.Command]:
     """Add commands to `penstock`, in projects that enable this plugin. Since 0.1.
 
-        @hookimpl
-        def penstock_commands() -> list[click.Command]:
-            return [keys]
+    @hookimpl
+    def penstock_commands() -> list[click.Command]:
+        return [keys]
     """
+    raise NotImplementedError

@@ -121,7 +121,7 @@ class Journal:
         return (_event(*row) for row in rows)
 
     def check(self) -> tuple[int, str, int | None]:
-        """Walk the chain: how many events there are, the head's hash, and the id where it breaks, if it does."""
+        """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does."""
         previous, count = b"", 0
         rows = self._db.execute("SELECT id, run, time, type, step, data, hash FROM events ORDER BY id")
         for number, run, time, kind, step, data, digest in rows:

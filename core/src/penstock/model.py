@@ -101,17 +101,21 @@ def short(digest: str) -> str:
 class Revision(Model):
     """The exact source that a run is about."""
 
-    commit: str | None = Field(None, description="The full name of the commit; none outside source control.")
-    ref: str | None = Field(None, description="The branch or tag that was asked for.")
+    commit: str | None = Field(
+        default=None, description="The full name of the commit; none outside source control."
+    )
+    ref: str | None = Field(default=None, description="The branch or tag that was asked for.")
     author: str | None = None
-    subject: str | None = Field(None, description="The first line of the commit's message.")
-    time: int | None = Field(None, description="When it was committed, in seconds since 1970.")
-    tag: str | None = Field(None, description="The nearest tag at or before the commit.")
-    distance: int = Field(0, ge=0, description="How many commits the tag lies back.")
-    dirty: bool = Field(False, description="Whether files that are not committed were taken too.")
-    left_out: tuple[str, ...] = Field((), description="Files that are not committed and were not taken.")
+    subject: str | None = Field(default=None, description="The first line of the commit's message.")
+    time: int | None = Field(default=None, description="When it was committed, in seconds since 1970.")
+    tag: str | None = Field(default=None, description="The nearest tag at or before the commit.")
+    distance: int = Field(default=0, ge=0, description="How many commits the tag lies back.")
+    dirty: bool = Field(default=False, description="Whether files that are not committed were taken too.")
+    left_out: tuple[str, ...] = Field(
+        default=(), description="Files that are not committed and were not taken."
+    )
     snapshot: Digest | None = Field(
-        None, description="The digest of the files themselves; the core fills it in."
+        default=None, description="The digest of the files themselves; the core fills it in."
     )
 
     @property
@@ -128,8 +132,10 @@ class Artifact(Model):
     name: str = Field(description="The name of the file, directory or image.")
     kind: str = Field(description="wheel, sdist, file, directory, image, sbom, report, …")
     digest: Digest
-    size: int = Field(0, ge=0, description="In bytes.")
-    digests: dict[str, str] = Field({}, description="Other digests of the same thing, by what they are.")
+    size: int = Field(default=0, ge=0, description="In bytes.")
+    digests: dict[str, str] = Field(
+        default={}, description="Other digests of the same thing, by what they are."
+    )
 
 
 class Tool(Model):
@@ -151,11 +157,11 @@ class TestCase(Model):
 
     name: str = Field(description="As the test tool names it, unique within the report.")
     outcome: Literal["passed", "failed", "skipped"]
-    seconds: float = Field(0.0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)
     file: str | None = None
-    line: int | None = Field(None, ge=1)
-    message: str | None = Field(None, description="Why it failed or was skipped, in a line or a few.")
-    output: str | None = Field(None, description="What it printed, where that helps.")
+    line: int | None = Field(default=None, ge=1)
+    message: str | None = Field(default=None, description="Why it failed or was skipped, in a line or a few.")
+    output: str | None = Field(default=None, description="What it printed, where that helps.")
 
 
 class TestReport(Model):
@@ -165,9 +171,9 @@ class TestReport(Model):
 
     tool: str = Field(description='The program and its version, such as "pytest 8.4.1".')
     cases: tuple[TestCase, ...]
-    coverage: float | None = Field(None, ge=0, le=1, description="The share of lines that were run.")
+    coverage: float | None = Field(default=None, ge=0, le=1, description="The share of lines that were run.")
     checks_only: bool = Field(
-        False, description="The outcome of a command that reports no cases, such as a linter."
+        default=False, description="The outcome of a command that reports no cases, such as a linter."
     )
 
     def count(self, outcome: str) -> int:
@@ -200,11 +206,11 @@ class Finding(Model):
     kind: Literal["vulnerability", "secret", "misconfiguration", "license"]
     severity: Severity
     title: str = ""
-    location: str = Field("", description="The file, with its line where known, or the package.")
+    location: str = Field(default="", description="The file, with its line where known, or the package.")
     package: str | None = None
     version: str | None = None
     fixed_in: str | None = None
-    ignored: str | None = Field(None, description="Why it does not count, where somebody said so.")
+    ignored: str | None = Field(default=None, description="Why it does not count, where somebody said so.")
 
 
 class ScanReport(Model):
@@ -213,12 +219,14 @@ class ScanReport(Model):
     scanner: str = Field(description='The program and its version, such as "trivy 0.76.0".')
     findings: tuple[Finding, ...] = ()
     block: Severity | None = Field(
-        Severity.high, description="This severity and above closes the gate; none: nothing does."
+        default=Severity.high, description="This severity and above closes the gate; none: nothing does."
     )
     looked_for: tuple[str, ...] = Field(description="What kinds of finding were looked for.")
-    not_looked_for: dict[str, str] = Field({}, description="What was not looked for, and why.")
-    database: str | None = Field(None, description="Which vulnerability database, and how old.")
-    sbom: Artifact | None = Field(None, description="A CycloneDX bill of materials, kept in the store.")
+    not_looked_for: dict[str, str] = Field(default={}, description="What was not looked for, and why.")
+    database: str | None = Field(default=None, description="Which vulnerability database, and how old.")
+    sbom: Artifact | None = Field(
+        default=None, description="A CycloneDX bill of materials, kept in the store."
+    )
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -244,7 +252,7 @@ class Signer(Model):
     """Who a signature proves to have signed."""
 
     identity: str = Field(description='"key:" and the key\'s id, or an identity such as a mail address.')
-    public_key: str | None = Field(None, description="PEM, for a signer that is a key.")
+    public_key: str | None = Field(default=None, description="PEM, for a signer that is a key.")
 
 
 class Evidence(Model):
@@ -254,8 +262,8 @@ class Evidence(Model):
     predicate_type: str
     digest: Digest = Field(description="Of the statement's bytes.")
     statement: dict[str, JsonValue]
-    signers: tuple[str, ...] = Field((), description="Whose signatures verify.")
-    invalid: str | None = Field(None, description="Why a signature, or the statement, does not hold.")
+    signers: tuple[str, ...] = Field(default=(), description="Whose signatures verify.")
+    invalid: str | None = Field(default=None, description="Why a signature, or the statement, does not hold.")
 
     @property
     def subjects(self) -> frozenset[str]:
@@ -263,13 +271,8 @@ class Evidence(Model):
         entries = self.statement.get("subject")
         if not isinstance(entries, list):
             return frozenset()
-        return frozenset(
-            f"sha256:{entry['digest']['sha256']}"
-            for entry in entries
-            if isinstance(entry, dict)
-            and isinstance(entry.get("digest"), dict)
-            and "sha256" in entry["digest"]  # type: ignore[operator]  # narrowed to a dict above
-        )
+        digests = [entry.get("digest") for entry in entries if isinstance(entry, dict)]
+        return frozenset(f"sha256:{d['sha256']}" for d in digests if isinstance(d, dict) and "sha256" in d)
 
 
 class Publication(Model):
@@ -283,7 +286,7 @@ class Approval(Model):
     """A person's word, bound to what it was given for."""
 
     by: str = Field(description="The identity that signed it, or the operating system's user.")
-    proved: bool = Field(False, description="Whether a signature proves who it was.")
+    proved: bool = Field(default=False, description="Whether a signature proves who it was.")
     why: str = ""
     environment: str
     artifacts: tuple[Digest, ...]
@@ -307,7 +310,7 @@ class Check(Model):
     name: str
     passed: bool
     detail: str = ""
-    seconds: float = Field(0.0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)
 
 
 class Verification(Model):
@@ -334,8 +337,12 @@ class Release(Model):
 class TargetState(Model):
     """What runs on a target now. It lies in the journal until it may be needed: no secrets."""
 
-    release: Digest | None = Field(None, description="The release that runs there; none: nothing does.")
-    data: dict[str, JsonValue] = Field({}, description="What the target's plugin needs to return to it.")
+    release: Digest | None = Field(
+        default=None, description="The release that runs there; none: nothing does."
+    )
+    data: dict[str, JsonValue] = Field(
+        default={}, description="What the target's plugin needs to return to it."
+    )
 
 
 class Health(Model):
@@ -380,7 +387,7 @@ class Refusal(Model):
 
     rule: str = Field(description='Which rule says so, such as "policy.production: scan".')
     reason: str
-    way_out: str = Field("", description="What the reader can do, best a command.")
+    way_out: str = Field(default="", description="What the reader can do, best a command.")
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.rule})." + (f" {self.way_out}" if self.way_out else "")

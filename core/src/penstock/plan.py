@@ -45,9 +45,9 @@ class PlanStep(Model):
     environment: str | None = None
     needs: tuple[Need, ...] = ()
     requires: tuple[str, ...] = Field(
-        (), description="A deploy step's policy: provenance, signature, approval, and step names."
+        default=(), description="A deploy step's policy: provenance, signature, approval, and step names."
     )
-    policy: str = Field("", description="Which rule asks for `requires`, as a refusal names it.")
+    policy: str = Field(default="", description="Which rule asks for `requires`, as a refusal names it.")
 
 
 class Barrier(Model):
@@ -157,7 +157,9 @@ def _environments(project: Project) -> tuple[str, ...]:
             )
     for environment in project.policies:
         if environment not in deployed:
-            raise ConfigError(f"[policy.{environment}]: there is no [deploy.{environment}] that it could guard")
+            raise ConfigError(
+                f"[policy.{environment}]: there is no [deploy.{environment}] that it could guard"
+            )
     return tuple(dict.fromkeys([*deployed, *others]))
 
 

@@ -28,8 +28,10 @@ HOOK_OF = {phase: f"penstock_{phase}" for phase in PHASES} | {"deploy": "penstoc
 _SETTINGS_HOOKS = (*HOOK_OF.values(), "penstock_check_signature", "penstock_tools")
 
 CORE_KEYS = frozenset(
-    "uses needs when timeout retries matrix env secrets labels cache artifacts inside services"
-    " environment allow_failure rollout".split()
+    (
+        *("uses", "needs", "when", "timeout", "retries", "matrix", "env", "secrets", "labels", "cache"),
+        *("artifacts", "inside", "services", "environment", "allow_failure", "rollout"),
+    )
 )
 """The keys of a section that belong to the core: a plugin's settings must leave them alone."""
 
@@ -77,6 +79,12 @@ def how_to_install(name: str, known: Iterable[str]) -> str:
     return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'
 
 
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("penstock")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
 @dataclass
 class Plugins:
     """The plugins that a project enables, imported and checked."""
@@ -84,7 +92,7 @@ class Plugins:
     versions: dict[str, str] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
-    _manager: pluggy.PluginManager = field(default_factory=lambda: _new_manager())
+    _manager: pluggy.PluginManager = field(default_factory=_new_manager)
     _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
@@ -150,18 +158,14 @@ class Plugins:
             self._manager.unregister(name=name)
 
 
-def _new_manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("penstock")
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
 def _check(module: ModuleType) -> None:
     made_for = getattr(module, "PENSTOCK_API", API_VERSION)
     if made_for != API_VERSION:
         newer = isinstance(made_for, int) and made_for > API_VERSION
         cure = "pip install --upgrade penstock" if newer else "install a newer version of the plugin"
-        raise PluginError(f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}")
+        raise PluginError(
+            f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}"
+        )
     found = [hook for hook in _SETTINGS_HOOKS if hasattr(module, hook)]
     for hook in found:
         taken = CORE_KEYS & _settings_model(module, hook).model_fields.keys()

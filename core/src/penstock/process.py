@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import getpass
 import os
+import selectors
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,6 +119,14 @@ def alive(pid: int) -> bool:
     return False
 
 
+def user() -> str:
+    """The operating system's name for whoever runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def _signal(pid: int, number: int) -> bool:
     try:
         os.kill(pid, number)
@@ -158,3 +169,43 @@ def _has_open(pid: int, path: Path) -> bool:
                 if os.readlink(entry.path) == str(path):
                     return True
     return False
+
+
+def watch_end(child: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> int | None:
+    """Have a selector tell when a program has ended; the descriptor to close, where the system can do it."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    pidfd = os.pidfd_open(child.pid)
+    selector.register(pidfd, selectors.EVENT_READ, None)
+    return pidfd
+
+
+def name_of(child: subprocess.Popen[bytes]) -> str:
+    """The program that was started."""
+    return str(child.args[0]) if isinstance(child.args, list) else str(child.args)
+
+
+def status_of(returncode: int) -> str:
+    """How a program ended, in words."""
+    if returncode >= 0:
+        return f"status {returncode}"
+    try:
+        return f"signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a program and its process group: SIGTERM, and after a grace SIGKILL."""
+    if child.poll() is not None:
+        return
+    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(patience)
+            break
+        except subprocess.TimeoutExpired:
+            continue

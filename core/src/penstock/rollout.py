@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.state import Kind, RolloutState
+from penstock.targets import Kind, RolloutState
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,10 @@ def _forward(rollout: RolloutState, now: float) -> list[Move]:
     rested = rollout.batch_done_at + rollout.settings.pause
     if rollout.current and now < rested:
         return [WakeAt(rested)]
-    moves = []
-    for name in rollout.targets if len(rollout.open) > 1 else rollout.open:
-        if name in rollout.open and not rollout.targets[name].running:
-            moves.append(_next_of(rollout, name, now))
-    return moves
+    names = rollout.targets if len(rollout.open) > 1 else rollout.open  # in the order of the targets
+    return [
+        _next_of(rollout, name, now) for name in names if name in rollout.open and name not in rollout.busy
+    ]
 
 
 def _next_of(rollout: RolloutState, name: str, now: float) -> Move:
@@ -69,7 +68,7 @@ def _next_of(rollout: RolloutState, name: str, now: float) -> Move:
 
 
 def _back(rollout: RolloutState, now: float) -> list[Move]:
-    if any(target.running and target.running != "restore" for target in rollout.targets.values()):
+    if any(rollout.targets[name].running != "restore" for name in rollout.busy):
         return []  # what is under way ends before anything is put back
     moves: list[Move] = []
     for name in reversed(rollout.targets):
@@ -77,7 +76,7 @@ def _back(rollout: RolloutState, now: float) -> list[Move]:
         if not target.touched or target.running or target.state in ("restored", "stuck"):
             continue
         moves.append(WakeAt(target.next_at) if target.next_at > now else Operation("restore", name))
-    if moves or any(target.running for target in rollout.targets.values()):
+    if moves or rollout.busy:
         return moves
     return [Ended(False, _account(rollout))]
 

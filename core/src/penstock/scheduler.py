@@ -6,17 +6,21 @@ ready and running, not with the plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from penstock import gates, rollout
 from penstock.model import Approval
 from penstock.plan import PlanStep
 from penstock.rollout import Ended, WakeAt
-from penstock.state import Kind, RunState, RunStatus
+from penstock.state import RunState, RunStatus
+from penstock.targets import Kind, RolloutState
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a step may take if it does not say."""
+NOT_TAKEN: Mapping[str, float] = MappingProxyType({})
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
@@ -78,20 +82,36 @@ class End:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """End an operation on a target: its time is over, or somebody said so. The rollout goes back."""
+
+    step: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Conclude:
     """Nothing is left that could be done: the run is over, or waits for a person."""
 
     state: RunStatus
 
 
-Action = Start | Operate | AskApproval | Approve | Attest | Finish | End | Conclude | WakeAt
+Action = Start | Operate | AskApproval | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
 
 
-def decide(state: RunState, now: float, *, busy: frozenset[str] | set[str], slots: int) -> list[Action]:
+def decide(
+    state: RunState,
+    now: float,
+    *,
+    busy: frozenset[str] | set[str],
+    slots: int,
+    taken: Mapping[str, float] = NOT_TAKEN,
+) -> list[Action]:
     """What to do now.
 
     `busy` names the steps that an operation or request is under way for, `slots` says how many more
-    requests may begin.
+    requests may begin, and `taken` which environments another run deploys to, and when to look again.
     """
     actions: list[Action] = []
     for name in list(state.running):
@@ -101,7 +121,7 @@ def decide(state: RunState, now: float, *, busy: frozenset[str] | set[str], slot
     if state.cancelled is None:
         for name in list(state.asked):
             actions.extend(_asked(state, name, now, name in busy))
-        actions.extend(_starts(state, now, slots))
+        actions.extend(_starts(state, now, slots, taken))
     if not actions and not state.running and not busy:
         actions.append(Conclude(_outcome(state)))
     return actions
@@ -114,7 +134,7 @@ def retry(step: PlanStep, attempts: int, now: float) -> float | None:
     return now + min(_FIRST_PAUSE * 2.0 ** (attempts - 1), _LONGEST_PAUSE)
 
 
-def _starts(state: RunState, now: float, slots: int) -> list[Action]:
+def _starts(state: RunState, now: float, slots: int, taken: Mapping[str, float]) -> list[Action]:
     actions: list[Action] = []
     for name in state.ready:
         step = state.plan.by_name[name]
@@ -122,8 +142,10 @@ def _starts(state: RunState, now: float, slots: int) -> list[Action]:
             by: Any = step.settings.get("by") or ()
             actions.append(AskApproval(name, "waits for approval" + (f" by {', '.join(by)}" if by else "")))
             continue
-        if state.steps[name].not_before > now:
-            actions.append(WakeAt(state.steps[name].not_before))
+        free_at = taken.get(step.environment or "", 0.0) if step.phase == "deploy" else 0.0
+        not_before = max(free_at, state.steps[name].not_before)
+        if not_before > now:
+            actions.append(WakeAt(not_before))
         elif slots > 0:
             slots -= 1
             actions.append(Start(name))
@@ -159,7 +181,7 @@ def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
         return _rolling(state, name, now, busy, slots)
     if state.cancelled is not None:
         return [End(name, "cancelled", state.cancelled)]
-    patience = DEFAULT_TIMEOUT if step.keys.timeout is None else step.keys.timeout
+    patience = _patience(step)
     deadline = progress.tried_since + patience
     if now >= deadline:
         return [End(name, "failed", f"it took longer than {patience:g} s (timeout)")]
@@ -169,7 +191,7 @@ def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
 def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> list[Action]:
     progress = state.steps[name].rollout
     assert progress is not None
-    actions: list[Action] = []
+    actions = _overdue(state, name, progress, now)
     for move in rollout.advance(progress, now):
         if isinstance(move, WakeAt):
             actions.append(move)
@@ -181,6 +203,26 @@ def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
             slots -= 1
             actions.append(Operate(name, move.kind, move.target))
     return actions
+
+
+def _overdue(state: RunState, name: str, progress: RolloutState, now: float) -> list[Action]:
+    """What becomes of the operations under way: each has the step's whole timeout."""
+    patience = _patience(state.plan.by_name[name])
+    actions: list[Action] = []
+    for target in progress.busy:
+        operation = progress.targets[target]
+        deadline = operation.running_since + patience
+        if state.cancelled is not None and operation.running != "restore":
+            actions.append(Stop(name, target, state.cancelled))
+        elif now >= deadline:
+            actions.append(Stop(name, target, f"it took longer than {patience:g} s (timeout)"))
+        else:
+            actions.append(WakeAt(deadline))
+    return actions
+
+
+def _patience(step: PlanStep) -> float:
+    return DEFAULT_TIMEOUT if step.keys.timeout is None else step.keys.timeout
 
 
 def _outcome(state: RunState) -> RunStatus:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,6 @@ from penstock.model import Artifact, Model, Revision
 from penstock.secrets import Masker
 
 _CHUNK = 1 << 16
-_TAIL = 2000  # characters of output in the message of a failed command
 
 
 class StepInfo(Model):
@@ -73,14 +71,13 @@ class Step:
         store: Store,
         *,
         find_secret: Callable[[str], str],
-        on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+        on_progress: Callable[[int, int, str], None] = lambda *_: None,
     ) -> None:
         self._info = info
         self._places = places
         self._store = store
         self._on_progress = on_progress
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
-        self._masker_of = lambda: Masker(self._secrets.values())
         places.log.parent.mkdir(parents=True, exist_ok=True)
         self._log: IO[bytes] = places.log.open("ab", buffering=0)
         self._detached: list[int] = []
@@ -124,7 +121,7 @@ class Step:
 
     @property
     def tmp(self) -> Path:
-        """A private empty directory outside the workspace, also TMPDIR of what `run` starts. Gone after the step."""
+        """A private empty directory, also TMPDIR of what `run` starts. Gone after the step."""
         return self._places.tmp
 
     @property
@@ -135,7 +132,7 @@ class Step:
 
     @property
     def project(self) -> Path:
-        """The directory of `penstock.toml`, which may hold what is not committed: read with care, don't write."""
+        """The directory of `penstock.toml`, with what is not committed: read with care, don't write."""
         return self._places.project
 
     # --- what it can do ---
@@ -168,11 +165,13 @@ class Step:
         try:
             output = self._follow(child, capture, None if timeout is None else started + timeout)
         except BaseException:
-            _end_group(child)
+            process.end_group(child)
             raise
         seconds = time.monotonic() - started
         if check and child.returncode != 0:
-            raise CommandFailed(f"{words[0]} ended with {_status(child.returncode)}", child.returncode)
+            raise CommandFailed(
+                f"{words[0]} ended with {process.status_of(child.returncode)}", child.returncode
+            )
         return Completed(child.returncode, output, seconds)
 
     def detach(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> int:
@@ -202,7 +201,7 @@ class Step:
 
     def log(self, text: str) -> None:
         """Write a line to the step's log, masked."""
-        self._log.write(self._masker_of().text(text).encode(errors="surrogateescape") + b"\n")
+        self._log.write(Masker(self._secrets.values()).text(text).encode(errors="surrogateescape") + b"\n")
 
     def progress(self, done: int, total: int, what: str = "") -> None:
         """Say how far the step is; shown to whoever watches, and not recorded."""
@@ -244,7 +243,7 @@ class Step:
 
     def mask(self, text: str) -> str:
         """A text without the step's secrets."""
-        return self._masker_of().text(text)
+        return Masker(self._secrets.values()).text(text)
 
     @property
     def detached(self) -> tuple[int, ...]:
@@ -298,7 +297,8 @@ class Step:
                 start_new_session=True,
             )
         except FileNotFoundError:
-            missing = cwd if cwd and not cwd.exists() else words[0]
+            place = cwd or self.workspace
+            missing = words[0] if place.is_dir() else place
             raise StepFailed(f"{missing} is not there: it can't be run") from None
         except (OSError, ValueError) as error:
             raise StepFailed(f"{words[0]} can't be run: {error}") from None
@@ -308,40 +308,23 @@ class Step:
             self._wait(child, deadline)
             return ""
         captured = bytearray()
-        mask = self._masker_of()
+        mask = Masker(self._secrets.values())
 
         def show(data: bytes) -> None:
-            self._log.write(data)
+            self._log.write(mask.feed(data))
 
         with selectors.DefaultSelector() as selector:
             if child.stdout is not None:
-                selector.register(child.stdout, selectors.EVENT_READ, "captured" if capture else "shown")
+                selector.register(child.stdout, selectors.EVENT_READ, captured.extend if capture else show)
             if child.stderr is not None:
-                selector.register(child.stderr, selectors.EVENT_READ, "shown")
-            ended = _watch_end(child, selector)
-            open_streams = len(selector.get_map()) - (ended is not None)
+                selector.register(child.stderr, selectors.EVENT_READ, show)
+            ended = process.watch_end(child, selector)
             try:
-                while open_streams:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise StepFailed(f"{_name(child)} took longer than its time and was ended")
-                    ready = selector.select(left)
-                    streams = [key for key, _ in ready if key.data != "ended"]
-                    for key in streams:
-                        data = os.read(key.fd, _CHUNK)
-                        if not data:
-                            selector.unregister(key.fileobj)
-                            open_streams -= 1
-                        elif key.data == "captured":
-                            captured += data
-                        else:
-                            show(mask.feed(data))
-                    if ready and not streams:
-                        break  # it ended, and what a child of its own may still print is not waited for
+                _pump(child, selector, deadline)
             finally:
                 if ended is not None:
                     os.close(ended)
-                show(mask.close())
+                self._log.write(mask.close())
         self._wait(child, deadline)
         for stream in (child.stdout, child.stderr):
             if stream is not None:
@@ -352,7 +335,7 @@ class Step:
         try:
             child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise StepFailed(f"{_name(child)} took longer than its time and was ended") from None
+            raise _too_long(child) from None
 
     def _refuse_secrets(self, words: list[str]) -> None:
         if any(self.mask(word) != word for word in words):
@@ -362,42 +345,23 @@ class Step:
             )
 
 
-def tail(text: str, limit: int = _TAIL) -> str:
-    """The end of a long text."""
-    return text if len(text) <= limit else "…" + text[-limit:]
+def _pump(child: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline: float | None) -> None:
+    """Hand on what a program prints, until it has ended or closed its streams."""
+    while any(key.data for key in selector.get_map().values()):
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise _too_long(child)
+        ready = selector.select(left)
+        streams = [key for key, _ in ready if key.data]
+        for key in streams:
+            data = os.read(key.fd, _CHUNK)
+            if data:
+                key.data(data)
+            else:
+                selector.unregister(key.fileobj)
+        if ready and not streams:
+            return  # it ended, and what a child of its own may still print is not waited for
 
 
-def _watch_end(child: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> int | None:
-    if not hasattr(os, "pidfd_open"):
-        return None
-    pidfd = os.pidfd_open(child.pid)
-    selector.register(pidfd, selectors.EVENT_READ, "ended")
-    return pidfd
-
-
-def _name(child: subprocess.Popen[bytes]) -> str:
-    return str(child.args[0]) if isinstance(child.args, list) else str(child.args)
-
-
-def _status(returncode: int) -> str:
-    if returncode >= 0:
-        return f"status {returncode}"
-    try:
-        return f"signal {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"signal {-returncode}"
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is not None:
-        return
-    for number, patience in ((signal.SIGTERM, process.GRACE), (signal.SIGKILL, None)):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(patience)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+def _too_long(child: subprocess.Popen[bytes]) -> StepFailed:
+    return StepFailed(f"{process.name_of(child)} took longer than its time and was ended")

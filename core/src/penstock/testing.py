@@ -75,7 +75,7 @@ class StepMaker:
         return (step.workspace.parent / "log.txt").read_text(errors="replace")
 
 
-def _nobody(reference: str) -> str | None:
+def _nobody(_: str) -> str | None:
     return None
 
 

@@ -6,14 +6,12 @@ the request: the same request can be worked on by any worker.
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
@@ -26,15 +24,12 @@ from penstock.model import (
     Approval,
     Artifact,
     Health,
-    Model,
     Pending,
     Publication,
     Refusal,
-    Release,
     Revision,
     ScanReport,
     Signature,
-    Signer,
     Target,
     TargetState,
     TestReport,
@@ -43,8 +38,9 @@ from penstock.model import (
 )
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
+from penstock.proof import check_bytes, check_reference
+from penstock.request import Request, Response
 from penstock.secrets import resolve
-from penstock.state import Kind
 from penstock.step import Places, Step, StepInfo
 from penstock.workspace import Workspace
 
@@ -62,36 +58,6 @@ _LIST_ANSWERS: dict[str, type] = {
 }
 
 
-class Request(Model):
-    """Everything that a worker needs to know for one piece of work."""
-
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status"]
-    step: PlanStep
-    info: StepInfo
-    pipeline: str
-    config: str
-    plugins: dict[str, str]
-    signer: PlanStep | None = None
-    """The sign step, once it has passed: it signs what this request leaves as evidence."""
-    trust: PlanStep | None = None
-    """The sign step whose plugin is asked about signatures."""
-    evidence: tuple[Reference, ...] = ()
-    release: Release | None = None
-    targets: tuple[str, ...] = ()
-    op: Kind | None = None
-    target: str | None = None
-    before: dict[str, JsonValue] | None = None
-    approval: Approval | None = None
-
-
-class Response(Model):
-    """What became of it."""
-
-    outcome: Literal["passed", "failed", "refused", "error", "pending", "cancelled"]
-    reason: str = ""
-    data: dict[str, Any] = {}
-
-
 @dataclass
 class Worker:
     """Works on requests, one after another."""
@@ -99,9 +65,11 @@ class Worker:
     project: Path
     plugins: Plugins
     home: Home
-    on_progress: Callable[[int, int, str], None] = lambda done, total, what: None
+    on_progress: Callable[[int, int, str], None] = lambda *_: None
     _workspace: Workspace | None = None
     _lock: Lock | None = None
+    detached: set[int] = field(default_factory=set)
+    """The services that steps have started here, which outlive them."""
 
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
@@ -122,9 +90,10 @@ class Worker:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin's fault is a result too
             return self._fault(request, step, error)
         finally:
-            process.end_descendants(spare=step.detached if step else ())
             if step:
+                self.detached.update(step.detached)
                 step.close()
+            process.end_descendants(spare=self.detached)
 
     def _fault(self, request: Request, step: Step | None, error: BaseException) -> Response:
         if step:
@@ -145,7 +114,7 @@ class Worker:
         plan_step = request.step
         more: dict[str, Any] = {}
         if plan_step.phase == "sign":
-            more["statements"] = [step_read(self.home, entry.statement) for entry in request.evidence]
+            more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = self._checked(plan_step, result)
         if isinstance(result, Pending):
@@ -404,7 +373,11 @@ class Worker:
         names = [target.id for target in targets]
         if not names:
             raise StepFailed("there is no target to deploy to")
-        twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+        twice = (
+            next((name for name in names if names.count(name) > 1), None)
+            if len(set(names)) < len(names)
+            else None
+        )
         if twice:
             raise PluginError(f"the plugin names the target {twice} twice")
         return targets
@@ -414,7 +387,7 @@ class Worker:
             return None
         import json
 
-        found: dict[str, JsonValue] = json.loads(step_read(self.home, result.sbom.digest))
+        found: dict[str, JsonValue] = json.loads(self.home.store.read(result.sbom.digest))
         return found
 
     def _circumstances(self, request: Request, started: float) -> Circumstances:
@@ -435,50 +408,6 @@ class Worker:
         if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
             return ()
         return tuple(self._call(plan_step, "penstock_tools") or ())
-
-
-def step_read(home: Home, digest: str) -> bytes:
-    """Bytes out of the store, checked."""
-    return home.store.read(digest)
-
-
-def check_reference(
-    home: Home, plugins: Plugins, trust: PlanStep | None, reference: Reference
-) -> tuple[Any, list[Signer]]:
-    """A statement on record, checked with the sign step's plugin: what `verify` and the gates rest on."""
-
-    def ask(signature: Signature, statement: bytes) -> Signer:
-        assert trust is not None
-        assert trust.uses is not None
-        model = plugins.settings_model(trust.uses, "penstock_check_signature")
-        settings = model.model_validate(trust.settings)
-        found = plugins.call(
-            trust.uses, "penstock_check_signature", settings=settings, signature=signature, statement=statement
-        )
-        if not isinstance(found, Signer):
-            raise StepRefused(f'the plugin "{trust.uses}" did not say who signed')
-        return found
-
-    able = trust is not None and plugins.has(trust.uses or "", "penstock_check_signature")
-    return evidence.check(reference, home.store.read, ask if able else None)
-
-
-def check_bytes(home: Home, artifact: Artifact) -> None:
-    """Compare an artifact's bytes in the store with its digest. Raises StepRefused where they differ."""
-    store = home.store
-    if store.is_tree(artifact.digest):
-        for entry in store.tree(artifact.digest):
-            if "sha256" in entry:
-                store.verify(str(entry["sha256"]))
-    store.verify(artifact.digest)
-
-
-def user() -> str:
-    """The operating system's name for whoever runs this."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _operate(target: Target, request: Request, step: Step) -> dict[str, Any]:

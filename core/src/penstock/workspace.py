@@ -42,7 +42,7 @@ class Workspace:
         self._fresh_tmp()
         noted = self._read_note(snapshot)
         try:
-            if noted is None or not self._put_back(snapshot, noted):
+            if noted is not None and not self._put_back(snapshot, noted):
                 return self.files
         except OSError:
             noted = None  # a step left something that can't be read: made anew below

@@ -13,6 +13,7 @@ import click
 from penstock import config
 from penstock.cli.common import load_plan, print_json
 from penstock.cli.terminal import sign
+from penstock.configfile import FILE, find
 from penstock.errors import ConfigError, PenstockError
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 
@@ -20,7 +21,7 @@ from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 @click.command()
 def validate() -> int:
     """Check the configuration; says what is wrong with it, all at once."""
-    path = config.find(Path.cwd())
+    path = find(Path.cwd())
     project, _, plan = load_plan(path)
     click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
     return 0
@@ -30,7 +31,7 @@ def validate() -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def plan(as_json: bool) -> int:
     """Show the steps in the order in which they can run, and why each waits."""
-    made = load_plan(config.find(Path.cwd()))[2]
+    made = load_plan(find(Path.cwd()))[2]
     if as_json:
         print_json({"digest": made.digest, **made.model_dump(mode="json")})
         return 0
@@ -50,7 +51,7 @@ def plan(as_json: bool) -> int:
 def schema() -> int:
     """Print the JSON Schema of penstock.toml, for this project's plugins."""
     try:
-        names = config.enabled(config.find(Path.cwd()))
+        names = config.enabled(find(Path.cwd()))
     except ConfigError:
         names = ()
     print_json(make_schema(Plugins.load(names or tuple(installed()))))
@@ -71,7 +72,9 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
     properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
     for phase in PHASES:
         choices = []
-        able: list[Any] = [(name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)]
+        able: list[Any] = [
+            (name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)
+        ]
         if phase == "approve":
             able.append((None, config.Manual))
         for name, model in able:
@@ -108,10 +111,17 @@ def doctor() -> int:
     version = ".".join(str(part) for part in sys.version_info[:3])
     lines.append((sys.version_info >= (3, 11), f"Python {version} at {sys.executable}"))
     known = installed()
-    lines.append((bool(known), f"{len(known)} plugins installed: {', '.join(sorted(known))}" if known else 'no plugin is installed. A useful set: pip install "penstock[python]"'))
+    lines.append(
+        (
+            bool(known),
+            f"{len(known)} plugins installed: {', '.join(sorted(known))}"
+            if known
+            else 'no plugin is installed. A useful set: pip install "penstock[python]"',
+        )
+    )
     names: tuple[str, ...] = tuple(known)
     try:
-        path = config.find(Path.cwd())
+        path = find(Path.cwd())
         names = config.enabled(path)
         made = load_plan(path)[2]
         lines.append((True, f"{path} is right: {len(made.steps)} steps"))
@@ -141,16 +151,18 @@ def _tool(name: str, plugins: Plugins) -> tuple[bool, str]:
 def _room(directory: Path) -> tuple[bool, str]:
     free = shutil.disk_usage(directory).free
     enough = free > 500 * 2**20
-    return enough, f"{free / 2**30:.1f} GiB free on disk" + ("" if enough else ": less than half a GiB is too little")
+    return enough, f"{free / 2**30:.1f} GiB free on disk" + (
+        "" if enough else ": less than half a GiB is too little"
+    )
 
 
 @click.command()
 def init() -> int:
     """Write a penstock.toml for this project."""
     root = Path.cwd()
-    target = root / config.FILE
+    target = root / FILE
     if target.exists():
-        raise ConfigError(f"{config.FILE} is there already; it is left as it is. Check it: penstock validate")
+        raise ConfigError(f"{FILE} is there already; it is left as it is. Check it: penstock validate")
     known = installed()
     seen, plugins, sections = _look(root, known)
     if not sections:
@@ -166,7 +178,7 @@ def init() -> int:
     click.echo("Looked at .")
     for line in seen:
         click.echo(f"  {line}")
-    click.echo(f"Wrote {config.FILE}. Now: penstock run")
+    click.echo(f"Wrote {FILE}. Now: penstock run")
     return 0
 
 
@@ -194,7 +206,11 @@ def _look(root: Path, known: dict[str, Any]) -> tuple[list[str], list[str], list
     if any((root / name).is_dir() for name in ("tests", "test")) or "pytest" in tables.get("tool", {}):
         add("pytest", '[test.pytest]\nuses = "pytest"\n', "pytest   tests/")
     if "ruff" in tables.get("tool", {}) or (root / "ruff.toml").is_file():
-        add("shell", '[test.style]\nuses = "shell"\nrun = "ruff check ."\n', "ruff     configured, added as test.style")
+        add(
+            "shell",
+            '[test.style]\nuses = "shell"\nrun = "ruff check ."\n',
+            "ruff     configured, added as test.style",
+        )
     if sections:
         add(
             "trivy",

@@ -11,6 +11,7 @@ import click
 
 from penstock import config, plan
 from penstock.config import Project
+from penstock.configfile import find
 from penstock.engine import load_run
 from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
@@ -19,8 +20,9 @@ from penstock.journal import Journal
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins
+from penstock.request import Request, Response
 from penstock.state import RunState
-from penstock.worker import Request, Response, Worker
+from penstock.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Opened:
 
 def open_project() -> Opened:
     """The project that the current directory is in. Raises ConfigError where there is none."""
-    path = config.find(Path.cwd())
+    path = find(Path.cwd())
     home = Home.of(path.parent)
     return Opened(path, home, Journal(home.journal))
 

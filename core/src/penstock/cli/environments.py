@@ -10,11 +10,12 @@ import click
 from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json
 from penstock.cli.run import work
 from penstock.cli.terminal import sign
-from penstock.engine import evidence_so_far, make_request, new_run
+from penstock.engine import new_run
 from penstock.errors import ConfigError
 from penstock.model import Release, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
+from penstock.request import evidence_so_far, make_request
 from penstock.state import RunState
 
 
@@ -58,7 +59,9 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
         raise ConfigError(f"nothing was ever deployed to {environment} from here")
     before = next((entry for entry in past if entry.release.digest != past[0].release.digest), None)
     if before is None:
-        raise ConfigError(f"{environment} has had one release only, {short(past[0].release.digest)}: there is none before it")
+        raise ConfigError(
+            f"{environment} has had one release only, {short(past[0].release.digest)}: none before it"
+        )
     original = opened.state(str(_made_in(opened, before.release)))
     steps = [s.name for s in plan.steps if s.environment == environment and s.phase in ("deploy", "verify")]
     click.echo(
@@ -130,7 +133,13 @@ def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> 
             targets.extend(response.data["status"])
         else:
             targets.append(
-                {"target": step.name, "release": None, "health": "unknown", "detail": response.reason, "data": {}}
+                {
+                    "target": step.name,
+                    "release": None,
+                    "health": "unknown",
+                    "detail": response.reason,
+                    "data": {},
+                }
             )
     expected = last.release.digest if last else None
     for target in targets:
@@ -139,7 +148,9 @@ def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> 
         "environment": environment,
         "release": expected,
         "run": last.run if last else None,
-        "artifacts": [a.model_dump(mode="json", include={"name", "kind", "digest"}) for a in last.release.artifacts]
+        "artifacts": [
+            a.model_dump(mode="json", include={"name", "kind", "digest"}) for a in last.release.artifacts
+        ]
         if last
         else [],
         "targets": targets,

@@ -43,7 +43,9 @@ def runs(limit: int, as_json: bool) -> int:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))  # type: ignore[arg-type]  # a float
         revision = str(row["revision"] or "-")[:7]
         took = duration(float(row["seconds"]))  # type: ignore[arg-type]  # a float
-        click.echo(f"{row['run']:>4}  {sign(str(row['state']))} {row['state']:<10} {revision:<8} {when}  {took}")
+        click.echo(
+            f"{row['run']:>4}  {sign(str(row['state']))} {row['state']:<10} {revision:<8} {when}  {took}"
+        )
     return 0
 
 
@@ -164,4 +166,3 @@ def _follow(opened: Opened, number: int, reader: _Reader) -> None:
         select.select([], [], [], 0.2)
     lock.drop()
     reader.print_new()
-

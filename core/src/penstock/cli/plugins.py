@@ -9,6 +9,7 @@ import click
 
 from penstock import config
 from penstock.cli.common import print_json
+from penstock.configfile import find
 from penstock.errors import ConfigError, PenstockError
 from penstock.plugins import HOOK_OF, Plugins, how_to_install, installed
 
@@ -67,7 +68,7 @@ def info(name: str) -> int:
     click.echo(about.strip().partition("\n\n")[0])
     for phase in loaded.phases(name):
         model = loaded.settings_model(name, HOOK_OF[phase])
-        click.echo(f"\n[{phase}.NAME] uses = \"{name}\"")
+        click.echo(f'\n[{phase}.NAME] uses = "{name}"')
         for key, field in model.model_fields.items():
             value = "required" if field.is_required() else f"default {_default(field)}"
             click.echo(f"  {key}  ({value})\n      {field.description or ''}")
@@ -83,7 +84,7 @@ def _default(field: Any) -> str:
 
 def _enabled() -> tuple[str, ...]:
     try:
-        path = config.find(Path.cwd())
+        path = find(Path.cwd())
     except ConfigError:
         return ()
     return config.enabled(path)

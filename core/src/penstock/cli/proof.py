@@ -10,7 +10,6 @@ import click
 
 from penstock.cli.common import Opened, open_project, print_json
 from penstock.cli.terminal import sign
-from penstock.engine import evidence_so_far
 from penstock.errors import ConfigError, StepRefused
 from penstock.evidence import Reference
 from penstock.gates import (
@@ -25,8 +24,9 @@ from penstock.gates import (
 )
 from penstock.model import Artifact, Evidence, Signer
 from penstock.plugins import Plugins
+from penstock.proof import check_bytes, check_reference
+from penstock.request import evidence_so_far
 from penstock.state import RunState
-from penstock.worker import check_bytes, check_reference
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,12 @@ class Link:
 
 @click.command()
 @click.argument("digest")
-@click.option("--export", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write the bundles as *.sigstore.json and the public keys as *.pub.")
+@click.option(
+    "--export",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the bundles as *.sigstore.json and the public keys as *.pub.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(digest: str, export: Path | None, as_json: bool) -> int:
     """Prove where an artifact comes from and why it was let through."""
@@ -127,7 +132,8 @@ def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[
     for link in links:
         mark = sign("failed" if link.evidence.invalid else "passed")
         said = link.evidence.invalid or _say(link.evidence)
-        click.echo(f"  {mark} {_WORD.get(link.evidence.predicate_type, 'evidence'):<11} {link.reference.step}: {said}")
+        word = _WORD.get(link.evidence.predicate_type, "evidence")
+        click.echo(f"  {mark} {word:<11} {link.reference.step}: {said}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
         for fault in faults:

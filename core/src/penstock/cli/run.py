@@ -69,7 +69,8 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
         broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
         raise ConfigError(
             "; ".join(broken)
-            or f"the plugin {changed[0]} has another version than when run {number} began. Start anew: penstock run"
+            or f"the plugin {changed[0]} has another version than when run {number} began. "
+            "Start anew: penstock run"
         )
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
@@ -95,13 +96,16 @@ def work(
         for event in first or ():
             show(event, state)
         slots = max(2, os.cpu_count() or 2)
+        after = state.last_event - 1 if resumed else 0
         engine = local_engine(
-            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots
+            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after
         )
+        engine.watchers.start()
         try:
             engine.work()
         finally:
             engine.executor.close()
+            engine.watchers.close()
     _tell_end(state, as_json)
     return exit_code(state)
 
@@ -128,13 +132,16 @@ def _tell_end(state: RunState, as_json: bool) -> None:
     lines = ["", f"{state.state.capitalize()} in {took}. Run {state.run}."]
     bad = [name for name, step in state.steps.items() if step.state in ("failed", "refused")]
     if state.state in ("failed", "refused") and bad:
-        if not any(s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()):
+        if not any(
+            s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()
+        ):
             lines[-1] += " Nothing was deployed."
         lines.append(f"  penstock logs {state.run} {bad[0]}     the whole output")
     if state.state == "waiting":
         for name in state.asked:
             environment = state.plan.by_name[name].environment
-            lines.append(f"  penstock approve {state.run} {environment}     or: penstock reject {state.run} {environment}")
+            words = f"{state.run} {environment}"
+            lines.append(f"  penstock approve {words}     or: penstock reject {words}")
     click.echo("\n".join(lines), err=as_json)
 
 
@@ -170,5 +177,3 @@ def _dirty(plan: Plan, plugins: Plugins) -> Plan:
         steps.append(step)
     fields = {name: getattr(plan, name) for name in Plan.model_fields}
     return Plan(**{**fields, "steps": tuple(steps)})
-
-

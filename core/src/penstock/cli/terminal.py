@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from typing import TextIO
 
 from penstock.executor import Progress
 from penstock.model import Event
@@ -51,9 +52,9 @@ def step_lines(name: str, step: StepState, width: int) -> list[str]:
 class Terminal:
     """Prints a run as it goes."""
 
-    def __init__(self, stream: object = None) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._out = stream or sys.stdout
-        self._live = bool(getattr(self._out, "isatty", lambda: False)())
+        self._live = self._out.isatty()
         self._shown: set[str] = set()
         self._progress: dict[str, str] = {}
 
@@ -103,8 +104,8 @@ class Terminal:
         self._write(("\r\x1b[K" if self._live else "") + "\n".join(lines) + "\n")
 
     def _write(self, text: str) -> None:
-        self._out.write(text)  # type: ignore[attr-defined]  # a text stream
-        self._out.flush()  # type: ignore[attr-defined]  # as above
+        self._out.write(text)
+        self._out.flush()
 
 
 def duration(seconds: float) -> str:

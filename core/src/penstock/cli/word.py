@@ -10,13 +10,14 @@ import click
 from penstock import gates
 from penstock.cli.common import Opened, ask_worker, must_pass, open_project
 from penstock.cli.run import resume_run
-from penstock.engine import approval_of, make_request, wake
 from penstock.errors import ConfigError, StepRefused
 from penstock.journal import New
 from penstock.model import short
 from penstock.plugins import Plugins
+from penstock.process import user
+from penstock.request import approval_of, make_request
+from penstock.signals import wake
 from penstock.state import RunState
-from penstock.worker import user
 
 
 @click.command()
@@ -33,13 +34,17 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
         ours = ", ".join(artifact.digest for artifact in artifacts)
         raise StepRefused(f"{name} waits with {ours}, not with {digest}. Nothing was approved")
     plugins = Plugins.load(state.plan.plugins)
-    request = make_request(state.plan, state, name, "approve", approval=approval_of(state, name, why))
+    request = make_request(
+        state.plan, state, name, "approve", approval=approval_of(state, name, user(), why, time.time())
+    )
     data = must_pass(ask_worker(opened, plugins, request), f"{name} was not approved")
     by: Any = state.plan.by_name[name].settings.get("by") or ()
     if not gates.may_approve(by, state.plan.roles, data["identities"]):
         raise StepRefused(f"{' / '.join(data['identities'])} may not approve {name}: {', '.join(by)} may")
     _say(opened, state.run, New("approval.given", name, data, time.time()))
-    proof = f"signed by {data['identities'][1]}" if data["approval"]["proved"] else "not proved by a signature"
+    proof = (
+        f"signed by {data['identities'][1]}" if data["approval"]["proved"] else "not proved by a signature"
+    )
     click.echo(f"Approved {name} of run {state.run} for {_shorts(state, name)}, {proof}.", err=True)
     return _go_on(opened, state.run, no_resume)
 

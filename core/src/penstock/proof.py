@@ -1,0 +1,46 @@
+"""Checks what is on record: bytes against digests, signatures with the plugin that made them."""
+
+from __future__ import annotations
+
+from penstock import evidence
+from penstock.errors import StepRefused
+from penstock.evidence import Reference
+from penstock.home import Home
+from penstock.model import Artifact, Evidence, Signature, Signer
+from penstock.plan import PlanStep
+from penstock.plugins import Plugins
+
+
+def check_reference(
+    home: Home, plugins: Plugins, trust: PlanStep | None, reference: Reference
+) -> tuple[Evidence, list[Signer]]:
+    """A statement on record, checked with the sign step's plugin: what `verify` and the gates rest on."""
+
+    def ask(signature: Signature, statement: bytes) -> Signer:
+        assert trust is not None
+        assert trust.uses is not None
+        model = plugins.settings_model(trust.uses, "penstock_check_signature")
+        settings = model.model_validate(trust.settings)
+        found = plugins.call(
+            trust.uses,
+            "penstock_check_signature",
+            settings=settings,
+            signature=signature,
+            statement=statement,
+        )
+        if not isinstance(found, Signer):
+            raise StepRefused(f'the plugin "{trust.uses}" did not say who signed')
+        return found
+
+    able = trust is not None and plugins.has(trust.uses or "", "penstock_check_signature")
+    return evidence.check(reference, home.store.read, ask if able else None)
+
+
+def check_bytes(home: Home, artifact: Artifact) -> None:
+    """Compare an artifact's bytes in the store with its digest. Raises StepRefused where they differ."""
+    store = home.store
+    if store.is_tree(artifact.digest):
+        for entry in store.tree(artifact.digest):
+            if "sha256" in entry:
+                store.verify(str(entry["sha256"]))
+    store.verify(artifact.digest)

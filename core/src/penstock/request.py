@@ -1,0 +1,130 @@
+"""What a worker is asked and what it answers, and the requests that a run leads to. Pure.
+
+Both travel as JSON: a request can be worked on in another process, or on another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from penstock.evidence import Reference
+from penstock.model import Approval, Model, Release, Revision
+from penstock.plan import Plan, PlanStep
+from penstock.state import RunState
+from penstock.step import StepInfo
+from penstock.targets import Kind
+
+
+class Request(Model):
+    """Everything that a worker needs to know for one piece of work."""
+
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status"]
+    step: PlanStep
+    info: StepInfo
+    pipeline: str
+    config: str
+    plugins: dict[str, str]
+    signer: PlanStep | None = None
+    """The sign step, once it has passed: it signs what this request leaves as evidence."""
+    trust: PlanStep | None = None
+    """The sign step whose plugin is asked about signatures."""
+    evidence: tuple[Reference, ...] = ()
+    release: Release | None = None
+    targets: tuple[str, ...] = ()
+    op: Kind | None = None
+    target: str | None = None
+    before: dict[str, JsonValue] | None = None
+    approval: Approval | None = None
+
+
+class Response(Model):
+    """What became of it."""
+
+    outcome: Literal["passed", "failed", "refused", "error", "pending", "cancelled"]
+    reason: str = ""
+    data: dict[str, Any] = {}
+
+
+def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
+    """A request about a step of this run, as things stand."""
+    step = plan.by_name[name]
+    if state.given:  # a release that was admitted once may return on digest and signature alone
+        step = step.model_copy(update={"requires": ("signature",) if plan.signer else ()})
+    signer = plan.signer
+    signs_now = signer is not None and (state.given or state.steps[signer.name].state == "passed")
+    return Request(
+        kind=kind,  # type: ignore[arg-type]  # checked by the model
+        step=step,
+        info=StepInfo(
+            name=name,
+            phase=step.phase,
+            run=state.run,
+            attempt=max(1, state.steps[name].attempts),
+            plan=plan.digest,
+            environment=step.environment,
+            revision=state.revision or Revision(),
+            artifacts=state.artifacts_for(name),
+            env=step.keys.env,
+            secrets=step.keys.secrets,
+            hidden=hidden_variables(plan, step),
+        ),
+        pipeline=plan.name,
+        config=plan.config,
+        plugins=plan.plugins,
+        signer=signer if signs_now else None,
+        trust=signer,
+        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
+        **more,
+    )
+
+
+def evidence_so_far(plan: Plan, state: RunState, name: str | None = None) -> tuple[Reference, ...]:
+    """All statements of the run so far, each with the bundles that were made for it.
+
+    With a step's name: those of the steps that it waits for.
+    """
+    if state.given:
+        return tuple(Reference.model_validate(entry) for entry in state.options.get("evidence", ()))
+    behind = None if name is None else plan.closure([name], plan.waits_for)
+    found: dict[str, Reference] = {}
+    for step in plan.steps:
+        if behind is not None and step.name not in behind:
+            continue
+        for entry in state.steps[step.name].evidence:
+            reference = Reference.model_validate(entry)
+            found[f"{reference.step} {reference.statement}"] = reference  # the signed one comes later
+    return tuple(found.values())
+
+
+def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
+    """The environment variables that hold secrets of other steps."""
+    own = set(step.keys.secrets.values())
+    every = {reference for other in plan.steps for reference in other.keys.secrets.values()}
+    names = {reference.removeprefix("env:") for reference in every - own if reference.startswith("env:")}
+    return tuple(sorted(names))
+
+
+def release_digest(digests: Sequence[str]) -> str:
+    """What a release is known by: its artifact's digest, or that of the list of digests."""
+    if len(digests) == 1:
+        return digests[0]
+    return "sha256:" + hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def approval_of(state: RunState, name: str, by: str, why: str, now: float) -> Approval:
+    """Somebody's approval of what the step would let through, from now on."""
+    step = state.plan.by_name[name]
+    lasts: Any = step.settings.get("expires", 86400)
+    return Approval(
+        by=by,
+        why=why,
+        environment=step.environment or "",
+        artifacts=tuple(artifact.digest for artifact in state.artifacts_for(name)),
+        plan=state.plan.digest,
+        given=now,
+        expires=now + float(lasts),
+    )

@@ -1,0 +1,70 @@
+"""What wakes an engine that waits: Ctrl-C and SIGTERM, and a word from another process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from penstock.home import Home
+
+
+@contextlib.contextmanager
+def interrupts(handle: Callable[[], None]) -> Iterator[socket.socket]:
+    """Call `handle` on Ctrl-C or SIGTERM; the socket has something to read then."""
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
+        end.setblocking(False)
+    before = [
+        (number, signal.signal(number, lambda *_: handle())) for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(previous)
+        for number, handler in before:
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()
+
+
+@contextlib.contextmanager
+def wake_socket(home: Home, run: int) -> Iterator[socket.socket]:
+    """A socket to which other processes write after they have appended an event."""
+    calls = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    calls.setblocking(False)
+    path = home.run(run) / "wake"
+    with _inside(path.parent):
+        path.unlink(missing_ok=True)
+        calls.bind(path.name)
+    try:
+        yield calls
+    finally:
+        calls.close()
+        path.unlink(missing_ok=True)
+
+
+def wake(home: Home, run: int) -> bool:
+    """Tell the engine of a run, if one lives, that there is something new; whether one lives."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller, _inside(home.run(run)):
+        try:
+            caller.sendto(b"!", "wake")
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _inside(directory: Path) -> Iterator[None]:
+    # The address of a Unix socket has about a hundred bytes: a relative one always fits.
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(directory)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
