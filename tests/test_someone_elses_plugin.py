@@ -73,15 +73,17 @@ def test_a_plugin_found_by_entry_point_runs_in_a_fresh_environment(
     [
         (
             'level = "fancier"',
-            "penstock.toml:6: [build.box] level: "
-            '"fancier" is none of the allowed values "plain" or "fancy"',
+            'penstock.toml:6: [build.box] level: "fancier" is none of the allowed values "plain" or "fancy"',
         ),
         (
             'levle = "plain"',
             'penstock.toml:6: [build.box] levle: there is no such key. Did you mean "level"?. '
             "The keys are level",
         ),
-        ("level = 3", 'penstock.toml:6: [build.box] level: 3 is none of the allowed values "plain" or "fancy"'),
+        (
+            "level = 3",
+            'penstock.toml:6: [build.box] level: 3 is none of the allowed values "plain" or "fancy"',
+        ),
     ],
     ids=["value", "key", "type"],
 )
@@ -196,7 +198,9 @@ def test_a_broken_plugin_hurts_only_the_steps_that_use_it(acme_project: Project,
     text = (acme_project.root / "penstock.toml").read_text()
     acme_project.write({"penstock.toml": text.replace('["acme"]', '["acme", "sick"]')})
     acme_project.passes("run")
-    acme_project.write({"penstock.toml": text.replace('["acme"]', '["acme", "sick"]') + '[scan.all]\nuses = "sick"\n'})
+    acme_project.write(
+        {"penstock.toml": text.replace('["acme"]', '["acme", "sick"]') + '[scan.all]\nuses = "sick"\n'}
+    )
     done = acme_project.run("run")
     assert done.code == 2
     assert 'the plugin "sick" (of sick 2) can\'t be used: RuntimeError: no such luck' in done.err

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
 from penstock import (
     Artifact,
     Check,
@@ -27,6 +25,7 @@ from penstock import (
     Verification,
     hookimpl,
 )
+from pydantic import Field
 
 if TYPE_CHECKING:
     from penstock import Step
