@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,22 +70,30 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
 
 
 def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
-    """The newest run that built an artifact, by its digest or a beginning of it."""
-    wanted = digest.removeprefix("sha256:").lower()
-    if len(wanted) < 8 or set(wanted) - set("0123456789abcdef"):
-        raise ConfigError(f'"{digest}" is no digest: at least eight of its hexadecimal digits are needed')
-    found: dict[str, tuple[int, Artifact]] = {}
+    """The run that built an artifact, of several the newest that passed."""
+    matches = _matcher(digest)
+    found: dict[str, Artifact] = {}
+    runs: list[int] = []
     for event in opened.journal.find("step.finished"):
         for entry in event.data.get("artifacts", ()):
             artifact = Artifact.model_validate(entry)
-            if artifact.digest.removeprefix("sha256:").startswith(wanted):
-                found.setdefault(artifact.digest, (event.run, artifact))
+            if matches(artifact.digest.removeprefix("sha256:")):
+                found.setdefault(artifact.digest, artifact)
+                runs.append(event.run)
     if not found:
         raise ConfigError(f"no run here has built {digest}. What a run built: penstock show last")
     if len(found) > 1:
-        raise ConfigError(f"{digest} is the beginning of several digests: {', '.join(found)}")
-    run, artifact = next(iter(found.values()))
-    return opened.state(str(run)), artifact
+        raise ConfigError(f"{digest} is the digest of several: {', '.join(found)}")
+    passed = next((run for run in runs if opened.journal.run(run).state == "passed"), runs[0])
+    return opened.state(str(passed)), next(iter(found.values()))
+
+
+def _matcher(digest: str) -> Callable[[str], bool]:
+    """What a whole digest, its beginning, or the short form that runs show (`9b1f…e07a`) fits."""
+    begin, dots, end = digest.removeprefix("sha256:").lower().replace("...", "…").partition("…")
+    if len(begin + end) < 8 or (dots and not (begin and end)) or set(begin + end) - set("0123456789abcdef"):
+        raise ConfigError(f'"{digest}" is no digest: at least eight of its hexadecimal digits are needed')
+    return lambda digits: digits.startswith(begin) and digits.endswith(end)
 
 
 def _faults(opened: Opened, artifact: Artifact, links: list[Link], *, signed: bool) -> list[str]:
