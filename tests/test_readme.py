@@ -50,9 +50,9 @@ def test_the_first_command_works_twice_from_a_path_with_spaces(clone: Path) -> N
         )
         assert done.returncode == 0, done.stdout + done.stderr
         served = re.findall(
-            r"^  (staging|production) +http://127\.0\.0\.1:\d+  200  (\S+)$", done.stdout, re.M
+            r"^  (staging|production) +http://127\.0\.0\.1:\d+  200  (\S+)$", done.stdout, re.MULTILINE
         )
-        [built] = set(re.findall(r"^ +sha256:(\S+)$", done.stdout, re.M))
+        [built] = set(re.findall(r"^ +sha256:(\S+)$", done.stdout, re.MULTILINE))
         assert served == [("staging", built), ("production", built)]
         assert "All signatures verify" in done.stdout
         assert "Nothing is left running." in done.stdout
