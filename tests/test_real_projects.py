@@ -48,7 +48,7 @@ class Real:
 
 PROJECTS = [
     Real("humanize", "4.13.0", 600),  # hatchling, the version from the tag
-    Real("itsdangerous", "2.2.0", 300),  # flit, a src layout
+    Real("itsdangerous", "2.2.0", 250),  # flit, a src layout
     Real("markupsafe", "3.0.2", 70, compiled=True),  # setuptools, with a C extension
 ]
 

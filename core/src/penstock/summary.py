@@ -12,6 +12,7 @@ from penstock.model import (
     Severity,
     TestReport,
     Verification,
+    short,
 )
 from penstock.plan import PlanStep
 
@@ -44,8 +45,8 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
 
 def _build(artifacts: list[Artifact]) -> dict[str, Any]:
     if len(artifacts) == 1:
-        return {"summary": artifacts[0].name, "notes": [artifacts[0].digest]}
-    notes = [f"{artifact.name}  {artifact.digest}" for artifact in artifacts[:_SHOWN]]
+        return {"summary": artifacts[0].name, "notes": [f"sha256:{short(artifacts[0].digest)}"]}
+    notes = [f"{artifact.name}  sha256:{short(artifact.digest)}" for artifact in artifacts[:_SHOWN]]
     if len(artifacts) > _SHOWN:
         notes.append(f"and {len(artifacts) - _SHOWN} more")
     return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
