@@ -1,0 +1,136 @@
+"""The `source` plugin: exactly what is committed in git, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from penstock import Revision, Settings, Step, StepFailed, Tool, hookimpl
+from pydantic import AfterValidator, Field
+
+from penstock_git import parse, repository, snapshot, tools
+from penstock_git.changes import Trees
+from penstock_git.parse import Commit, Entry
+from penstock_git.repository import HEAD, Repository
+
+PENSTOCK_API = 1
+
+_CONFIGURATION = b"penstock.toml"
+_OWN_DIRECTORY = b".penstock/"
+_NAMED = 200
+"""So many files are named in a revision, which every event and piece of evidence may carry."""
+
+
+def _check_ref(ref: str) -> str:
+    if not ref.strip() or not ref.isprintable():
+        raise ValueError('must name a commit, such as "HEAD", "main", "v1.2.0" or the start of its hash')
+    return ref
+
+
+class Git(Settings):
+    """Takes the project's files from git as they are committed."""
+
+    ref: Annotated[str, AfterValidator(_check_ref)] = Field(
+        default="HEAD",
+        description="Takes this commit: a branch, a tag, a commit's hash, or anything else that git "
+        "understands as one. By default what is checked out.",
+    )
+    dirty: bool = Field(
+        default=False,
+        description="Takes files of the working tree that are not committed, too: changed, new (unless "
+        "ignored) and deleted ones. The revision is recorded as dirty where that makes a difference. The "
+        "same as --dirty.",
+    )
+
+
+@hookimpl
+def penstock_source(settings: Git, step: Step) -> Revision:
+    """Write the snapshot into the workspace, and say what it is of."""
+    found = repository.find(step)
+    head, commit = repository.head_and(found, settings.ref)
+    if settings.dirty and (head is None or head.name != commit.name):
+        raise StepFailed(
+            f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
+            f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
+        )
+    entries = snapshot.write(step, found, commit.name)
+    _say_what_is_missing(step, found, entries)
+    taken, left_out = _compare(settings, step, repository.uncommitted(found))
+    _refuse_empty(settings, step, found, commit)
+    tag, distance = repository.nearest_tag(found, commit.name)
+    ref = repository.branch(found) if settings.ref in HEAD else settings.ref
+    _say(step, commit, ref, len(entries), taken, left_out)
+    return Revision(
+        commit=commit.name,
+        ref=ref,
+        author=commit.author,
+        subject=commit.subject,
+        time=commit.time,
+        tag=tag,
+        distance=distance,
+        dirty=bool(taken),
+        left_out=tuple(named(left_out)),
+    )
+
+
+@hookimpl
+def penstock_tools(settings: Git) -> list[Tool]:  # noqa: ARG001 - its type tells the core what may be set
+    """Name the git that would be run."""
+    return tools.find()
+
+
+def named(paths: Sequence[bytes]) -> list[str]:
+    """Files as they are shown; where they are too many, how many more there are."""
+    shown = [parse.shown(path) for path in paths[:_NAMED]]
+    return [*shown, f"… and {len(paths) - _NAMED:,} more"] if len(paths) > _NAMED else shown
+
+
+def _compare(settings: Git, step: Step, uncommitted: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """What was taken from the working tree, and what was left out."""
+    trees = Trees(step.project.resolve(), step.workspace)
+    paths = [path for path in uncommitted if not path.startswith(_OWN_DIRECTORY)]
+    # Git names a directory only where it is a repository of its own.
+    nested = [path for path in paths if path.endswith(b"/")]
+    differing = trees.differing(path for path in paths if not path.endswith(b"/"))
+    if not settings.dirty:
+        # The pipeline is read from the working tree in any case.
+        return [], sorted([*(path for path in differing if path != _CONFIGURATION), *nested])
+    for path in differing:
+        trees.take(path)
+    return differing, nested
+
+
+def _refuse_empty(settings: Git, step: Step, found: Repository, commit: Commit) -> None:
+    if any(path.is_symlink() or not path.is_dir() for path in step.workspace.rglob("*")):
+        return
+    place = f'the directory "{parse.shown(found.prefix)}" of ' if found.prefix else ""
+    way_out = (
+        "the working tree adds none that git does not ignore. To see which it ignores: git status --ignored"
+        if settings.dirty
+        else "so there is nothing to build or test. Commit the project's files (git add --all && git "
+        "commit), or take them as they are with --dirty"
+    )
+    raise StepFailed(f"{place}commit {commit.name[:7]} holds no file, {way_out}")
+
+
+def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> None:
+    modules = snapshot.submodules(entries)
+    _list(step, "Submodules are not fetched; their directories are empty", modules)
+    pointers = snapshot.lfs_pointers(step.workspace, entries)
+    _list(step, "Git LFS is not asked; these files are pointers, as they are committed", pointers)
+    if found.shallow:
+        step.log("The clone is shallow, so tags may be missing. To have all: git fetch --unshallow --tags")
+
+
+def _say(
+    step: Step, commit: Commit, ref: str | None, count: int, taken: list[bytes], left_out: list[bytes]
+) -> None:
+    step.log(f"Commit {commit.name}{f' ({ref})' if ref else ''}: {commit.subject or 'no message'}")
+    step.log(f"Files in it: {count}")
+    _list(step, "Not committed, taken", taken)
+    _list(step, "Not committed, left out", left_out)
+
+
+def _list(step: Step, what: str, paths: Sequence[bytes]) -> None:
+    if paths:
+        step.log("\n  ".join([f"{what}:", *named(paths)]))

@@ -1,0 +1,167 @@
+"""Runs git so that neither the environment nor a repository's configuration leads it astray.
+
+Nothing here writes to a repository, fetches anything, or starts a program that a repository names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock import Step, StepFailed
+
+from penstock_git import parse
+
+# What `git rev-parse --local-env-vars` lists, in case that it comes from the section's own `env`.
+_LEADS_ASTRAY = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+# How an administrator says where git's files are and which repositories may be trusted.
+_STAYS = re.compile(
+    r"GIT_(CEILING_DIRECTORIES|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+)"
+    r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
+)
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_QUIET = {
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LANGUAGE": "",
+    "LC_ALL": "C",
+}
+_HARMLESS = (
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", "/dev/null"),
+    ("core.quotePath", "false"),
+    ("color.ui", "false"),
+    ("diff.external", ""),
+    ("gc.auto", "0"),
+    ("log.showSignature", "false"),
+    ("maintenance.auto", "false"),
+    ("submodule.recurse", "false"),
+)
+# `step.run` gives text, and no input; git's names are bytes.
+_SCRIPT = 'files=$1; shift; unset {unset}; exec "$@" <"$files.in" >"$files.out" 2>"$files.err"'
+_NOT_THERE, _NOT_RUN = 127, 126
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How git ended and what it printed."""
+
+    returncode: int
+    output: bytes
+    complaint: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what it was asked to."""
+        return self.returncode == 0
+
+
+@dataclass(frozen=True)
+class Git:
+    """Git in one directory: the user's repository, or a private one where `env` says so."""
+
+    step: Step
+    cwd: Path
+    env: tuple[tuple[str, str], ...] = ()
+    disabled_filters: tuple[str, ...] = ()
+
+    def ask(self, *arguments: str | Path, given: bytes = b"") -> Answer:
+        """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
+        files = self.step.tmp / "git-streams"
+        _beside(files, ".in").write_bytes(given)
+        env = dict(self.env) | _QUIET
+        env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
+        keep = frozenset(env)
+        argv = ["sh", "-c", script(os.environ, keep), "git", files, *command(arguments)]
+        ended = self.step.run(argv, cwd=self.cwd, env=env, check=False, quiet=True)
+        if ended.returncode in (_NOT_THERE, _NOT_RUN):
+            raise StepFailed(
+                "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
+                "its directory to PATH"
+            )
+        complaint = _beside(files, ".err").read_bytes().decode("utf-8", "backslashreplace").strip()
+        return Answer(ended.returncode, _beside(files, ".out").read_bytes(), complaint)
+
+    def need(self, *arguments: str | Path, what: str, given: bytes = b"") -> bytes:
+        """Run git; its output. Raises StepFailed where it did not do what it was asked to."""
+        answer = self.ask(*arguments, given=given)
+        if not answer.ok:
+            raise StepFailed(
+                f"{what} failed: git {arguments[0]} ended with {answer.returncode}: {brief(answer.complaint)}"
+            )
+        for line in answer.complaint.splitlines():
+            self.step.log(f"git: {parse.printable(line)}")
+        return answer.output
+
+
+def command(arguments: Sequence[str | Path]) -> list[str | Path]:
+    """The command line, with what could start other programs switched off."""
+    return [
+        "git",
+        "--no-pager",
+        *(word for name, value in _HARMLESS for word in ("-c", f"{name}={value}")),
+        *arguments,
+    ]
+
+
+def script(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
+    """The shell script that starts git without the variables that are meant for another git."""
+    inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
+    unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
+    # The shell itself drops a variable whose name is none that it could have.
+    return _SCRIPT.format(unset=" ".join(name for name in unset if _VARIABLE.fullmatch(name)))
+
+
+def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:
+    """Variables that switch filter drivers off: git would start their programs to compare files.
+
+    They follow the `configured` number of settings that the environment holds already. The command
+    line would not do: a driver's name may hold a "=".
+    """
+    if not names:
+        return {}
+    first = int(configured) if configured.isdigit() else 0
+    settings = [
+        (f"filter.{name}.{key}", value)
+        for name in names
+        for key, value in (("clean", ""), ("process", ""), ("smudge", ""), ("required", "false"))
+    ]
+    env = {"GIT_CONFIG_COUNT": str(first + len(settings))}
+    for number, (key, value) in enumerate(settings, first):
+        env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return env
+
+
+def brief(complaint: str) -> str:
+    """The line of git's complaint that says most, without its prefix."""
+    lines = [line for line in complaint.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+    return parse.printable(telling[0].partition(": ")[2] or telling[0]) if telling else "it says nothing"
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

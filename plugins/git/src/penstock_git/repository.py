@@ -1,0 +1,160 @@
+"""The user's repository, read only: where it is, what its commits say, what is not committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock import Step, StepFailed
+from penstock.errors import did_you_mean
+
+from penstock_git import parse
+from penstock_git.parse import Commit
+from penstock_git.program import Answer, Git, brief
+
+_UP = re.compile(r"(\.\./)*")
+HEAD = ("HEAD", "@")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository, and the place of the project in it."""
+
+    git: Git
+    objects: Path
+    """The directory of its objects."""
+    prefix: bytes
+    """The project's directory within it: "" for its root, otherwise with a slash at its end."""
+    shallow: bool
+    object_format: str
+
+
+def find(step: Step) -> Repository:
+    """The repository that the project lies in. Raises StepFailed where there is none that git accepts."""
+    project = step.project.resolve()
+    git = Git(step, project)
+    answer = git.ask(
+        "rev-parse",
+        "--is-inside-work-tree",
+        "--is-shallow-repository",
+        "--show-object-format",
+        "--show-cdup",
+        "--git-path",
+        "objects",
+    )
+    if not answer.ok:
+        raise _refusal(project, answer)
+    inside, shallow, object_format, up, objects = answer.output.split(b"\n", 4)
+    if inside != b"true":
+        raise StepFailed(
+            f"{project} lies inside a git directory or a bare repository, which has no working files. Run "
+            "Penstock in a clone: git clone"
+        )
+    levels = up.decode("utf-8", "surrogateescape")
+    if not _UP.fullmatch(levels):
+        raise StepFailed(
+            f"{project} is not in the working tree of its repository: core.worktree names {levels}. "
+            "Remove that setting, or run Penstock there"
+        )
+    steps = levels.count("/")
+    prefix = "".join(f"{part}/" for part in project.parts[len(project.parts) - steps :])
+    return Repository(
+        git=git,
+        objects=project / os.fsdecode(objects.removesuffix(b"\n")),
+        prefix=os.fsencode(prefix),
+        shallow=shallow == b"true",
+        object_format=object_format.decode(),
+    )
+
+
+def branch(repository: Repository) -> str | None:
+    """The branch that HEAD is on; None where it is on none."""
+    answer = repository.git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+    return parse.shown(answer.output.rstrip(b"\n")) if answer.ok else None
+
+
+def head_and(repository: Repository, ref: str) -> tuple[Commit | None, Commit]:
+    """The commit that HEAD names, if any, and the one that `ref` names.
+
+    Raises StepFailed where `ref` names no commit.
+    """
+    names = ("HEAD^{commit}", f"{ref}^{{commit}}")
+    output = repository.git.need(
+        "cat-file", "--batch", what="reading the commit", given=os.fsencode("\n".join(names) + "\n")
+    )
+    head, wanted = parse.commits(output, len(names))
+    if wanted is not None:
+        return head, wanted
+    raise StepFailed(_no_head(repository) if ref in HEAD else _unknown(repository, ref))
+
+
+def nearest_tag(repository: Repository, commit: str) -> tuple[str | None, int]:
+    """The nearest tag at or before a commit, and how many commits it lies back."""
+    answer = repository.git.ask("describe", "--tags", "--long", commit)
+    return parse.describe(answer.output) if answer.ok else (None, 0)
+
+
+def uncommitted(repository: Repository) -> list[bytes]:
+    """What git does not find as HEAD has it: paths in the project, one that is a directory with a slash.
+
+    Filter drivers are not run, so what one of them would undo may be among them.
+    """
+    listed = repository.git.ask("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
+    git = dataclasses.replace(repository.git, disabled_filters=tuple(parse.filters(listed.output)))
+    output = git.need(
+        "status",
+        "--porcelain",
+        "-z",
+        "--untracked-files=all",
+        "--no-renames",
+        # A submodule would be looked at with its own configuration, and its files are not taken anyway.
+        "--ignore-submodules=all",
+        "--",
+        ".",
+        what="looking for files that are not committed",
+    )
+    return parse.changed(output, repository.prefix)
+
+
+def _no_head(repository: Repository) -> str:
+    named = repository.git.ask("rev-parse", "--verify", "--quiet", "HEAD")
+    if named.ok:
+        return (
+            f"the commit that is checked out, {parse.shown(named.output[:12])}, is not in the repository, "
+            "which is damaged. To see what is missing: git fsck"
+        )
+    on = branch(repository)
+    return (
+        f"the repository has no commit yet{f' (branch {on})' if on else ''}, and a run is about one. "
+        "Make it: git add --all && git commit"
+    )
+
+
+def _unknown(repository: Repository, ref: str) -> str:
+    listed = repository.git.ask("for-each-ref", "--format=%(refname:lstrip=2)")
+    near = did_you_mean(ref, listed.output.decode("utf-8", "replace").splitlines())
+    # A branch that only the remote has is listed under the remote's name.
+    shallow = (
+        " The clone is shallow and may lack it: git fetch --unshallow --tags" if repository.shallow else ""
+    )
+    return f'ref: "{ref}" names no commit in this repository{near or "."}{shallow}'
+
+
+def _refusal(project: Path, answer: Answer) -> StepFailed:
+    complaint = answer.complaint
+    if "safe.directory" in complaint:
+        said = re.search(r"git config --global --add safe\.directory .+", complaint)
+        command = said[0].strip() if said else "git config --global --add safe.directory DIRECTORY"
+        return StepFailed(
+            f"the repository of {project} belongs to another user, so git does not read it: its settings "
+            f"could run programs as you. If you trust it: {command}"
+        )
+    if "not a git repository" in complaint:
+        return StepFailed(
+            f"{project} is in no git repository, and the source is what is committed. Make one: "
+            "git init && git add --all && git commit"
+        )
+    return StepFailed(f"the git repository of {project} can't be read: {brief(complaint)}")
