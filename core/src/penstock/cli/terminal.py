@@ -46,7 +46,7 @@ def step_lines(name: str, step: StepState, width: int) -> list[str]:
     took = f"{step.seconds:.1f} s" if step.seconds >= 0.05 else ""
     first = f"{sign(step.state)} {name:<{width}} {lines[0]:<42} {took:>7}".rstrip()
     below = [*lines[1:], *step.notes]
-    return [first, *(f"    {' ' * (width - 2) if step.state == 'passed' else ''}{line}" for line in below)]
+    return [first, *(f"    {' ' * (width - 1) if step.state == 'passed' else ''}{line}" for line in below)]
 
 
 class Terminal:

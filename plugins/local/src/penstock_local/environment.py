@@ -16,7 +16,7 @@ from penstock import Step, StepFailed, Tool
 
 def find_uv() -> str | None:
     """The uv on PATH, or the one that was installed beside Penstock."""
-    return shutil.which("uv") or shutil.which(Path(sys.executable).with_name("uv"))
+    return shutil.which("uv") or shutil.which(str(Path(sys.executable).with_name("uv")))
 
 
 def make_argv(uv: str | None, python: str, place: Path) -> list[str]:
