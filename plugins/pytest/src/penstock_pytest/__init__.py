@@ -1,0 +1,96 @@
+"""The `pytest` plugin: a project's tests against the wheel that was built, and never against the tree."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from penstock import Percentage, Settings, Step, TestReport, Tool, hookimpl
+from pydantic import Field
+
+PENSTOCK_API = 1
+
+
+class Pytest(Settings):
+    """Runs the project's tests with pytest against the wheel that the build steps made."""
+
+    paths: tuple[str, ...] = Field(
+        default=(),
+        description="Runs these files, directories or single tests, relative to `directory`. By default what "
+        "pytest's own configuration says.",
+    )
+    args: tuple[str, ...] = Field(
+        default=(), description='Hands these further arguments to pytest, such as ["-n", "2"].'
+    )
+    requirements: tuple[str, ...] = Field(
+        default=(),
+        description='Installs these as well, such as ["pytest-xdist>=3"]: requirement strings, added to '
+        "what is found or named below.",
+    )
+    groups: tuple[str, ...] | None = Field(
+        default=None,
+        description="Installs these dependency groups of pyproject.toml. Where groups, extras or "
+        "requirements_files is given, nothing is searched for.",
+    )
+    extras: tuple[str, ...] | None = Field(
+        default=None, description="Installs the wheel with these extras, and searches for nothing."
+    )
+    requirements_files: tuple[str, ...] | None = Field(
+        default=None,
+        description="Installs these requirements files, relative to `directory`, and searches for nothing.",
+    )
+    coverage: bool = Field(
+        default=False,
+        description="Measures which share of the wheel's lines the tests run, with coverage.py.",
+    )
+    coverage_minimum: Percentage | None = Field(
+        default=None,
+        description="Fails the step where less of the wheel's lines is run; switches `coverage` on.",
+    )
+    directory: str = Field(
+        default=".",
+        description="Tests the project in this directory of the revision, which pytest starts in.",
+    )
+    python: str | None = Field(
+        default=None,
+        min_length=1,
+        description='Runs the tests on this Python: a version such as "3.12", or a path. By default the one '
+        "that Penstock runs on.",
+    )
+
+    @property
+    def measures(self) -> bool:
+        """Whether coverage is measured."""
+        return self.coverage or self.coverage_minimum is not None
+
+
+@hookimpl
+def penstock_test(settings: Pytest, step: Step) -> TestReport:
+    """Run the suite over the wheels among `step.artifacts`; without one, over the tree."""
+    from penstock_pytest import suite
+
+    return suite.run(settings, step)
+
+
+@hookimpl
+def penstock_tools(settings: Pytest) -> list[Tool]:
+    """The Python that the tests run on, and uv. pytest's version, the project's choice, is in the report."""
+    from penstock import PenstockError
+
+    from penstock_pytest import installer, probe, python
+
+    uv = installer.find_uv()
+    said = probe.output([str(uv), "--version"]) if uv else None
+    tools = [_tool("uv", said.split()[1], uv)] if uv and said and len(said.split()) > 1 else []
+    try:
+        found = python.find(settings.python, probe.output, uv)
+    except PenstockError:
+        return tools  # the step itself says that it is not there
+    return [_tool("python", found.version, found.path), *tools]
+
+
+def _tool(name: str, version: str, path: Path) -> Tool:
+    with path.open("rb") as file:
+        return Tool(
+            name=name, version=version, path=str(path), sha256=hashlib.file_digest(file, "sha256").hexdigest()
+        )

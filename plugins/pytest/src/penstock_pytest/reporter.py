@@ -1,0 +1,309 @@
+"""Runs pytest and writes down what happens, one JSON record a line. PYTEST_DONT_REWRITE
+
+A copy of this file is put beside the wheel under test, so it runs in the project's Python, which may be
+as old as 3.8, next to any pytest since 6: it imports the standard library alone, and pytest late.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+NAME = "_penstock_reporter"
+_SETTINGS = Path(__file__).with_name(f"{NAME}.json")
+_TEXT = 2000  # characters of a message
+_OUTPUT = 4000  # characters of what a failed test printed
+_LINES = 12  # lines of an explanation
+
+
+def main(argv: list[str]) -> int:
+    """Run pytest with these arguments; its status, as the last record says it too."""
+    settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    _prepare(settings["bin"], settings["emptied"])
+    journal = Journal(settings["results"])
+    errors = _Tail(sys.stderr)
+    sys.stderr = errors
+    try:
+        status = _run(argv, settings, journal)
+    except BaseException as error:
+        journal.write(
+            kind="crash", why=_cut("".join(traceback.format_exception_only(type(error), error)).strip())
+        )
+        raise
+    journal.write(kind="end", status=status, errors=errors.text())
+    return status
+
+
+def _run(argv: list[str], settings: dict[str, Any], journal: Journal) -> int:
+    # Before pytest, whose plugins may import the wheel.
+    measuring = Measuring(settings) if settings["coverage"] else None
+    import pytest
+
+    journal.write(kind="begin", pytest=pytest.__version__)
+    status = int(pytest.main(argv, plugins=[Reporter(journal)]))
+    if measuring is not None:
+        journal.write(kind="coverage", **measuring.report())
+    return status
+
+
+def _prepare(bin_directory: str, emptied: list[str]) -> None:
+    sys.path.pop(0)  # the launcher's own directory
+    os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
+    os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
+    for name in emptied:  # some programs ask whether a variable is there, and not what it says
+        os.environ.pop(name, None)
+
+
+class Journal:
+    """The file of records. A process that a test forked writes nothing."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._owner = os.getpid()
+
+    def write(self, **record: Any) -> None:
+        """Append one record. The file is opened each time: a test may close what it has not opened."""
+        if os.getpid() != self._owner:
+            return
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            data = memoryview(json.dumps(record).encode() + b"\n")
+            while data:
+                data = data[os.write(handle, data) :]
+        finally:
+            os.close(handle)
+
+
+class Reporter:
+    """The pytest plugin: puts the phases of each test together."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._open: dict[str, list[Any]] = {}
+        self._again: set[str] = set()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins: known, in case it ends the process."""
+        self._open.setdefault(nodeid, [])
+        self._journal.write(kind="start", name=nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """One phase of a test ended."""
+        if report.outcome not in ("passed", "failed", "skipped"):
+            self._again.add(report.nodeid)  # it will be run once more, and the last time counts
+            return
+        if hasattr(report, "context"):
+            self._journal.write(kind="case", **_case(report.nodeid + _subtest(report.context), [report]))
+            return
+        phases = self._open.setdefault(report.nodeid, [])
+        if report.nodeid in self._again and report.when != "call":
+            self._again.discard(report.nodeid)
+            phases.clear()
+            if report.when == "teardown":
+                return  # of the time before; some plugins report it and some don't
+        phases.append(report)
+        if report.when in ("setup", "call"):
+            return
+        del self._open[report.nodeid]
+        self._journal.write(kind="case", **_case(report.nodeid, phases))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file was read; one that can't be is a failed case, one that skips itself a skipped one."""
+        if report.outcome != "passed":
+            name = report.nodeid or "collection"
+            self._journal.write(kind="case", **_case(name, [report]))
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        """The run was cut short, by `pytest.exit` for one."""
+        self._journal.write(kind="interrupted", why=_cut(str(excinfo.value) or excinfo.typename))
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """pytest, or a plugin of it, failed."""
+        self._journal.write(kind="internal", why=_cut(explain(str(excrepr))))
+
+    def pytest_sessionfinish(self, session: Any) -> None:
+        """All is done; what is still open never ended."""
+        for name in self._open:
+            self._journal.write(kind="unfinished", name=name)
+        workers = session.config.pluginmanager.hasplugin("dsession")
+        self._journal.write(kind="collected", count=None if workers else session.testscollected)
+
+
+def pytest_sessionfinish(session: Any) -> None:
+    """In every process, pytest-xdist's workers too: say where the wheel's modules came from."""
+    settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    Journal(settings["results"]).write(kind="modules", **_origins(settings["modules"], settings["tree"]))
+    if hasattr(session.config, "workerinput") and _WORKERS:
+        _WORKERS[0].save()
+
+
+def _origins(modules: list[str], tree: str) -> dict[str, Any]:
+    prefixes = tuple(f"{name}." for name in modules)
+    imported = 0
+    strangers = {}
+    for name, module in list(sys.modules.items()):
+        if name not in modules and not name.startswith(prefixes):
+            continue
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        imported += 1
+        real = os.path.realpath(file)
+        if real.startswith(tree + os.sep):
+            strangers[name] = os.path.relpath(real, tree)
+    return {"imported": imported, "strangers": strangers}
+
+
+# --- what a report says ---
+
+
+def _case(name: str, phases: list[Any]) -> dict[str, Any]:
+    failed = [report for report in phases if report.outcome == "failed"]
+    skipped = [report for report in phases if report.outcome == "skipped"]
+    decisive = (failed or skipped or phases)[0]
+    case = {
+        "name": name,
+        "outcome": decisive.outcome,
+        "seconds": max(0.0, sum(getattr(report, "duration", 0.0) for report in phases)),
+        "file": name.partition("::")[0] if "::" in name or name.endswith(".py") else None,
+        "line": _line(decisive, name),
+    }
+    if failed:
+        text = explain(_text(decisive))
+        if decisive.when in ("setup", "teardown"):
+            text = f"in {decisive.when}\n{text}"
+        case["message"] = _cut(text)
+        case["output"] = (
+            "\n".join(f"{title}:\n{text}" for title, text in decisive.sections)[-_OUTPUT:] or None
+        )
+    elif skipped:
+        case["message"] = _cut(_reason(decisive))
+    elif hasattr(phases[-1], "wasxfail") or any(hasattr(report, "wasxfail") for report in phases):
+        case["message"] = "passed, although it was expected to fail"
+    return case
+
+
+def _text(report: Any) -> str:
+    try:
+        return str(report.longreprtext)
+    except AttributeError:
+        return str(report.longrepr)
+
+
+def _reason(report: Any) -> str:
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return f"failed, as expected: {expected}" if expected else "failed, as expected"
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).partition("Skipped: ")[2] or str(report.longrepr[2])
+    return explain(_text(report))
+
+
+def _line(report: Any, name: str) -> int | None:
+    """The line of the test's own file that failed, or else where the test begins."""
+    own = Path(name.partition("::")[0]).name
+    trace = getattr(report.longrepr, "reprtraceback", None)
+    for entry in reversed(getattr(trace, "reprentries", None) or []):
+        place = getattr(entry, "reprfileloc", None)
+        if place is not None and Path(place.path).name == own and place.lineno > 0:
+            return int(place.lineno)
+    location = getattr(report, "location", None)
+    if location and isinstance(location[1], int) and location[1] >= 0:
+        return int(location[1]) + 1
+    return None
+
+
+def _subtest(context: Any) -> str:
+    words = [f"[{context.msg}]"] if context.msg else []
+    words += (
+        [f"({', '.join(f'{key}={value!r}' for key, value in context.kwargs.items())})"]
+        if context.kwargs
+        else []
+    )
+    return " " + (" ".join(words) or "(<subtest>)")
+
+
+def explain(text: str) -> str:
+    """The failing line and what pytest says about it; the end of the text where it is of another form."""
+    lines = text.splitlines()
+    errors = [number for number, line in enumerate(lines) if line.startswith("E ") or line == "E"]
+    if not errors:
+        return "\n".join([line for line in lines if line.strip()][-_LINES:])
+    first = errors[-1]
+    while first - 1 in errors:
+        first -= 1
+    source = [line for line in lines[:first] if line.startswith(">")][-1:]
+    said = [line for line in lines[first : errors[-1] + 1] if line != "E"]
+    return "\n".join(" ".join(line.split(None, 1)) for line in source + said[: _LINES - 1])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT else text[:_TEXT] + "…"
+
+
+class _Tail:
+    """Standard error, of which the end is remembered: it says why pytest refused to start."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._end = ""
+
+    def write(self, text: str) -> Any:
+        self._end = (self._end + text)[-_TEXT:]
+        return self._stream.write(text)
+
+    def text(self) -> str:
+        return self._end.strip()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+# --- coverage ---
+
+
+class Measuring:
+    """coverage.py over the wheel's modules, in this process and in pytest-xdist's workers."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        import coverage
+
+        self._data = Path(settings["coverage"]) / "data"
+        # The project's own sources are the tree's paths; without a wheel they are what is tested.
+        source: list[str] | None = [] if settings["modules"] else None
+        self._measure = coverage.Coverage(
+            data_file=str(self._data), data_suffix=True, source=source, source_pkgs=settings["modules"]
+        )
+        omit = self._measure.get_option("run:omit") or []
+        self._measure.set_option("run:omit", [*omit, *settings["omit"]])  # type: ignore[misc]
+        self._measure.start()
+
+    def save(self) -> None:
+        """Write down what this process ran."""
+        self._measure.stop()
+        self._measure.save()
+
+    def report(self) -> dict[str, Any]:
+        """How many lines there are, and how many were run by any process; or why that is not known."""
+        self.save()
+        out = self._data.with_suffix(".json")
+        try:
+            self._measure.combine([str(self._data.parent)])
+            self._measure.json_report(outfile=str(out))
+        except Exception as error:  # coverage's own, by whatever name
+            traceback.print_exc()
+            return {"lines": 0, "covered": 0, "why": _cut(str(error))}
+        totals = json.loads(out.read_text(encoding="utf-8"))["totals"]
+        return {"lines": totals["num_statements"], "covered": totals["covered_lines"], "why": None}
+
+
+_WORKERS: list[Measuring] = []
+
+if os.environ.get("PYTEST_XDIST_WORKER") and _SETTINGS.exists():
+    _settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    if _settings["coverage"]:
+        _WORKERS.append(Measuring(_settings))

@@ -1,0 +1,249 @@
+"""What a project's tests need: found in the places where projects say it, the best one chosen."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from penstock import ConfigError, Model
+
+from penstock_pytest import backends, files
+from penstock_pytest.wheels import Wheel
+
+_TEST = ("test", "tests", "testing")
+_DEV = ("dev",)
+
+
+class Wanted(Model):
+    """What is to be installed beside the wheel, and where that was read."""
+
+    lines: tuple[str, ...] = ()
+    """As in a requirements file."""
+    constraints: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    """Extras of the wheel."""
+    origin: str = "nothing says what the tests need"
+    left_out: tuple[str, ...] = ()
+    """What can't or must not be installed, such as the project's own tree."""
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to install."""
+        return bool(self.lines or self.extras)
+
+
+class Choice(Model):
+    """What the settings name; none: to be found."""
+
+    groups: tuple[str, ...] | None = None
+    extras: tuple[str, ...] | None = None
+    requirements_files: tuple[str, ...] | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether the settings name anything, so that nothing is searched."""
+        return (self.groups, self.extras, self.requirements_files) != (None, None, None)
+
+
+class Project:
+    """The files of a project that say what its tests need."""
+
+    def __init__(self, root: Path, wheels: Sequence[Wheel] = ()) -> None:
+        self.root = root
+        self.pyproject = _pyproject(root)
+        self.name = canonicalize_name(str(self._table("project").get("name", "")))
+        self._wheels = wheels
+        self.extras = self._extras()
+
+    def wanted(self, choice: Choice) -> Wanted:
+        """What the settings name, or else the best that is found."""
+        found = self._named(choice) if choice.made else self._found()
+        found = self._without_itself(found)
+        return found if self._wheels else self._without_itself(self._without_wheel(found))
+
+    def _named(self, choice: Choice) -> Wanted:
+        parts = [self._group(name) for name in choice.groups or ()]
+        for extra in choice.extras or ():
+            if canonicalize_name(extra) not in self.extras:
+                raise ConfigError(_unknown("extras", extra, self.extras, "the project"))
+            parts.append(Wanted(extras=(canonicalize_name(extra),), origin=f'extra "{extra}"'))
+        for file in choice.requirements_files or ():
+            if not (self.root / file).is_file():
+                raise ConfigError(
+                    f'`requirements_files` names "{file}", and there is no such file in the revision'
+                )
+            parts.append(_from_file(self.root, file))
+        return _joined(parts) if parts else Wanted(origin="the settings name nothing")
+
+    def _found(self) -> Wanted:
+        for names in (_TEST, _DEV):
+            for place in self._places(names):
+                wanted = place()
+                if wanted is not None and wanted.anything:
+                    return wanted
+        return next(self._that_name_pytest(), Wanted())
+
+    def _places(self, names: tuple[str, ...]) -> Iterator[Callable[[], Wanted | None]]:
+        """Where to look, best first: what the standards define before what one tool defines."""
+        yield lambda: next((self._group(name) for name in names if self._has_group(name)), None)
+        yield lambda: next(
+            (Wanted(extras=(name,), origin=f'extra "{name}"') for name in names if name in self.extras), None
+        )
+        yield lambda: self._backend(names)
+        if names == _TEST:
+            yield self._tox
+        yield lambda: next((_from_file(self.root, file) for file in files.find(self.root, names)), None)
+
+    def _that_name_pytest(self) -> Iterator[Wanted]:
+        """Groups and extras of any name, if pytest is among what they ask for."""
+        for name in self._table("dependency-groups"):
+            group = self._group(name)
+            if any(_asks_for_pytest(line) for line in group.lines):
+                yield group
+        for extra in sorted(self.extras):
+            if any(_asks_for_pytest(line, extra) for wheel in self._wheels for line in wheel.requires):
+                yield Wanted(extras=(extra,), origin=f'extra "{extra}", which names pytest')
+
+    def _group(self, name: str) -> Wanted:
+        try:
+            lines = backends.group(self._table("dependency-groups"), name)
+        except backends.BadGroupError as error:
+            raise ConfigError(str(error)) from None
+        return _checked(Wanted(lines=tuple(lines), origin=f'dependency group "{name}" of pyproject.toml'))
+
+    def _has_group(self, name: str) -> bool:
+        return name in {canonicalize_name(group) for group in self._table("dependency-groups")}
+
+    def _backend(self, names: tuple[str, ...]) -> Wanted | None:
+        for found in backends.tables(self.pyproject.get("tool", {}), names):
+            extras = tuple(extra for extra in map(canonicalize_name, found.extras) if extra in self.extras)
+            grouped = _joined([self._group(group) for group in found.groups]) if found.groups else Wanted()
+            wanted = Wanted(lines=(*found.lines, *grouped.lines), extras=extras, origin=f"[{found.table}]")
+            if wanted.anything:
+                return _checked(wanted)
+        return None
+
+    def _tox(self) -> Wanted | None:
+        found = files.tox(self.root, self.pyproject)
+        if found is None:
+            return None
+        parts = [_from_lines(self.root, found.lines, found.origin)]
+        parts += [self._group(group) for group in found.groups if self._has_group(canonicalize_name(group))]
+        joined = _joined(parts)
+        extras = tuple(e for e in map(canonicalize_name, (*found.extras, *joined.extras)) if e in self.extras)
+        return joined.model_copy(update={"extras": extras, "origin": found.origin})
+
+    def _extras(self) -> frozenset[str]:
+        if self._wheels:
+            return frozenset(extra for wheel in self._wheels for extra in wheel.extras)
+        return frozenset(self._optional())
+
+    def _without_wheel(self, wanted: Wanted) -> Wanted:
+        """No wheel brings the project's own dependencies and extras: they are written out."""
+        lines = [*_strings(self._table("project").get("dependencies")), *wanted.lines]
+        extras, seen = list(wanted.extras), set[str]()
+        while extras:
+            extra = extras.pop()
+            seen.add(extra)
+            more = self._optional().get(extra, [])
+            lines += more
+            # An extra may be made of others: shop[all] of shop[test].
+            extras += [inner for line in more for inner in self._own_extras(line) if inner not in seen]
+        return wanted.model_copy(update={"lines": tuple(lines), "extras": ()})
+
+    def _without_itself(self, wanted: Wanted) -> Wanted:
+        """The wheel, or the tree, stands for the project: no release of it may come from an index."""
+        lines = tuple(line for line in wanted.lines if not self._is_own(line))
+        extras = (*wanted.extras, *(extra for line in wanted.lines for extra in self._own_extras(line)))
+        return wanted.model_copy(update={"lines": lines, "extras": tuple(dict.fromkeys(extras))})
+
+    def _is_own(self, line: str) -> bool:
+        requirement = _parsed(line)
+        own = {wheel.name for wheel in self._wheels} | ({self.name} if self.name else set())
+        return requirement is not None and canonicalize_name(requirement.name) in own
+
+    def _own_extras(self, line: str) -> list[str]:
+        requirement = _parsed(line) if self._is_own(line) else None
+        named = sorted(requirement.extras) if requirement else []
+        return [extra for extra in map(canonicalize_name, named) if extra in self.extras]
+
+    def _optional(self) -> dict[str, list[str]]:
+        declared = self._table("project").get("optional-dependencies", {})
+        return {canonicalize_name(name): _strings(lines) for name, lines in declared.items()}
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self.pyproject.get(name, {})
+        return table if isinstance(table, dict) else {}
+
+
+def _strings(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _pyproject(root: Path) -> dict[str, Any]:
+    path = root / "pyproject.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"pyproject.toml can't be read: {error}") from None
+
+
+def _from_file(root: Path, file: str) -> Wanted:
+    return _from_lines(root, (f"-r {file}",), file)
+
+
+def _from_lines(root: Path, lines: Sequence[str], origin: str) -> Wanted:
+    read = files.flatten(root, lines)
+    return Wanted(
+        lines=read.lines,
+        constraints=read.constraints,
+        extras=read.extras,
+        left_out=read.left_out,
+        origin=origin,
+    )
+
+
+def _joined(parts: Sequence[Wanted]) -> Wanted:
+    def all_of(field: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(item for part in parts for item in getattr(part, field)))
+
+    return Wanted(
+        lines=all_of("lines"),
+        constraints=all_of("constraints"),
+        extras=all_of("extras"),
+        left_out=all_of("left_out"),
+        origin=", ".join(part.origin for part in parts),
+    )
+
+
+def _checked(wanted: Wanted) -> Wanted:
+    for line in wanted.lines:
+        if _parsed(line) is None:
+            raise ConfigError(f'{wanted.origin}: "{line}" is not a requirement')
+    return wanted
+
+
+def _parsed(line: str) -> Requirement | None:
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None
+
+
+def _asks_for_pytest(line: str, extra: str = "") -> bool:
+    requirement = _parsed(line)
+    if requirement is None or requirement.name.lower() != "pytest":
+        return False
+    marker = requirement.marker
+    return not extra or (marker is not None and not marker.evaluate() and marker.evaluate({"extra": extra}))
+
+
+def _unknown(setting: str, name: str, known: Sequence[str] | frozenset[str], whose: str) -> str:
+    has = f"it has: {', '.join(sorted(known))}" if known else "it has none"
+    return f'`{setting}` names "{name}", which {whose} does not define; {has}'

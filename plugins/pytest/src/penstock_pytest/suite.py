@@ -1,0 +1,201 @@
+"""One run of a suite: the wheel, what the tests need, the tree, pytest, the verdict; in this order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock import ConfigError, Step, StepFailed, TestCase, TestReport
+
+from penstock_pytest import environment, installer, layout, pytestconfig, python, reporter, results, wheels
+from penstock_pytest.environment import Environment
+from penstock_pytest.requirements import Choice, Project, Wanted
+
+if TYPE_CHECKING:
+    from penstock_pytest import Pytest
+
+# What a machine's variables say to Python and pytest would make a run depend on who started it.
+_MACHINE = (
+    "PYTHONPATH",
+    "PYTHONSAFEPATH",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "PYTEST_ADDOPTS",
+    "PYTEST_PLUGINS",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD",
+    "PYTEST_XDIST_WORKER",
+    "PYTEST_XDIST_WORKER_COUNT",
+    "PYTEST_CURRENT_TEST",
+    "COVERAGE_FILE",
+    "COVERAGE_PROCESS_START",
+    "COVERAGE_RCFILE",
+)
+
+
+def run(settings: Pytest, step: Step) -> TestReport:
+    """Run the suite and say what came of it."""
+    project = project_directory(step.workspace, settings.directory)
+    uv = installer.find_uv()
+    tool = installer.choose(uv)
+    interpreter = python.find(settings.python, lambda argv: _output(step, argv), uv)
+    built = _wheels(step, interpreter)
+    wanted = _wanted(settings, step, project, built)
+    more = ["pytest>=6", *(["coverage>=7.2"] if settings.measures else [])]
+    base = environment.shared(step, interpreter, built, wanted, more, tool)
+    env = environment.private(step, base, interpreter, built, tool)
+    launch = _Launch(settings, step, project, env, built)
+    launch.lay_out()
+    status = launch.run()
+    return launch.verdict(status)
+
+
+def project_directory(workspace: Path, directory: str) -> Path:
+    """Where the project stands in the revision."""
+    project = (workspace / directory).resolve()
+    if not project.is_relative_to(workspace.resolve()) or not project.is_dir():
+        raise ConfigError(f'`directory`: the revision has no directory "{directory}"')
+    return project
+
+
+def _output(step: Step, argv: list[str]) -> str | None:
+    try:
+        done = step.run(argv, capture=True, quiet=True, check=False)
+    except StepFailed:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _wheels(step: Step, interpreter: python.Interpreter) -> list[wheels.Wheel]:
+    paths = [step.fetch(artifact) for artifact in step.artifacts if artifact.kind == "wheel"]
+    if not paths:
+        step.log("No wheel among the artifacts: the tree itself is tested, as it stands")
+    same = interpreter.release == python.own().release
+    found = [wheels.read(path) for path in wheels.choose(paths, interpreter.release, own=same)]
+    for wheel in found:
+        wheels.check_python(wheel, interpreter.version)
+        step.log(f"Testing {wheel.path.name}")
+    return found
+
+
+def _wanted(settings: Pytest, step: Step, project: Path, built: Sequence[wheels.Wheel]) -> Wanted:
+    choice = Choice(
+        groups=settings.groups, extras=settings.extras, requirements_files=settings.requirements_files
+    )
+    wanted = Project(project, built).wanted(choice)
+    step.log(f"What the tests need: {wanted.origin}")
+    for line in wanted.left_out:
+        step.log(f"Left out, since it would install from a path or an address: {line}")
+    return wanted.model_copy(update={"lines": (*wanted.lines, *settings.requirements)})
+
+
+class _Launch:
+    """pytest's start, over a prepared tree, and its end."""
+
+    def __init__(
+        self, settings: Pytest, step: Step, project: Path, env: Environment, built: Sequence[wheels.Wheel]
+    ) -> None:
+        self._settings = settings
+        self._step = step
+        self._project = project
+        self._env = env
+        self._place = step.tmp / "penstock-pytest"
+        self._results = self._place / "results.jsonl"
+        self._built = bool(built)
+        self._units = tuple(unit for wheel in built for unit in wheel.units)
+        self._tests: list[str] = []
+        self._config = pytestconfig.read(project)
+
+    def lay_out(self) -> None:
+        """Let the wheel take the tree's place; without a wheel, put the tree on the import path."""
+        if not self._built:
+            roots = [path for path in (self._project, self._project / "src") if path.is_dir()]
+            (self._env.site / "_penstock_tree.pth").write_text("".join(f"{path}\n" for path in roots))
+            return
+        paths = self._settings.paths or self._config.testpaths
+        for replaced in layout.replace(
+            self._project, self._env.site, self._units, self._place / "aside", tests=paths
+        ):
+            self._step.log(f"{replaced.path}: the wheel's in place of the tree's")
+            if replaced.tests:
+                self._step.log(
+                    f"{replaced.path}: {len(replaced.tests)} files of tests laid beside the wheel's"
+                )
+                self._tests += [f"*/{replaced.path.rpartition('/')[2]}/{test}" for test in replaced.tests]
+
+    def run(self) -> int:
+        """Run pytest to its end, whatever that is; its status."""
+        self._write_reporter()
+        launcher = self._place / "bin" / "pytest"
+        launcher.parent.mkdir()
+        launcher.write_text(
+            f"import sys\nfrom {reporter.NAME} import main\nif __name__ == '__main__':\n"
+            "    sys.exit(main(sys.argv[1:]))\n"
+        )
+        argv = [str(self._env.python), str(launcher), *self._arguments()]
+        emptied = {name: "" for name in _MACHINE if name in os.environ}
+        return self._step.run(argv, cwd=self._project, env=emptied, check=False).returncode
+
+    def verdict(self, status: int) -> TestReport:
+        """What the records and the status come to."""
+        text = self._results.read_text(encoding="utf-8", errors="replace") if self._results.exists() else ""
+        records = results.parse(text)
+        strangers = results.strangers(records)
+        if strangers:
+            some = ", ".join(f"{name} ({file})" for name, file in sorted(strangers.items())[:5])
+            raise StepFailed(
+                f"the tests imported the tree and not the wheel: {some}. Nothing was proved about the wheel. "
+                "Look for a sys.path or `pythonpath` that leads there"
+            )
+        report = results.judge(records, status)
+        if self._units and not results.imported(records):
+            self._step.log("No test imported anything of the wheel")
+        if self._settings.measures and report.coverage is None:
+            self._step.log("Coverage: no line of the wheel was measured")
+        cases = report.cases
+        if self._settings.coverage_minimum is not None and cases:
+            cases += (results.coverage_case(report, self._settings.coverage_minimum),)
+        return report.model_copy(update={"cases": tuple(self._masked(case) for case in cases)})
+
+    def _arguments(self) -> list[str]:
+        # Without a configuration of its own, pytest would look for one above the workspace.
+        argv = ["-p", reporter.NAME, "--color=no", f"--rootdir={self._project}"]
+        if self._config.file is None:
+            empty = self._place / "pytest.ini"
+            empty.write_text("[pytest]\n")
+            argv += ["-c", str(empty)]
+        # Coverage is this plugin's setting: a limit that pytest-cov finds broken would speak of other paths.
+        if (self._env.base / "pytest_cov").is_dir() and not any(
+            a.startswith("--cov") for a in self._settings.args
+        ):
+            argv.append("--no-cov")
+        return [*argv, *self._settings.args, *self._settings.paths]
+
+    def _write_reporter(self) -> None:
+        coverage = self._place / "coverage"
+        coverage.mkdir()
+        settings = {
+            "results": str(self._results),
+            "modules": [unit.replace("/", ".") for unit in self._units],
+            "tree": str(self._step.workspace.resolve()),
+            "bin": str(self._env.bin),
+            "emptied": [name for name in _MACHINE if name in os.environ],
+            "coverage": str(coverage) if self._settings.measures else None,
+            "omit": self._tests,
+        }
+        (self._env.site / f"{reporter.NAME}.json").write_text(json.dumps(settings))
+        source = Path(reporter.__file__).read_text(encoding="utf-8")
+        (self._env.site / f"{reporter.NAME}.py").write_text(source, encoding="utf-8")
+
+    def _masked(self, case: TestCase) -> TestCase:
+        if case.message is None and case.output is None:
+            return case
+        mask = self._step.mask
+        return case.model_copy(
+            update={
+                "message": None if case.message is None else mask(case.message),
+                "output": None if case.output is None else mask(case.output),
+            }
+        )
