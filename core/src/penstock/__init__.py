@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
+    from penstock.model import Proposal as Proposal
     from penstock.model import Publication as Publication
     from penstock.model import Refusal as Refusal
     from penstock.model import Release as Release
@@ -61,6 +62,7 @@ _HOME = {
         "Model",
         "Pending",
         "Percentage",
+        "Proposal",
         "Publication",
         "Refusal",
         "Release",

@@ -23,6 +23,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import click
     from pydantic import SecretStr
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Event,
         Evidence,
         Pending,
+        Proposal,
         Publication,
         Refusal,
         Revision,
@@ -233,6 +235,21 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
 
         @hookimpl
         def penstock_tools(settings: Trivy) -> list[Tool]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def penstock_propose(root: Path) -> Proposal | None:
+    """Say what you would do for the project in `root`, which has no configuration yet; None: nothing.
+
+    Called once by `penstock init`, on every plugin that is installed, in its own process. Read the
+    files, run nothing, change nothing; raising hurts nobody. Since 0.1.
+
+        @hookimpl
+        def penstock_propose(root: Path) -> Proposal | None:
+            if (root / "Makefile").is_file():
+                return Proposal(saw="Makefile", sections={"build.all": {"run": "make"}})
     """
     raise NotImplementedError
 

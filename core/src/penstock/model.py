@@ -48,6 +48,8 @@ _DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
 
 
 def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError('a duration is a number of seconds, or such as "30s", "5m" or "1h30m"')
     if not isinstance(value, str):
         return value
     if not re.match(_DURATION_WHOLE, value):
@@ -67,6 +69,8 @@ Duration = Annotated[
 
 
 def _share(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError('a percentage is such as "10%"')
     if not isinstance(value, str):
         return value
     number = value.removesuffix("%").strip()
@@ -145,6 +149,20 @@ class Tool(Model):
     version: str
     path: str
     sha256: str | None = None
+
+
+class Proposal(Model):
+    """What a plugin would do for a project that has no configuration yet."""
+
+    saw: str = Field(description='What it understood, such as "hatchling, src layout".')
+    sections: dict[str, dict[str, JsonValue]] = Field(
+        default={},
+        description="The sections to write, by their whole names such as build.wheel, with their settings. "
+        "None: the plugin is enabled, and needs no section.",
+    )
+    unsure: tuple[str, ...] = Field(
+        default=(), description="What it could not tell, and what to do about it."
+    )
 
 
 # --- test --------------------------------------------------------------------------------------

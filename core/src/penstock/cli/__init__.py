@@ -16,7 +16,7 @@ from penstock import __version__
 
 _COMMANDS = {
     # name: (module, what it does); the first eight are for every day
-    "init": ("begin", "Write a penstock.toml for this project."),
+    "init": ("init", "Write a penstock.toml for this project."),
     "run": ("run", "Run the pipeline."),
     "show": ("look", "Show a run, or one step of it."),
     "logs": ("look", "Show what a step printed."),

@@ -1,10 +1,9 @@
-"""`init`, `validate`, `plan`, `schema` and `doctor`: before anything runs."""
+"""`validate`, `plan`, `schema` and `doctor`: before anything runs."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 from penstock import config
 from penstock.cli.common import load_plan, print_json
 from penstock.cli.terminal import sign
-from penstock.configfile import FILE, find
+from penstock.configfile import find
 from penstock.errors import ConfigError, PenstockError
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 
@@ -154,75 +153,3 @@ def _room(directory: Path) -> tuple[bool, str]:
     return enough, f"{free / 2**30:.1f} GiB free on disk" + (
         "" if enough else ": less than half a GiB is too little"
     )
-
-
-@click.command()
-def init() -> int:
-    """Write a penstock.toml for this project."""
-    root = Path.cwd()
-    target = root / FILE
-    if target.exists():
-        raise ConfigError(f"{FILE} is there already; it is left as it is. Check it: penstock validate")
-    known = installed()
-    seen, plugins, sections = _look(root, known)
-    if not sections:
-        raise ConfigError(
-            f"nothing in {root} is understood: no pyproject.toml, setup.py or tests. "
-            "Write penstock.toml by hand; the shell plugin runs any command"
-        )
-    listed = ", ".join(f'"{name}"' for name in plugins)
-    text = f'[penstock]\nrequires = ">=0.1"\nplugins = [{listed}]\n'
-    text += "".join(f"\n{section}" for section in sections)
-    with target.open("x") as file:
-        file.write(text)
-    click.echo("Looked at .")
-    for line in seen:
-        click.echo(f"  {line}")
-    click.echo(f"Wrote {FILE}. Now: penstock run")
-    return 0
-
-
-def _look(root: Path, known: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """What is there: lines to say, plugins to enable, sections to write."""
-    seen: list[str] = []
-    plugins: list[str] = []
-    sections: list[str] = []
-
-    def add(plugin: str, section: str, line: str) -> None:
-        if plugin not in known:
-            seen.append(f"{line}; not used: pip install penstock-{plugin}")
-            return
-        seen.append(line)
-        plugins.append(plugin)
-        if section:
-            sections.append(section)
-
-    if "git" in known:
-        add("git", "", "git      the source: what is committed")
-    tables = _pyproject(root)
-    if tables or (root / "setup.py").is_file():
-        backend = tables.get("build-system", {}).get("build-backend", "setuptools")
-        add("python", '[build.wheel]\nuses = "python"\n', f"python   {backend}")
-    if any((root / name).is_dir() for name in ("tests", "test")) or "pytest" in tables.get("tool", {}):
-        add("pytest", '[test.pytest]\nuses = "pytest"\n', "pytest   tests/")
-    if "ruff" in tables.get("tool", {}) or (root / "ruff.toml").is_file():
-        add(
-            "shell",
-            '[test.style]\nuses = "shell"\nrun = "ruff check ."\n',
-            "ruff     configured, added as test.style",
-        )
-    if sections:
-        add(
-            "trivy",
-            '[scan.all]\nuses = "trivy"\nscanners = ["secret", "misconfiguration", "license"]\n',
-            "trivy    secrets, misconfiguration and licences",
-        )
-        add("sigstore", '[sign.release]\nuses = "sigstore"\n', "sigstore a local key, made on first use")
-    return seen, plugins, sections
-
-
-def _pyproject(root: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads((root / "pyproject.toml").read_text())
-    except (OSError, ValueError):
-        return {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
-from penstock import Revision, Settings, Step, StepFailed, Tool, hookimpl
+from penstock import Proposal, Revision, Settings, Step, StepFailed, Tool, hookimpl
 from pydantic import AfterValidator, Field
 
 from penstock_git import parse, repository, snapshot, tools
@@ -19,6 +20,14 @@ _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
+
+
+@hookimpl
+def penstock_propose(root: Path) -> Proposal | None:
+    """The source, where the project is in a repository."""
+    from penstock_git import propose
+
+    return propose.propose(root)
 
 
 def _check_ref(ref: str) -> str:

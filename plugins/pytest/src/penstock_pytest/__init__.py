@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from penstock import Percentage, Settings, Step, TestReport, Tool, hookimpl
+from penstock import Percentage, Proposal, Settings, Step, TestReport, Tool, hookimpl
 from pydantic import Field
 
 PENSTOCK_API = 1
@@ -87,6 +87,14 @@ def penstock_tools(settings: Pytest) -> list[Tool]:
     except PenstockError:
         return tools  # the step itself says that it is not there
     return [_tool("python", found.version, found.path), *tools]
+
+
+@hookimpl
+def penstock_propose(root: Path) -> Proposal | None:
+    """The tests, where there are some."""
+    from penstock_pytest import propose
+
+    return propose.propose(root)
 
 
 def _tool(name: str, version: str, path: Path) -> Tool:

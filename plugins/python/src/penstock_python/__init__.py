@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from penstock import Artifact, Settings, Step, StepFailed, Tool, hookimpl
+from penstock import Artifact, Proposal, Settings, Step, StepFailed, Tool, hookimpl
 from pydantic import AfterValidator, Field
 
 from penstock_python import explain, frontend, interpreter, outputs, repository, tools, version
@@ -15,6 +15,14 @@ from penstock_python.outputs import Format, Output
 from penstock_python.project import Project, read
 
 PENSTOCK_API = 1
+
+
+@hookimpl
+def penstock_propose(root: Path) -> Proposal | None:
+    """A build, where there is a Python project."""
+    from penstock_python import propose
+
+    return propose.propose(root)
 
 
 def _inside(value: str) -> str:

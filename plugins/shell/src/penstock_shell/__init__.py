@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from penstock import Artifact, ScanReport, Step, StepFailed, TestReport, Verification, hookimpl
+from penstock import Artifact, Proposal, ScanReport, Step, StepFailed, TestReport, Verification, hookimpl
 
 from penstock_shell import command, found, judge
 from penstock_shell.found import BadReportError, Report
@@ -53,6 +53,14 @@ def penstock_verify(settings: Verify, step: Step) -> Verification:
     return _judged(
         settings, step, settings.reports, lambda ended, reports: judge.verify(ended, reports, step.mask)
     )
+
+
+@hookimpl
+def penstock_propose(root: Path) -> Proposal | None:
+    """The linters that the project has configured."""
+    from penstock_shell import propose
+
+    return propose.propose(root)
 
 
 def _judged(

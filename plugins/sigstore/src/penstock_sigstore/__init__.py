@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from penstock import ConfigError, Settings, Signature, Signer, Step, StepFailed, StepRefused, hookimpl
+from penstock import (
+    ConfigError,
+    Proposal,
+    Settings,
+    Signature,
+    Signer,
+    Step,
+    StepFailed,
+    StepRefused,
+    hookimpl,
+)
 from pydantic import AfterValidator, Field
 
 from penstock_sigstore import bundle, trust
@@ -100,6 +110,16 @@ def penstock_commands() -> list[click.Command]:
     from penstock_sigstore.commands import keys
 
     return [keys]
+
+
+@hookimpl
+def penstock_propose() -> Proposal:
+    """Signatures of everything that the steps before found out."""
+    from penstock_sigstore.keyring import user_keyring
+
+    key = user_keyring().default()
+    saw = f"your key {key[:4]}…{key[-4:]}" if key else "no key yet: the first run makes one, for you alone"
+    return Proposal(saw=saw, sections={"sign.release": {}})
 
 
 def _passphrase(settings: Sigstore, step: Step) -> str:

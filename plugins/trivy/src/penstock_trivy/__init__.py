@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from penstock import ScanReport, Step, Tool, hookimpl
+from penstock import Proposal, ScanReport, Step, Tool, hookimpl
 
 from penstock_trivy.settings import Exemption, Trivy
 
@@ -31,6 +31,17 @@ def penstock_tools(settings: Trivy) -> list[Tool]:
         return []
     version = binary.version_of(program, _ask)
     return [Tool(name="trivy", version=version, path=str(program), sha256=binary.sha256_of(program))]
+
+
+@hookimpl
+def penstock_propose() -> Proposal:
+    """A scan for what needs no database: it passes or fails the same wherever it runs."""
+    from penstock_trivy import binary
+
+    unsure = ["it looks for secrets; `scanners` says what else, vulnerabilities among it"]
+    if binary.find(None) is None:
+        unsure.append('trivy is not on this machine: pip install "penstock-trivy[binary]"')
+    return Proposal(saw="any project", sections={"scan.all": {"scanners": ["secret"]}}, unsure=tuple(unsure))
 
 
 def _ask(argv: list[str]) -> str:
