@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from penstock.errors import PluginError, StepRefused
+from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.model import Artifact
 
 _CHUNK = 1 << 20
@@ -40,24 +40,26 @@ class Store:
         return self.path(digest).is_file()
 
     def add_bytes(self, data: bytes) -> str:
-        """Keep some bytes; their digest."""
+        """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        if not self.has(digest):
+        if not self._sound(digest):
             with self._new() as file:
                 file.write(data)
                 self._settle(file, digest)
         return digest
 
     def add_file(self, source: Path) -> tuple[str, int]:
-        """Keep a file's bytes; their digest and size."""
-        with self._new() as file, source.open("rb") as original:
-            hasher, size = hashlib.sha256(), 0
-            while chunk := original.read(_CHUNK):
-                hasher.update(chunk)
-                file.write(chunk)
-                size += len(chunk)
-            digest = "sha256:" + hasher.hexdigest()
-            if not self.has(digest):
+        """Keep a file's bytes; their digest and size.
+
+        Raises StepFailed where it is no file that can be read, PluginError where the disk does not take it.
+        """
+        with _opened(source) as original:
+            digest, size = _copy(original, None)
+            if self._sound(digest):
+                return digest, size
+            original.seek(0)
+            with self._new() as file:
+                digest, size = _copy(original, file)  # again: it may have changed meanwhile
                 self._settle(file, digest)
         return digest, size
 
@@ -79,13 +81,15 @@ class Store:
                 entry["exec"] = int(bool(info.st_mode & stat.S_IXUSR))
                 total += size
             entries.append(entry)
+        # Escaped, a name that is not UTF-8 stands in the manifest as the bytes that it is.
         manifest = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":"))
         return self.add_bytes(manifest.encode()), total
 
     def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
-        """Keep a file or a directory as an artifact."""
+        """Keep a file or a directory as an artifact. Raises as `add_file`."""
         digest, size = self.add_tree(path) if path.is_dir() else self.add_file(path)
-        return Artifact(name=name or path.name, kind=kind, digest=digest, size=size)
+        name = os.fsencode(name or path.name).decode(errors="replace")
+        return Artifact(name=name, kind=kind, digest=digest, size=size)
 
     def read(self, digest: str) -> bytes:
         """The bytes of a digest.
@@ -102,46 +106,48 @@ class Store:
 
     def verify(self, digest: str) -> None:
         """Compare a file's bytes with its digest. Raises StepRefused as `read`."""
-        self._copy(digest, None)
+        self._take_out(digest, None)
 
     def write_to(self, digest: str, target: Path) -> None:
         """Copy a file out of the store, checking its digest on the way. Raises StepRefused as `read`."""
-        with target.open("wb") as file:
+        with target.open("xb") as file:
             try:
-                self._copy(digest, file)
-            except StepRefused:
+                self._take_out(digest, file)
+            except BaseException:
                 target.unlink()
                 raise
 
-    def _copy(self, digest: str, out: IO[bytes] | None) -> None:
-        hasher = hashlib.sha256()
+    def _take_out(self, digest: str, out: IO[bytes] | None) -> None:
         try:
             source = self.path(digest).open("rb")
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
         with source:
-            while chunk := source.read(_CHUNK):
-                hasher.update(chunk)
-                if out is not None:
-                    out.write(chunk)
-        if "sha256:" + hasher.hexdigest() != digest:
-            raise self._tampered(digest)
+            if _copy(source, out)[0] != digest:
+                raise self._tampered(digest)
 
     def is_tree(self, digest: str) -> bool:
         """Whether a digest is that of a directory's manifest."""
+        head, tail = b'{"entries":', f'"type":"{TREE}"}}'.encode()
         try:
             with self.path(digest).open("rb") as file:
-                head = file.read(len('{"entries":'))
-                if head != b'{"entries":':
+                if file.read(len(head)) != head:
                     return False
+                file.seek(-len(tail), os.SEEK_END)
+                return file.read() == tail
         except OSError:
             return False
-        return self.path(digest).read_bytes().endswith(f'"type":"{TREE}"}}'.encode())
 
     def tree(self, digest: str) -> list[dict[str, str | int]]:
-        """The entries of a directory. Raises StepRefused as `read`."""
-        entries: list[dict[str, str | int]] = json.loads(self.read(digest))["entries"]
-        return entries
+        """The entries of a directory. Raises StepRefused as `read`, and where it is none or leads outside."""
+        try:
+            manifest = json.loads(self.read(digest))
+            entries: list[dict[str, str | int]] = manifest["entries"]
+            if manifest["type"] == TREE and _is_tidy(entries):
+                return entries
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise StepRefused(f"{digest} is not a directory that Penstock has kept")
 
     def write_tree(self, digest: str, target: Path) -> None:
         """Copy a directory out of the store into `target`, which may exist. Raises StepRefused as `read`."""
@@ -154,12 +160,32 @@ class Store:
         path = root / str(entry["path"])
         path.parent.mkdir(parents=True, exist_ok=True)
         if "link" in entry:
-            path.symlink_to(str(entry["link"]))
+            path.symlink_to(str(entry["link"]))  # as it was: where it leads is not followed here
         elif "dir" in entry:
             path.mkdir(exist_ok=True)
         else:
             self.write_to(str(entry["sha256"]), path)
             path.chmod(0o755 if entry["exec"] else 0o644)
+
+    def sweep(self, older_than: float = 3600.0) -> None:
+        """Remove what writers left behind that were killed: nobody has written to it for so many seconds."""
+        with suppress(OSError):
+            with os.scandir(self.root / "incoming") as scan:
+                entries = list(scan)
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < time.time() - older_than:
+                        Path(entry.path).unlink()
+
+    def _sound(self, digest: str) -> bool:
+        """Whether a digest's bytes are there, undamaged: adding those that are not brings them back."""
+        if not self.has(digest):
+            return False
+        try:
+            self.verify(digest)
+        except StepRefused:
+            return False
+        return True
 
     @contextmanager
     def _new(self) -> Iterator[IO[bytes]]:
@@ -179,7 +205,7 @@ class Store:
         os.fsync(file.fileno())
         target = self.path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.chmod(file.name, 0o444)
+        os.fchmod(file.fileno(), 0o444)
         Path(file.name).rename(target)
 
     def _tampered(self, digest: str) -> StepRefused:
@@ -189,39 +215,106 @@ class Store:
         )
 
 
-def walk(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Every file, link and empty directory under `root`, in a fixed order: relative path, path, lstat."""
-    with os.scandir(root) as scan:
-        entries = sorted(scan, key=lambda entry: entry.name)
+@contextmanager
+def _opened(source: Path) -> Iterator[IO[bytes]]:
+    """A regular file, opened. Anything else would wait for a writer, or never end."""
+    try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise StepFailed(f"{source.name} can't be kept: it is neither a file nor a directory")
+        file = source.open("rb")
+    except OSError as error:
+        raise StepFailed(f"{source.name} can't be read: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _copy(source: IO[bytes], out: IO[bytes] | None) -> tuple[str, int]:
+    """Read to the end, writing what is read; its digest and size."""
+    hasher, size = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
+        if out is not None:
+            out.write(chunk)
+    return "sha256:" + hasher.hexdigest(), size
+
+
+def _is_tidy(entries: list[dict[str, str | int]]) -> bool:
+    """Whether every entry stays below the directory, and none stands below a link or a file."""
+    leaves: set[str] = set()
+    above: set[str] = set()
     for entry in entries:
-        if entry.name in leave_out:
-            continue
-        info = entry.stat(follow_symlinks=False)
-        if not entry.is_dir(follow_symlinks=False):
-            if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
-                yield entry.name, entry.path, info
-            continue
-        empty = True
-        for relative, path, inner in walk(Path(entry.path)):
-            empty = False
-            yield f"{entry.name}/{relative}", path, inner
-        if empty:
-            yield entry.name, entry.path, info
+        path = entry["path"]
+        if not isinstance(path, str) or {"", ".", ".."} & set(path.split("/")) or path in leaves:
+            return False
+        leaves.add(path)
+        while "/" in path:
+            path = path.rpartition("/")[0]
+            above.add(path)
+    return leaves.isdisjoint(above)
+
+
+def walk(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Every file, link and empty directory under `root`, in a fixed order: relative path, path, lstat.
+
+    Pipes, sockets and devices do not count.
+    """
+    queue = _inside(os.fspath(root), "", leave_out)
+    while queue:  # and not by recursion: directories may be deeper than Python's stack
+        relative, path, info = queue.pop()
+        inner = _inside(path, f"{relative}/") if stat.S_ISDIR(info.st_mode) else []
+        queue.extend(inner)
+        if not inner:
+            yield relative, path, info
+
+
+_COUNTED = frozenset((stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR))
+
+
+def _inside(
+    directory: str, prefix: str, leave_out: frozenset[str] = frozenset()
+) -> list[tuple[str, str, os.stat_result]]:
+    with os.scandir(directory) as scan:
+        entries = [(e.name, e.path, e.stat(follow_symlinks=False)) for e in scan if e.name not in leave_out]
+    entries.sort(reverse=True)
+    return [(prefix + name, path, i) for name, path, i in entries if stat.S_IFMT(i.st_mode) in _COUNTED]
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, whatever its modes, if it is there."""
-    if path.is_symlink() or path.is_file():
+    """Remove a file or a directory, whatever its modes and however deep, if it is there."""
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
         path.unlink()
-    elif path.exists():
-        shutil.rmtree(path, onerror=_make_writable)
+        return
+    # Level by level: what a directory holds is moved up before it is removed. So neither the length of
+    # a path nor Python's stack limits the depth, and what is left by a kill is removed by the next call.
+    while _remove_level(path):
+        pass
+    path.rmdir()
 
 
-def _make_writable(_: object, name: str, __: object) -> None:
-    path = Path(name)
-    path.parent.chmod(0o700)
-    if path.is_dir() and not path.is_symlink():
-        path.chmod(0o700)
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def _remove_level(top: Path) -> bool:
+    """Remove the directories right below one, whose own directories come to stand there; whether any did."""
+    more = False
+    for path, is_directory in _entries(top):
+        if not is_directory:
+            path.unlink()
+            continue
+        for below, is_directory_too in _entries(path):
+            if not is_directory_too:
+                below.unlink()
+                continue
+            below.chmod(0o700)  # only who may write to a directory may move it
+            below.rename(top / os.urandom(12).hex())
+            more = True
+        path.rmdir()
+    return more
+
+
+def _entries(directory: Path) -> list[tuple[Path, bool]]:
+    directory.chmod(0o700)
+    with os.scandir(directory) as scan:
+        return [(directory / entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, Field, JsonValue, Strict, field_validator
 
 from penstock import __version__
 from penstock.configfile import ConfigFile
 from penstock.errors import ConfigError, did_you_mean
+from penstock.faults import checked
 from penstock.model import Digest, Duration, Model, Percentage
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, installed
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
-_M = TypeVar("_M", bound=BaseModel)
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 
 
@@ -31,7 +30,7 @@ class Rollout(Model):
     strategy: Literal["all-at-once", "rolling"] = Field(
         default="all-at-once", description="All targets together, or one batch after another."
     )
-    batch: int | Percentage = Field(
+    batch: Annotated[int, Strict()] | Percentage = Field(
         default=1, description='Rolling: how many targets at a time, or "25%" of them.'
     )
     pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
@@ -59,7 +58,9 @@ class Keys(Model):
         default=None,
         description="How long the step may take, or each operation of a deploy step; then it is ended.",
     )
-    retries: int = Field(default=0, ge=0, le=100, description="How often a failed step is tried again.")
+    retries: int = Field(
+        default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
+    )
     env: dict[str, str] = Field(
         default={}, description="Environment variables for the programs that it runs."
     )
@@ -72,8 +73,17 @@ class Keys(Model):
     environment: str | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
-    allow_failure: bool = Field(default=False, description="Whether the pipeline goes on if it fails.")
+    allow_failure: bool = Field(
+        default=False, strict=True, description="Whether the pipeline goes on if it fails."
+    )
     rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+
+    @field_validator("environment")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not NAME.fullmatch(value):
+            raise ValueError(f'"{value}" is no name: a name is made of letters, digits, - and _ only')
+        return value
 
 
 class Manual(Model):
@@ -132,7 +142,7 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     data = source.read()
     errors: list[str] = []
     known = installed() if available is None else available
-    head = _model(Penstock, data.get("penstock", {}), source, "penstock", errors)
+    head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
         raise ConfigError("\n".join(errors))
     _check_requires(head, source)
@@ -143,10 +153,11 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     _check_tables(data, source, errors)
     sections = _sections(data, plugins, known, source, errors)
     policies = {
-        name: _model(Policy, table, source, f"policy.{name}", errors)
+        name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in _tables(data, "policy", source, errors).items()
     }
     roles = _roles(data, source, errors)
+    _check_environments(sections, source, errors)
     if errors:
         raise ConfigError("\n".join(dict.fromkeys(errors)))
     project = Project(
@@ -164,14 +175,13 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
 def _check_requires(head: Penstock, source: ConfigFile) -> None:
     if head.requires is None:
         return
-    ours = _version(__version__)
     for clause in head.requires.split(","):
         match = re.fullmatch(r"\s*(>=|<=|==|!=|<|>|~=)\s*(\d+(?:\.\d+)*)\s*", clause)
         if match is None:
             raise ConfigError(
                 source.error("penstock", "requires", f'"{clause}" is not a version bound, such as ">=0.1"')
             )
-        if not _holds(ours, match[1], _version(match[2])):
+        if not _holds(__version__, match[1], match[2]):
             raise ConfigError(
                 source.error(
                     "penstock",
@@ -189,7 +199,12 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _holds(ours: tuple[int, ...], operator: str, bound: tuple[int, ...]) -> bool:
+def _holds(version: str, operator: str, limit: str) -> bool:
+    ours, bound = _version(version), _version(limit)
+    if operator == "~=":  # "~=0.1" is any 0.…, "~=0.1.0" is any 0.1.…
+        same = max(1, limit.count("."))
+        filled = (0,) * same
+        return ours >= bound and (*ours, *filled)[:same] == (*bound, *filled)[:same]
     return {
         ">=": ours >= bound,
         "<=": ours <= bound,
@@ -197,7 +212,6 @@ def _holds(ours: tuple[int, ...], operator: str, bound: tuple[int, ...]) -> bool
         "!=": ours != bound,
         "<": ours < bound,
         ">": ours > bound,
-        "~=": ours >= bound and ours[: max(1, len(bound) - 1)] == bound[: max(1, len(bound) - 1)],
     }[operator]
 
 
@@ -259,7 +273,7 @@ def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> 
     able = plugins.that_do("source")
     if len(able) == 1:
         model = plugins.settings_model(able[0], "penstock_source")
-        settings = _model(model, {}, source, "source", errors)
+        settings = checked(model, {}, source, "source", errors)
         if settings is None:
             return None
         return Section(
@@ -296,11 +310,11 @@ def _section(
     )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
-    keys = _model(Keys, core, source, full, errors)
+    keys = checked(Keys, core, source, full, errors)
     if keys is None:
         return None
     model = _settings_of(phase, full, keys.uses, plugins, known, source, errors)
-    settings = _model(model, rest, source, full, errors, also=Keys.model_fields) if model else None
+    settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
     if len(errors) > count or settings is None:
         return None
     return Section(
@@ -345,6 +359,17 @@ def _settings_of(
     return plugins.settings_model(uses, HOOK_OF[phase])
 
 
+def _check_environments(sections: list[Section], source: ConfigFile, errors: list[str]) -> None:
+    """An environment that a section names must be one that something is deployed to."""
+    deployed = {section.environment for section in sections if section.phase == "deploy"}
+    for section in sections:
+        named = section.keys.environment
+        if named is not None and named not in deployed and not errors:
+            near = did_you_mean(named, [name for name in deployed if name])
+            message = f'there is no deploy section for the environment "{named}"{near}'
+            errors.append(source.error(section.name, "environment", message))
+
+
 def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[str, tuple[str, ...]]:
     roles = {}
     table = data.get("roles", {})
@@ -356,66 +381,11 @@ def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[
     return roles
 
 
-def _model(
-    model: type[_M],
-    table: object,
-    source: ConfigFile,
-    section: str,
-    errors: list[str],
-    *,
-    also: Iterable[str] = (),
-) -> _M | None:
-    """The table as a model, or None with what is wrong with it added to `errors`."""
-    if not isinstance(table, dict):
-        errors.append(source.error(section, "", "must be a table"))
-        return None
-    names = {field.alias or name for name, field in model.model_fields.items()}
-    unknown = [key for key in table if key not in names]
-    for key in unknown:
-        allowed = sorted(names)
-        near = did_you_mean(key, [*allowed, *also])
-        can_be = f". The keys are {', '.join(allowed)}" if allowed else ""
-        errors.append(source.error(section, key, f"there is no such key{near}{can_be}"))
-    try:
-        made = model.model_validate({key: value for key, value in table.items() if key not in unknown})
-    except ValidationError as error:
-        errors.extend(
-            source.error(
-                section, ".".join(str(part) for part in fault["loc"] if part != "__root__"), _say(fault)
-            )
-            for fault in _best(error)
-        )
-        return None
-    return None if unknown else made
-
-
-def _best(error: ValidationError) -> list[Any]:
-    """One fault a key: of a union's many, the first is enough."""
-    seen: dict[Any, Any] = {}
-    for fault in error.errors(include_url=False):
-        seen.setdefault(fault["loc"][:1], fault)
-    return list(seen.values())
-
-
-def _say(fault: Any) -> str:
-    kind, context, found = fault["type"], fault.get("ctx", {}), fault["input"]
-    if kind == "missing":
-        return "is missing"
-    if kind in ("literal_error", "enum"):
-        return f"{found!r} is none of the allowed values {context['expected']}".replace("'", '"')
-    if kind == "extra_forbidden":
-        return "there is no such key"
-    if kind == "value_error":
-        return str(context["error"])
-    message = fault["msg"][:1].lower() + fault["msg"][1:]
-    return f"{message}, and not {found!r}" if isinstance(found, str | int | float | bool) else message
-
-
 def enabled(path: Path) -> tuple[str, ...]:
     """Only the names of the plugins that a project enables. Raises ConfigError as `load`."""
     source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
-    head = _model(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
+    head = checked(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
     if head is None:
         raise ConfigError("\n".join(errors))
     return head.plugins

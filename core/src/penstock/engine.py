@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock import process, scheduler
-from penstock.errors import ConfigError
+from penstock import scheduler
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
@@ -27,6 +27,9 @@ from penstock.plugins import Plugins
 from penstock.process import user
 from penstock.request import Response, approval_of, make_request, release_digest
 from penstock.rollout import WakeAt
+from penstock.runs import load_run as load_run
+from penstock.runs import new_run as new_run
+from penstock.runs import working_on as working_on
 from penstock.scheduler import (
     Action,
     Approve,
@@ -72,19 +75,27 @@ class Engine:
         self._held: dict[str, Lock] = {}
         self._taken: dict[str, float] = {}
         self._new: list[New] = []
+        self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
     def work(self) -> RunState:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
-        with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
-            for name in self.state.running:  # a rollout that was cut off: its environment is taken again
-                self._hold(self.plan.by_name[name], wait=True)
-            while self.state.state == "running":
-                self._turn(wakeup, calls)
+        while self.state.state == "running":
+            with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
+                for name in self.state.running:  # a rollout that was cut off: its environment is taken again
+                    self._hold(self.plan.by_name[name], wait=True)
+                self._catch_up()  # with what was said before anybody could call
+                while self.state.state == "running":
+                    self._turn(wakeup, calls)
+            # Whoever called until now was told that the run goes on.
+            if self.state.state == "waiting" and self._catch_up():
+                self._write("run.resumed", None, {"steps": []})
+                self._commit()
         return self.state
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
+        self._again = False
         now = time.time()
         busy = set(self._busy.values())
         slots = max(0, self.slots - len(self._busy))
@@ -98,7 +109,7 @@ class Engine:
         if self._new:
             self._commit()
             return  # what was just written may allow more
-        if self.state.state != "running":
+        if self._again or self.state.state != "running":
             return
         timeout = None if wake is None else max(0.0, wake - time.time())
         for news in self.executor.wait(timeout, (wakeup.fileno(), calls.fileno())):
@@ -156,6 +167,7 @@ class Engine:
         lock = shared or self.home.environment_lock(name)
         if shared is None and not lock.take(wait=wait):
             self._taken[name] = time.time() + _LOOK_AGAIN
+            self._again = True
             return False
         self._held[step.name] = lock
         self._taken.pop(name, None)
@@ -293,7 +305,10 @@ class Engine:
         if not self._new:
             return
         new, self._new = self._new, []
-        for event in self.journal.append(self.state.run, new):
+        events = self.journal.append(self.state.run, new)
+        if events[0].id != self.state.last_event + 1:  # others wrote meanwhile, perhaps to this run
+            events = self.journal.events(self.state.run, self.state.last_event)
+        for event in events:
             self._fold(event)
         self.watchers.tell()
 
@@ -310,67 +325,24 @@ class Engine:
             while calls.recv(64):
                 called = True
         if called:
-            for event in self.journal.events(self.state.run, self.state.last_event):
-                self._fold(event)
+            self._catch_up()
 
-    def _on_interrupt(self) -> None:
+    def _catch_up(self) -> bool:
+        """Fold what others have written; whether there was any."""
+        events = self.journal.events(self.state.run, self.state.last_event)
+        for event in events:
+            self._fold(event)
+        if events:
+            self.watchers.tell()
+        return bool(events)
+
+    def _on_interrupt(self, number: int) -> None:
         self._interrupted += 1
         if self._interrupted > 1:
             self.executor.close()
             os._exit(130)
-        self._write("run.cancelled", None, {"reason": "cancelled by Ctrl-C", "by": user()})
-
-
-def new_run(
-    journal: Journal, home: Home, plan: Plan, options: dict[str, Any]
-) -> tuple[RunState, list[Event]]:
-    """Open a run of this plan in the journal."""
-    home.store.add_bytes(encode_plan(plan))
-    data = {"plan": plan.digest, "config": plan.config, **options}
-    run, events = journal.begin(plan.digest, [New("run.started", None, data, time.time())])
-    state = RunState(plan, run)
-    for event in events:
-        state.apply(event)
-    return state, events
-
-
-def encode_plan(plan: Plan) -> bytes:
-    """The canonical JSON of a plan: its hash is the plan's digest."""
-    import json
-
-    return json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
-
-
-def load_run(journal: Journal, home: Home, run: int) -> RunState:
-    """A run as the journal has it. Raises ConfigError where there is none of that number."""
-    line = journal.run(run)
-    plan = Plan.model_validate_json(home.store.read(line.plan))
-    state = RunState(plan, run)
-    for event in journal.events(run):
-        state.apply(event)
-    return state
-
-
-@contextlib.contextmanager
-def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[Lock, Lock]]:
-    """Hold a run, so that no second engine works on it; with `clean`, end what a killed one left behind.
-
-    Raises ConfigError where another engine is at it.
-    """
-    engine, workers = Lock(home.run(run) / "engine.lock"), Lock(home.run(run) / "workers.lock")
-    if not engine.take():
-        raise ConfigError(
-            f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}"
-        )
-    try:
-        if clean:
-            process.end_marked(f"{home.run(run)}:", grace=1.0)
-            process.end_holders(workers.path, grace=5.0)
-        workers.take(wait=True)
-        yield engine, workers
-    finally:
-        workers.drop()
-        engine.drop()
+        what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        self._write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})
 
 
 def local_engine(
@@ -385,7 +357,7 @@ def local_engine(
     after: int,
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
-    watchers = Observers(plugins, home.journal, state.run, after, in_child=locks[0].drop)
+    watchers = Observers(plugins, home, state.run, after, in_child=locks[0].drop)
 
     def in_child() -> None:
         locks[0].drop()

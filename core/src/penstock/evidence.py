@@ -23,6 +23,7 @@ from penstock.gates import (
     TEST_RESULT,
     VERIFICATION,
     VULNERABILITIES,
+    judge,
 )
 from penstock.model import (
     Approval,
@@ -84,7 +85,7 @@ def statements(
     if isinstance(result, Verification):
         predicate = {
             "environment": step.environment,
-            "result": "PASSED" if result.passed else "FAILED",
+            "result": _result(step, result),
             "checks": [check.model_dump(mode="json") for check in result.checks],
             **_run(circumstances),
         }
@@ -136,15 +137,20 @@ def check(
     statement: dict[str, Any] = {}
     try:
         raw = read(reference.statement)
+        if "sha256:" + hashlib.sha256(raw).hexdigest() != reference.statement:
+            raise PenstockError("its bytes are not those that were put on record")
         statement = _parse(raw, reference.predicate_type)
         for bundle in reference.bundles:
             signature = Signature(bundle=read(bundle).decode(), statement=reference.statement, signer="")
             if check_signature is None:
                 raise PenstockError("it is signed, but no sign step says whose signatures to trust")
-            signers.append(check_signature(signature, raw))
+            signer: object = check_signature(signature, raw)
+            if not isinstance(signer, Signer):
+                raise PenstockError("nobody said whose signature it is")
+            signers.append(signer)
     except PenstockError as error:
         invalid = str(error)
-    except Exception as error:  # a verifier that stumbles has not verified
+    except (Exception, SystemExit) as error:  # a verifier that stumbles has not verified
         invalid = f"{type(error).__name__}: {error}"
     evidence = Evidence(
         step=reference.step,
@@ -227,7 +233,8 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "builderDependencies": [
                     {
                         "name": tool.name,
-                        "digest": {"sha256": tool.sha256} if tool.sha256 else {},
+                        "uri": f"pkg:generic/{tool.name}@{tool.version}",
+                        **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
                         "annotations": {"version": tool.version, "path": tool.path},
                     }
                     for tool in circumstances.tools
@@ -245,7 +252,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
     failed = [case.name for case in report.cases if case.outcome == "failed"]
     return {
-        "result": "FAILED" if failed else "PASSED",
+        "result": _result(step, report),
         "configuration": [
             {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
         ],
@@ -253,6 +260,11 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
         "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
         "failedTests": failed,
     }
+
+
+def _result(step: PlanStep, result: object) -> str:
+    """What the gate said, and not only whether something failed: a report without a test has not passed."""
+    return "PASSED" if judge(step, result) is None else "FAILED"
 
 
 def _scan(
@@ -263,7 +275,7 @@ def _scan(
     sbom: dict[str, JsonValue] | None,
 ) -> list[dict[str, Any]]:
     found = {
-        "result": "FAILED" if report.blocking else "PASSED",
+        "result": _result(step, report),
         "scanner": report.scanner,
         "lookedFor": list(report.looked_for),
         "notLookedFor": report.not_looked_for,

@@ -7,7 +7,6 @@ thread, and keeps them warm. A worker ends with its engine, and a step's process
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
@@ -15,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from penstock import process
-from penstock.errors import StepCancelled
 from penstock.request import Request, Response
-from penstock.worker import Worker
+from penstock.worker import Stopped, Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
 PATIENCE = 4.0
 """Seconds that a worker has to clean up after it was told to stop."""
 
+_MARGIN = 2**16
 _HEAD = struct.Struct("!I")
-_PR_SET_PDEATHSIG = 1
+_LAST_MOMENT = 3.0
+"""Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ class Executor(Protocol):
 class _Process:
     pid: int
     connection: socket.socket
+    other_end: int
+    """The inode of the worker's end: what the worker has forked has it open, too."""
+    pidfd: int | None
     buffer: bytearray = field(default_factory=bytearray)
     ticket: str | None = None
     mark: str = ""
+    detached: set[int] = field(default_factory=set)
     kill_at: float | None = None
 
 
@@ -85,16 +90,22 @@ class LocalPool:
         self._make_worker = make_worker
         self._in_child = in_child
         self._processes: list[_Process] = []
+        self._home = make_worker().home
         process.become_subreaper()
 
     def submit(self, ticket: str, request: Request) -> None:
         """Hand a request to an idle worker, or to a new one."""
-        idle = next((p for p in self._processes if p.ticket is None), None) or self._fork()
-        idle.ticket = ticket
-        idle.mark = mark_of(request, self._make_worker().home.log(request.info.run, "x", 1).parent)
-        idle.kill_at = None
-        with contextlib.suppress(OSError):  # it has died: `wait` sees the end of its stream
-            _send(idle.connection, request.model_dump_json().encode())
+        data = request.model_dump_json().encode()
+        while True:
+            worker = next((p for p in self._processes if p.ticket is None), None) or self._fork()
+            try:
+                _send(worker.connection, data)
+            except OSError:  # it died while it had nothing to do: another takes its place
+                self._lost(worker)
+                continue
+            worker.ticket, worker.kill_at = ticket, None
+            worker.mark = f"{self._home.run(request.info.run)}:{worker.pid}:"
+            return
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
         """Wait until something is known."""
@@ -103,14 +114,8 @@ class LocalPool:
             left = max(0.0, min(deadlines) - time.monotonic())
             timeout = left if timeout is None else min(timeout, left)
         news: list[Done | Progress] = []
-        with selectors.DefaultSelector() as selector:
-            for worker in self._processes:
-                selector.register(worker.connection, selectors.EVENT_READ, worker)
-            for descriptor in also:
-                selector.register(descriptor, selectors.EVENT_READ, None)
-            for key, _ in selector.select(timeout):
-                if key.data is not None:
-                    news.extend(self._read(key.data))
+        for worker, spoke in self._ready(timeout, also):
+            news.extend(self._read(worker) if spoke else self._lost(worker))
         for worker in list(self._processes):
             if worker.kill_at is not None and time.monotonic() >= worker.kill_at:
                 news.extend(self._killed(worker))
@@ -131,11 +136,8 @@ class LocalPool:
                 self.end(worker.ticket)
         while any(worker.ticket is not None for worker in self._processes):
             self.wait(None)
-        for worker in self._processes:
-            worker.connection.close()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(worker.pid, 0)
-        self._processes = []
+        for worker in list(self._processes):
+            self._retire(worker)
 
     def _fork(self) -> _Process:
         ours, theirs = socket.socketpair()
@@ -144,15 +146,34 @@ class LocalPool:
         engine = os.getpid()
         pid = os.fork()
         if pid == 0:
-            ours.close()
-            for other in self._processes:
-                other.connection.close()
-            self._in_child()
-            _serve(theirs, self._make_worker(), engine)
+            try:
+                ours.close()
+                for other in self._processes:
+                    other.connection.close()
+                self._in_child()
+                _serve(theirs, self._make_worker(), engine)
+            finally:
+                os._exit(1)
+        worker = _Process(pid, ours, os.fstat(theirs.fileno()).st_ino, process.watch(pid))
         theirs.close()
-        worker = _Process(pid, ours)
         self._processes.append(worker)
         return worker
+
+    def _ready(self, timeout: float | None, also: tuple[int, ...]) -> list[tuple[_Process, bool]]:
+        """The workers that have said something, or (False) have ended without a further word."""
+        found: dict[int, tuple[_Process, bool]] = {}
+        with selectors.DefaultSelector() as selector:
+            for worker in self._processes:
+                selector.register(worker.connection, selectors.EVENT_READ, (worker, True))
+                if worker.pidfd is not None:  # a child that it has forked may keep its connection open
+                    selector.register(worker.pidfd, selectors.EVENT_READ, (worker, False))
+            for descriptor in also:
+                selector.register(descriptor, selectors.EVENT_READ, None)
+            for key, _ in selector.select(timeout):
+                if key.data is not None:
+                    worker, spoke = key.data
+                    found[worker.pid] = worker, spoke or found.get(worker.pid, (worker, False))[1]
+        return list(found.values())
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
@@ -162,36 +183,62 @@ class LocalPool:
         if not data:
             return self._lost(worker)
         worker.buffer += data
-        return [news for message in _messages(worker.buffer) if (news := self._take(worker, message))]
+        news = []
+        try:
+            for message in _messages(worker.buffer):
+                found = self._take(worker, message)
+                if found is not None:
+                    news.append(found)
+        except (ValueError, TypeError, LookupError, AttributeError):  # whoever wrote this was no worker
+            return [*news, *self._killed(worker)]
+        return news
 
     def _take(self, worker: _Process, message: dict[str, Any]) -> Done | Progress | None:
+        if "detached" in message:
+            worker.detached.add(int(message["detached"]))
+            return None
         ticket = worker.ticket
         if ticket is None:
             return None
         if "progress" in message:
             return Progress(ticket, *message["progress"])
-        worker.ticket, worker.kill_at = None, None
-        return Done(ticket, Response.model_validate(message["response"]))
+        done = Done(ticket, Response.model_validate(message["response"]))
+        worker.ticket = None
+        if worker.kill_at is not None or message.get("last"):
+            self._retire(worker)  # a signal may still be on its way to it, or a thread be left in it
+        return done
 
     def _killed(self, worker: _Process) -> list[Done | Progress]:
+        """End a worker and all that it started."""
+        below = process.descendants(worker.pid, spare=worker.detached)
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
-        return self._lost(worker)
+        news = self._lost(worker)
+        process.end(lambda: [pid for pid in below if process.alive(pid)], grace=0)
+        return news
+
+    def _retire(self, worker: _Process) -> int:
+        """Let go of a worker that has nothing to do, or is gone; its exit status."""
+        self._processes.remove(worker)
+        worker.connection.close()
+        if worker.pidfd is not None:
+            os.close(worker.pidfd)
+        return process.ended(worker.pid, patience=0.5 if worker.ticket else 0)
 
     def _lost(self, worker: _Process) -> list[Done | Progress]:
         """A worker is gone: what its step left behind goes too."""
-        self._processes.remove(worker)
-        worker.connection.close()
-        try:
-            status = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
-        except ChildProcessError:
-            status = 0
+        status = self._retire(worker)
+
+        def rest() -> list[int]:
+            found = {*process.marked(worker.mark), *process.holders_of_socket(worker.other_end)}
+            return sorted(found - worker.detached)
+
         if worker.mark:
-            process.end_marked(worker.mark, grace=0.2)
+            process.end(rest, grace=0.2)
         if worker.ticket is None:
             return []
         told = worker.kill_at is not None
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
+        how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
         response = Response(
             outcome="cancelled" if told else "error",
             reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
@@ -199,26 +246,26 @@ class LocalPool:
         return [Done(worker.ticket, response)]
 
 
-def mark_of(request: Request, logs: Path) -> str:
-    """What the processes of a request carry in their environment."""
-    return f"{logs}:{request.step.name}:{request.info.attempt}"
-
-
 def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
     """The life of a worker process."""
     status = 1
+    speaking = threading.Lock()  # a plugin's threads may tell of progress
+
+    def say(kind: str, what: str, *, last: bool = False) -> None:
+        data = f'{{"{kind}": {what}, "last": {json.dumps(last)}}}'.encode()
+        with speaking:
+            _send(connection, data)
+
     try:
         _prepare(engine)
+        worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
+        worker.on_detach = lambda pid: say("detached", str(pid))
         buffer = bytearray()
-
-        def tell(done: int, total: int, what: str) -> None:
-            _send(connection, json.dumps({"progress": [done, total, what]}).encode())
-
-        worker.on_progress = tell
         while data := connection.recv(1 << 20):
             buffer += data
             for message in _messages(buffer):
-                _send(connection, _answer(worker, Request.model_validate(message)))
+                answer = _answer(worker, Request.model_validate(message))
+                say("response", answer, last=threading.active_count() > 1)
         status = 0
     except OSError:
         status = 0  # the engine is gone, and so is what was to be done
@@ -230,38 +277,43 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
         os._exit(status)
 
 
+def _nothing(*_: object) -> None:
+    """Handles a signal by doing nothing. What a step runs does not inherit that, as it would SIG_IGN."""
+
+
 def _prepare(engine: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to deal with
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is the engine's to deal with
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _nothing)  # the engine dies of it, and its death is what counts
     with contextlib.suppress(ValueError):
         signal.set_wakeup_fd(-1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != engine:
-            os._exit(0)
+    process.signal_at_death_of(engine, signal.SIGTERM)
     process.become_subreaper()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
 
 
-def _answer(worker: Worker, request: Request) -> bytes:
+def _answer(worker: Worker, request: Request) -> str:
     log = worker.home.log(request.info.run, request.step.name, request.info.attempt)
-    with _output_to(log), _stoppable():
-        try:
+    try:
+        with _output_to(log), _stoppable(worker):
             response = worker.handle(request)
-        except StepCancelled as error:  # told to stop while it was cleaning up
-            process.end_descendants(spare=worker.detached)
-            response = Response(outcome="cancelled", reason=str(error))
-    text = json.dumps({"response": response.model_dump(mode="json")}).encode()
-    if len(text) <= LONGEST_ANSWER:
+    except Stopped:  # while it was cleaning up
+        process.end_descendants(spare=worker.detached)
+        response = Response(outcome="cancelled", reason="it was told to stop")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    text = response.model_dump_json()
+    size = len(text.encode())
+    if size <= LONGEST_ANSWER:
         return text
-    too_long = Response(
-        outcome="error",
-        reason=f'the plugin "{request.step.uses}" returned {len(text) >> 20} MiB; results may have '
-        f"{LONGEST_ANSWER >> 20} MiB. Files belong into the store: step.keep",
+    reason = (
+        f'the plugin "{request.step.uses}" returned {size >> 20} MiB; results may have '
+        f"{LONGEST_ANSWER >> 20} MiB. Files belong into the store: step.keep"
     )
-    return json.dumps({"response": too_long.model_dump(mode="json")}).encode()
+    return Response(outcome="error", reason=reason).model_dump_json()
 
 
 class _output_to:  # noqa: N801 - a context manager, used like a function
@@ -284,17 +336,27 @@ class _output_to:  # noqa: N801 - a context manager, used like a function
 
 
 class _stoppable:  # noqa: N801 - as above
-    """While a request is worked on, SIGTERM ends it; between requests it is left to the engine."""
+    """While a request is worked on, SIGTERM ends it; one that comes too early waits for it to begin."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
     def __enter__(self) -> None:
         def stop(*_: object) -> None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-            raise StepCancelled("it was told to stop")
+            signal.signal(signal.SIGTERM, _nothing)  # once is enough
+            signal.signal(signal.SIGALRM, leave)
+            signal.setitimer(signal.ITIMER_REAL, _LAST_MOMENT)
+            raise Stopped
+
+        def leave(*_: object) -> None:
+            process.end_descendants(spare=self._worker.detached, grace=0)
+            os._exit(1)
 
         signal.signal(signal.SIGTERM, stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
@@ -306,6 +368,8 @@ def _messages(buffer: bytearray) -> list[dict[str, Any]]:
     found = []
     while len(buffer) >= _HEAD.size:
         (size,) = _HEAD.unpack_from(buffer)
+        if size > LONGEST_ANSWER + _MARGIN:
+            raise ValueError("no message is as long as that")
         if len(buffer) < _HEAD.size + size:
             break
         found.append(json.loads(buffer[_HEAD.size : _HEAD.size + size]))

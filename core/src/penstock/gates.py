@@ -38,6 +38,8 @@ def judge(step: PlanStep, result: object) -> Verdict | None:
         return _judge_scan(result)
     if isinstance(result, Verification):
         return _judge_verification(result)
+    if step.phase in ("test", "scan", "verify"):
+        return "refused", f"it returned no result of a {step.phase} step"
     if step.phase == "build" and not result:
         return "failed", 'it built nothing: say with `artifacts = ["dist/*"]` which files it leaves'
     if step.phase == "publish" and not result:
@@ -48,7 +50,8 @@ def judge(step: PlanStep, result: object) -> Verdict | None:
 def _judge_tests(report: TestReport) -> Verdict | None:
     failed = report.count("failed")
     if failed and report.checks_only:
-        return "failed", report.cases[0].message or "the check failed"
+        first = next(case for case in report.cases if case.outcome == "failed")
+        return "failed", first.message or "the check failed"
     if failed:
         return "failed", f"{failed} of {len(report.cases)} failed"
     if not report.cases and not report.checks_only:
@@ -59,12 +62,16 @@ def _judge_tests(report: TestReport) -> Verdict | None:
 
 
 def _judge_scan(report: ScanReport) -> Verdict | None:
+    if not report.looked_for:
+        return "refused", "nothing was looked for: a scan that looks for nothing does not pass"
     blocking = sorted(report.blocking, key=lambda finding: -finding.severity.rank)
     if not blocking:
         return None
     worst = blocking[0]
     more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    return "refused", f"{worst.severity} {worst.kind} {worst.id} in {worst.location or worst.package}{more}"
+    place = worst.location or worst.package
+    where = f" in {place}" if place else ""
+    return "refused", f"{worst.severity} {worst.kind} {worst.id}{where}{more}"
 
 
 def _judge_verification(result: Verification) -> Verdict | None:
@@ -120,7 +127,11 @@ def _missing(
 ) -> str | None:
     if requirement == "signature":
         unsigned = next((entry for entry in evidence if not entry.signers), None)
-        return f"the {_kind(unsigned)} of {unsigned.step} is not signed" if unsigned else None
+        if unsigned:
+            return f"the {_kind(unsigned)} of {unsigned.step} is not signed"
+        spoken = {digest for entry in evidence for digest in entry.subjects}
+        silent = next((digest for digest in digests if digest not in spoken), None)
+        return f"no signed evidence of {short(silent)} is on record" if silent else None
     for digest in digests:
         entries = [entry for entry in evidence if digest in entry.subjects]
         if not any(_speaks(requirement, step, entry, plan, now) for entry in entries):
@@ -129,7 +140,8 @@ def _missing(
 
 
 def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: float) -> bool:
-    predicate: Any = entry.statement.get("predicate", {})
+    predicate: Any = entry.statement.get("predicate")
+    predicate = predicate if isinstance(predicate, dict) else {}
     if requirement == "provenance":
         return entry.predicate_type == PROVENANCE
     if requirement == "approval":
@@ -137,7 +149,8 @@ def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: f
             entry.predicate_type == APPROVAL
             and predicate.get("environment") == step.environment
             and predicate.get("plan") == plan
-            and predicate.get("expires", 0) > now
+            and isinstance(predicate.get("expires"), int | float)
+            and predicate["expires"] > now
         )
     if entry.step != requirement:
         return False

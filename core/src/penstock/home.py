@@ -50,6 +50,14 @@ class Home:
         """The output of one attempt at a step."""
         return self.run(number) / f"{step}.{attempt}.log"
 
+    def engine_lock(self, number: int) -> Lock:
+        """Held by the engine that works on a run, and by none of its workers."""
+        return Lock(self.run(number) / "engine.lock")
+
+    def workers_lock(self, number: int) -> Lock:
+        """Held by whatever works on a run: its engine, and each process that was forked from it."""
+        return Lock(self.run(number) / "workers.lock")
+
     def cache(self, plugin: str) -> Path:
         """What a plugin keeps from run to run."""
         return self.root / "cache" / plugin
@@ -85,6 +93,15 @@ class Lock:
             raise
         self._file = file
         return True
+
+    def is_held(self) -> bool:
+        """Whether somebody holds it."""
+        if not self.path.exists():
+            return False
+        probe = Lock(self.path)
+        free = probe.take()
+        probe.release()
+        return not free
 
     def release(self) -> None:
         """Give it up, also for processes that were forked while it was held."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from penstock.errors import ConfigError, PluginError
 from penstock.model import Event
 
 _SCHEMA = 1
+_PATIENCE = 60.0
+"""Seconds to wait for another process to be done with the journal."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, time REAL NOT NULL, type TEXT NOT NULL, step TEXT,
@@ -57,9 +60,10 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         try:
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            self._use_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > _SCHEMA:
@@ -73,14 +77,23 @@ class Journal:
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be used: {error}") from None
 
-    def begin(self, plan: str, events: Iterable[New]) -> tuple[int, list[Event]]:
-        """Open a new run with its first events; its number."""
+    def _use_wal(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # Others that open a new journal at the same moment: for this, SQLite itself does not wait.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.005)
+
+    def begin(self, events: Iterable[New]) -> tuple[int, list[Event]]:
+        """Open a new run with its first events, `run.started` before all; its number."""
         with self._transaction():
-            run = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM runs").fetchone()[0]
+            [(run,)] = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM runs")
             made = self._append(run, events)
-            self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, 'running', NULL, NULL)", (run, plan, made[0].time)
-            )
         return run, made
 
     def append(self, run: int, events: Iterable[New]) -> list[Event]:
@@ -90,46 +103,54 @@ class Journal:
 
     def events(self, run: int, after: int = 0) -> list[Event]:
         """The events of a run, in order."""
-        rows = self._db.execute(
-            "SELECT id, run, time, type, step, data FROM events WHERE run = ? AND id > ? ORDER BY id",
-            (run, after),
-        )
-        return [_event(*row) for row in rows]
+        return [
+            _event(*row)
+            for row in self._read(
+                "SELECT id, run, time, type, step, data FROM events WHERE run = ? AND id > ? ORDER BY id",
+                (run, after),
+            )
+        ]
 
     def runs(self, limit: int | None = None) -> list[RunLine]:
         """The runs, the newest first."""
-        rows = self._db.execute(
-            "SELECT run, plan, started, state, finished, revision FROM runs ORDER BY run DESC LIMIT ?",
-            (-1 if limit is None else limit,),
-        )
-        return [RunLine(*row) for row in rows]
+        query = f"SELECT {_LINE} FROM runs ORDER BY run DESC LIMIT ?"  # noqa: S608 - a constant
+        return [RunLine(*row) for row in self._read(query, (-1 if limit is None else limit,))]
 
     def run(self, number: int) -> RunLine:
         """One run. Raises ConfigError where there is none of that number."""
-        row = self._db.execute(
-            "SELECT run, plan, started, state, finished, revision FROM runs WHERE run = ?", (number,)
-        ).fetchone()
-        if row is None:
-            raise ConfigError(f"there is no run {number}. The runs: penstock runs")
-        return RunLine(*row)
+        for row in self._read(f"SELECT {_LINE} FROM runs WHERE run = ?", (number,)):  # noqa: S608 - as above
+            return RunLine(*row)
+        raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
     def find(self, kind: str) -> Iterator[Event]:
         """All events of a type over all runs, the newest first."""
-        rows = self._db.execute(
-            "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC", (kind,)
-        )
-        return (_event(*row) for row in rows)
+        query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
+        return (_event(*row) for row in self._read(query, (kind,)))
 
     def check(self) -> tuple[int, str, int | None]:
-        """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does."""
+        """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
+
+        Where a run's line in `runs` is not what its events say, that is the event that had the last word.
+        """
         previous, count = b"", 0
-        rows = self._db.execute("SELECT id, run, time, type, step, data, hash FROM events ORDER BY id")
-        for number, run, time, kind, step, data, digest in rows:
-            count += 1
-            if number != count or _hash(previous, number, run, time, kind, step, data) != digest:
-                return count, previous.hex(), number
-            previous = digest
-        return count, previous.hex(), None
+        lines: dict[int, RunLine] = {}
+        last: dict[int, int] = {}
+        rows = self._read("SELECT id, run, time, type, step, data, hash FROM events ORDER BY id")
+        try:
+            for number, run, at, kind, step, data, digest in rows:
+                count += 1
+                if number != count or _hash(previous, number, run, at, kind, step, data) != digest:
+                    return count, previous.hex(), number
+                previous = digest
+                event = New(kind, step, json.loads(data), at)
+                if _tells(event):
+                    lines[run] = _told(lines.get(run), run, event)
+                    last[run] = number
+        except PluginError:  # what can't even be read
+            return count + 1, previous.hex(), count + 1
+        kept = {line.run: line for line in self.runs()}
+        wrong = [number for run, number in last.items() if kept.get(run) != lines[run]]
+        return count, previous.hex(), min(wrong, default=None)
 
     def close(self) -> None:
         """Close the database."""
@@ -142,27 +163,29 @@ class Journal:
         for event in events:
             number += 1
             data = json.dumps(event.data, sort_keys=True, separators=(",", ":"))
-            previous = _hash(previous, number, run, event.time, event.type, event.step, data)
+            at = float(event.time)
+            previous = _hash(previous, number, run, at, event.type, event.step, data)
             self._db.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (number, run, event.time, event.type, event.step, data, previous),
+                (number, run, at, event.type, event.step, data, previous),
             )
+            made.append(Event(id=number, run=run, time=at, type=event.type, step=event.step, data=event.data))
             self._project(run, event)
-            made.append(
-                Event(id=number, run=run, time=event.time, type=event.type, step=event.step, data=event.data)
-            )
         return made
 
     def _project(self, run: int, event: New) -> None:
-        if event.type in ("run.finished", "run.waiting", "run.resumed"):
-            state = {"run.waiting": "waiting", "run.resumed": "running"}.get(event.type)
-            self._db.execute(
-                "UPDATE runs SET state = ?, finished = ? WHERE run = ?",
-                (state or event.data["state"], None if state == "running" else event.time, run),
-            )
-        elif event.type == "step.finished" and event.data.get("revision"):
-            revision = event.data["revision"].get("commit")
-            self._db.execute("UPDATE runs SET revision = ? WHERE run = ?", (revision, run))
+        if not _tells(event):
+            return
+        row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
+        before = RunLine(*row) if row else None
+        line = _told(before, run, event)
+        self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", astuple(line))
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise PluginError(f"the journal {self._path} can't be read: {error}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -182,10 +205,36 @@ class Journal:
             ) from None
 
 
+_LINE = "run, plan, started, state, finished, revision"
+_TELLING = frozenset(("run.started", "run.finished", "run.waiting", "run.resumed"))
+
+
+def _tells(event: New) -> bool:
+    """Whether an event changes its run's line."""
+    return event.type in _TELLING or (event.type == "step.finished" and bool(event.data.get("revision")))
+
+
+def _told(line: RunLine | None, run: int, event: New) -> RunLine:
+    """A run's line after one more event."""
+    if line is None:
+        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, None)
+    if event.type == "run.resumed":
+        return replace(line, state="running", finished=None)
+    if event.type in ("run.finished", "run.waiting"):
+        state = "waiting" if event.type == "run.waiting" else str(event.data["state"])
+        return replace(line, state=state, finished=float(event.time))
+    if event.type == "step.finished":
+        return replace(line, revision=event.data["revision"].get("commit"))
+    return line
+
+
 def _hash(previous: bytes, *fields: object) -> bytes:
-    text = json.dumps(fields, separators=(",", ":"))
+    text = json.dumps(fields, separators=(",", ":"), default=repr)
     return hashlib.sha256(previous + text.encode()).digest()
 
 
 def _event(number: int, run: int, time: float, kind: str, step: str | None, data: str) -> Event:
-    return Event(id=number, run=run, time=time, type=kind, step=step, data=json.loads(data))
+    try:
+        return Event(id=number, run=run, time=time, type=kind, step=step, data=json.loads(data))
+    except ValueError as error:
+        raise PluginError(f"event {number} in the journal can't be read, it was changed: {error}") from None

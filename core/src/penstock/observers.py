@@ -1,7 +1,8 @@
-"""Plugins that watch: a process that follows the journal and hands each event to `penstock_event`.
+"""Plugins that watch: for each a process that follows the journal and hands events to `penstock_event`.
 
-It has no way to hurt a run: an observer that raises is passed over, one that stalls is left behind and
-ended soon after the run.
+It has no way to hurt a run, or another plugin: an observer that raises is passed over, one that stalls is
+left behind and ended soon after the run. What was handed over is noted, so that a run that is taken up
+goes on with what was not.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from penstock import process
+from penstock.home import Home
 from penstock.journal import Journal
 from penstock.plugins import Plugins
 
@@ -21,75 +26,102 @@ PATIENCE = 5.0
 HOOK = "penstock_event"
 
 
+@dataclass(frozen=True)
+class _Watcher:
+    pid: int
+    call: int
+    """The descriptor that tells it of something new, and by its end that nothing will follow."""
+
+
 class Observers:
     """The observers of one run. Does nothing where no enabled plugin watches."""
 
     def __init__(
-        self, plugins: Plugins, journal: Path, run: int, after: int, *, in_child: Callable[[], None]
+        self, plugins: Plugins, home: Home, run: int, after: int, *, in_child: Callable[[], None]
     ) -> None:
         self._plugins = plugins
-        self._journal = journal
+        self._home = home
         self._run = run
         self._after = after
         self._in_child = in_child
-        self._pid: int | None = None
-        self._call = -1
+        self._watchers: list[_Watcher] = []
 
     def start(self) -> None:
-        """Begin to follow the run, with the event after `after`."""
-        if not any(self._plugins.has(name, HOOK) for name in self._plugins.modules):
-            return
-        reader, self._call = os.pipe()
-        os.set_blocking(self._call, False)
-        self._pid = os.fork()
-        if self._pid:
-            os.close(reader)
-            return
-        try:
-            os.close(self._call)
-            self._in_child()
-            os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
-            self._follow(reader)
-        finally:
-            os._exit(0)
+        """Begin to follow the run: after what was handed over, or for a plugin that is new, after `after`."""
+        for name in self._plugins.modules:
+            if self._plugins.has(name, HOOK):
+                self._watchers.append(self._start(name))
 
     def tell(self) -> None:
         """Say that the journal has something new. Never waits."""
-        if self._pid is not None:
+        for watcher in self._watchers:
             with contextlib.suppress(OSError):  # full: it will read all there is; closed: it is gone
-                os.write(self._call, b"!")
+                os.write(watcher.call, b"!")
 
     def forget(self) -> None:
-        """Let go of it in a process that was forked from here."""
-        if self._pid is not None:
-            os.close(self._call)
-            self._pid = None
+        """Let go of them in a process that was forked from here."""
+        for watcher in self._watchers:
+            os.close(watcher.call)
+        self._watchers = []
 
     def close(self) -> None:
-        """Let it finish, for a while."""
-        if self._pid is None:
-            return
-        os.close(self._call)
+        """Let them finish, for a while."""
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            os.close(watcher.call)
         deadline = time.monotonic() + PATIENCE
-        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-            if time.monotonic() >= deadline:
-                os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
-                break
-            time.sleep(0.01)  # a pidfd would be the event to wait for, and is Linux's alone
-        self._pid = None
+        for watcher in watchers:
+            below: list[int] = []
+            while process.alive(watcher.pid):
+                if time.monotonic() >= deadline:
+                    below = process.descendants(watcher.pid)
+                    break
+                time.sleep(0.005)  # a pidfd would be the event to wait for, and is Linux's alone
+            process.ended(watcher.pid, patience=0)
+            process.end(lambda pids=below: [pid for pid in pids if process.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
 
-    def _follow(self, reader: int) -> None:
+    def _start(self, name: str) -> _Watcher:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        engine = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            os.close(reader)
+            return _Watcher(pid, writer)
+        try:
+            os.close(writer)
+            self.forget()
+            self._in_child()
+            os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
+            signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
+            process.signal_at_death_of(engine, signal.SIGUSR1)
+            self._follow(name, reader)
+        finally:
+            os._exit(0)
+
+    def _follow(self, name: str, reader: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1):
             os.dup2(null, descriptor)  # standard output is for results
-        journal = Journal(self._journal)
+        journal = Journal(self._home.journal)
+        note = self._home.run(self._run) / f"observed.{name}"
+        with contextlib.suppress(OSError, ValueError):
+            self._after = int(note.read_text())
         more = True
         while more:
             more = bool(os.read(reader, 4096))
             for event in journal.events(self._run, self._after):
-                self._after = event.id
-                for name in self._plugins.modules:
-                    if self._plugins.has(name, HOOK):
-                        with contextlib.suppress(Exception, SystemExit):  # its own trouble
-                            self._plugins.call(name, HOOK, event=event)
+                # Noted before: one that ends this process is not handed over again.
+                self._note(note, event.id)
+                with contextlib.suppress(BaseException):  # its own trouble
+                    self._plugins.call(name, HOOK, event=event)
+
+    def _note(self, path: Path, number: int) -> None:
+        self._after = number
+        new = path.with_name(path.name + ".new")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(str(number))
+            new.replace(path)

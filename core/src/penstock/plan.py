@@ -51,7 +51,7 @@ class PlanStep(Model):
 
 
 class Barrier(Model):
-    """A node without work: all steps of a stage are behind it."""
+    """A node without work: all steps of a stage, and of those before, are behind it."""
 
     name: str
     needs: tuple[str, ...]
@@ -95,6 +95,11 @@ class Plan(Model):
         return {name: tuple(names) for name, names in found.items()}
 
     @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The references to secrets of all steps."""
+        return frozenset(reference for step in self.steps for reference in step.keys.secrets.values())
+
+    @cached_property
     def signer(self) -> PlanStep | None:
         """The step whose plugin signs what comes after it, if the pipeline has one."""
         return next((step for step in self.steps if step.phase == "sign"), None)
@@ -121,7 +126,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
     environments = _environments(project)
     _check_needs(sections)
     stages = _stages(sections, environments)
-    barriers = _barriers(stages)
+    barriers = _barriers(stages, sections)
     steps = {}
     for name in sorted(sections, key=lambda name: stages[name]):  # stable: sections keep their order
         section = sections[name]
@@ -175,29 +180,30 @@ def _check_needs(sections: Mapping[str, Section]) -> None:
 def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:
     """The stage of each step: its own, or that of the latest step that it needs, if that is later."""
     stages: dict[str, int] = {}
+    places = {environment: place for place, environment in enumerate(environments)}
     for start in sections:
-        path: list[str] = []
+        path: dict[str, None] = {}
         queue: list[tuple[str, bool]] = [(start, False)]
         while queue:
             name, done = queue.pop()
             if done:
-                path.pop()
-                stages[name] = _stage(sections[name], stages, environments)
+                del path[name]
+                stages[name] = _stage(sections[name], stages, places)
             elif name not in stages:
                 if name in path:
-                    circle = [*path[path.index(name) :], name]
+                    way = list(path)
+                    circle = [*way[way.index(name) :], name]
                     raise ConfigError(f"these steps wait for each other: {' → '.join(circle)}")
-                path.append(name)
+                path[name] = None
                 queue.append((name, True))
                 queue.extend((need, False) for need in sections[name].keys.needs or ())
     return stages
 
 
-def _stage(section: Section, stages: Mapping[str, int], environments: tuple[str, ...]) -> int:
+def _stage(section: Section, stages: Mapping[str, int], places: Mapping[str, int]) -> int:
     own = _STAGE.get(section.phase, 0)
     if section.environment and section.phase in _IN_ENVIRONMENT:
-        place = environments.index(section.environment)
-        own = _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
+        own = _FIRST_ENVIRONMENT + _SLOTS * places[section.environment] + _IN_ENVIRONMENT[section.phase]
     latest = max((stages[need] for need in section.keys.needs or ()), default=0)
     if latest <= own:
         return own
@@ -208,14 +214,19 @@ def _stage(section: Section, stages: Mapping[str, int], environments: tuple[str,
     return latest
 
 
-def _barriers(stages: Mapping[str, int]) -> dict[int, Barrier]:
+def _barriers(stages: Mapping[str, int], sections: Mapping[str, Section]) -> dict[int, Barrier]:
     members: dict[int, list[str]] = {}
     for name, stage in stages.items():
         members.setdefault(stage, []).append(name)
-    return {
-        stage: Barrier(name=f"after {_label(names)}", needs=tuple(names))
-        for stage, names in sorted(members.items())
-    }
+    barriers: dict[int, Barrier] = {}
+    before: tuple[str, ...] = ()
+    for stage, names in sorted(members.items()):
+        # Where `needs` took the place of the default order, what is behind might not wait for all before.
+        own_way = any(sections[name].keys.needs is not None for name in names)
+        needs = (*(before if own_way else ()), *names)
+        barriers[stage] = Barrier(name=f"after {_label(names)}", needs=needs)
+        before = (barriers[stage].name,)
+    return barriers
 
 
 def _label(names: list[str]) -> str:
@@ -224,8 +235,12 @@ def _label(names: list[str]) -> str:
 
 
 def _needs(section: Section, stages: Mapping[str, int], barriers: Mapping[int, Barrier]) -> tuple[Need, ...]:
+    if section.keys.needs:
+        return tuple(Need(on=need, why="needs") for need in dict.fromkeys(section.keys.needs))
     if section.keys.needs is not None:
-        return tuple(Need(on=need, why="needs") for need in section.keys.needs)
+        start = barriers.get(0)
+        wanted = start is not None and stages[section.name] > 0
+        return (Need(on=start.name, why="every step starts from the source"),) if wanted and start else ()
     earlier = [stage for stage in barriers if stage < stages[section.name]]
     if not earlier:
         return ()
@@ -244,8 +259,12 @@ def _with_policy(
     requires: list[str] = []
     for entry in wanted:
         requires.extend(_requirement(entry, step, before, rule, explicit=policy is not None))
-    named = [name for name in dict.fromkeys(requires) if name in steps]
-    edges = tuple(Need(on=name, why=rule) for name in named)
+    waited = {need.on for need in step.needs}
+    edges = tuple(
+        Need(on=name, why=rule)
+        for name in dict.fromkeys(name for entry in requires for name in _made_by(entry, step, before))
+        if name not in waited
+    )
     return step.model_copy(
         update={"requires": tuple(dict.fromkeys(requires)), "policy": rule, "needs": (*step.needs, *edges)}
     )
@@ -279,6 +298,19 @@ def _requirement(
             'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"'
         )
     return [entry]
+
+
+def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[str]:
+    """The steps that make the evidence for a requirement: without them it could only be refused."""
+    if requirement == "approval":
+        return [
+            other.name
+            for other in before
+            if (other.phase, other.environment) == ("approve", step.environment)
+        ]
+    if requirement == "signature":
+        return [other.name for other in before if other.phase == "sign"]
+    return [] if requirement == "provenance" else [requirement]
 
 
 def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[str]:

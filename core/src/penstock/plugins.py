@@ -166,9 +166,13 @@ def _check(module: ModuleType) -> None:
         raise PluginError(
             f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}"
         )
+    for hook in (name for name in vars(hookspecs) if name.startswith("penstock_")):
+        if hasattr(module, hook) and not hasattr(getattr(module, hook), "penstock_impl"):
+            raise PluginError(f"its {hook} is not marked with @hookimpl: it would never be called")
     found = [hook for hook in _SETTINGS_HOOKS if hasattr(module, hook)]
     for hook in found:
-        taken = CORE_KEYS & _settings_model(module, hook).model_fields.keys()
+        fields = _settings_model(module, hook).model_fields.items()
+        taken = CORE_KEYS & {name for key, field in fields for name in (key, field.alias) if name}
         if taken:
             raise PluginError(f"its settings for {hook} declare `{min(taken)}`, which is a key of the core")
 

@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import getpass
 import os
 import selectors
 import signal
+import stat
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 MARK = "PENSTOCK_STEP_MARK"
-GRACE = 2.0
+GRACE = 1.5
 """Seconds between asking a process to end and ending it."""
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CHUNK = 1 << 16
+_PRINTED = (1, 2)
 _LINUX = sys.platform == "linux"
 
 
@@ -33,11 +42,23 @@ def become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(root: int) -> list[int]:
-    """Every living process below `root`, by the parents that /proc names."""
+def signal_at_death_of(parent: int, number: int) -> None:
+    """Have this process told when its parent dies; ends it where that has happened (Linux)."""
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def descendants(root: int, *, spare: Collection[int] = ()) -> list[int]:
+    """Every living process below `root`, by the parents that /proc names.
+
+    Without those in `spare`, what is below them, and what is in a session that one of them leads.
+    """
     children: dict[int, list[int]] = {}
-    for pid, parent in _parents():
-        children.setdefault(parent, []).append(pid)
+    for pid, parent, session in _living():
+        if pid not in spare and session not in spare:
+            children.setdefault(parent, []).append(pid)
     found: list[int] = []
     queue = list(children.get(root, ()))
     while queue:
@@ -79,19 +100,14 @@ def end(find: Callable[[], list[int]], *, grace: float = GRACE) -> None:
         # There is no event to wait for: most of these are not our own children.
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
-        reap()
 
 
-def end_descendants(*, spare: Iterable[int] = (), grace: float = GRACE) -> None:
-    """End everything below this process, except the trees of `spare`."""
-    spared = tuple(spare)
+def end_descendants(*, spare: Collection[int] = (), grace: float = GRACE) -> None:
+    """End everything below this process, except the trees and sessions of `spare`."""
 
     def find() -> list[int]:
         reap()
-        found = set(descendants(os.getpid()))
-        for pid in spared:
-            found -= {pid, *descendants(pid)}
-        return sorted(found)
+        return descendants(os.getpid(), spare=spare)
 
     if _LINUX:
         end(find, grace=grace)
@@ -140,72 +156,222 @@ def _pids() -> Iterator[int]:
         yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _parents() -> Iterator[tuple[int, int]]:
+def _living() -> Iterator[tuple[int, int, int]]:
+    """Each process that is no zombie, its parent and its session."""
+    for pid, fields in _stats():
+        yield pid, int(fields[1]), int(fields[3])
+
+
+def _stats() -> Iterator[tuple[int, list[bytes]]]:
+    """Each process that is no zombie, and what /proc says of it after its name: state, parent, group, …"""
     for pid in _pids():
-        with contextlib.suppress(OSError, IndexError, ValueError):
+        with contextlib.suppress(OSError):
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            if fields[0] != b"Z":
-                yield pid, int(fields[1])
+            if len(fields) > 3 and fields[0] not in (b"Z", b"X"):
+                yield pid, fields
+
+
+def holders(path: Path) -> list[int]:
+    """Every process, this one aside, that has a file open."""
+    try:
+        wanted = path.stat()
+    except OSError:
+        return []
+    return _with_open(lambda info: os.path.samestat(info, wanted))
+
+
+def holders_of_socket(inode: int) -> list[int]:
+    """Every process, this one aside, that has one end of a socket open."""
+    return _with_open(lambda info: stat.S_ISSOCK(info.st_mode) and info.st_ino == inode)
+
+
+def _with_open(is_it: Callable[[os.stat_result], bool]) -> list[int]:
+    own = os.getpid()
+    return [pid for pid in _pids() if pid != own and any(is_it(info) for info in _open_files(pid))]
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as scan:
+        for entry in scan:
+            with contextlib.suppress(OSError):
+                yield entry.stat()
 
 
 def end_holders(path: Path, *, grace: float = GRACE) -> None:
     """End every process, this one aside, that has a file open: the workers of an engine that was killed."""
-
-    def find() -> list[int]:
-        return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, path)]
-
     if _LINUX:
         # They were told to stop when their engine died, and are cleaning up: that comes first.
         deadline = time.monotonic() + grace
-        while find() and time.monotonic() < deadline:
+        while holders(path) and time.monotonic() < deadline:
             time.sleep(0.02)
-        end(find, grace=0)
+        end(lambda: holders(path), grace=0)
 
 
-def _has_open(pid: int, path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(entry.path) == str(path):
-                    return True
-    return False
+def ended(pid: int, *, patience: float) -> int:
+    """Wait for a child of this process; after so many seconds it is killed. Its exit status.
+
+    As in `subprocess`: negative where a signal ended it; 0 where somebody else has collected it.
+    """
+    deadline = time.monotonic() + patience
+    killed = False
+    try:
+        while True:
+            found, status = os.waitpid(pid, 0 if killed else os.WNOHANG)
+            if found:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() >= deadline:
+                killed = True
+                _signal(pid, signal.SIGKILL)
+            else:
+                time.sleep(0.002)  # it is about to end: seldom more than a turn or two
+    except ChildProcessError:
+        return 0
 
 
-def watch_end(child: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> int | None:
-    """Have a selector tell when a program has ended; the descriptor to close, where the system can do it."""
-    if not hasattr(os, "pidfd_open"):
-        return None
-    pidfd = os.pidfd_open(child.pid)
-    selector.register(pidfd, selectors.EVENT_READ, None)
-    return pidfd
+def watch(pid: int) -> int | None:
+    """A descriptor that can be read once a child has ended; None where the system has no such thing."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.pidfd_open(pid)
+    return None
 
 
-def name_of(child: subprocess.Popen[bytes]) -> str:
-    """The program that was started."""
-    return str(child.args[0]) if isinstance(child.args, list) else str(child.args)
+def follow(
+    child: subprocess.Popen[bytes],
+    sinks: Mapping[IO[bytes], Callable[[bytes], object]],
+    deadline: float | None,
+) -> None:
+    """Hand on what a program prints, until it has ended. Raises TimeoutError at `deadline` (monotonic).
+
+    What its children still print after its end is not waited for.
+    """
+    with selectors.DefaultSelector() as selector:
+        for stream, sink in sinks.items():
+            selector.register(stream, selectors.EVENT_READ, sink)
+        ended = watch(child.pid)
+        if ended is not None:
+            selector.register(ended, selectors.EVENT_READ, None)
+        try:
+            _pump(selector, deadline)
+        finally:
+            if ended is not None:
+                os.close(ended)
+    try:
+        child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+
+
+def _pump(selector: selectors.BaseSelector, deadline: float | None) -> None:
+    while keys := list(selector.get_map().values()):
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        ready = [key for key, _ in selector.select(left)]
+        if any(key.data is None for key in ready):
+            _drain(keys)
+            return
+        for key in ready:
+            data = os.read(key.fd, _CHUNK)
+            if data:
+                key.data(data)
+            else:
+                selector.unregister(key.fileobj)
+
+
+def _drain(keys: list[selectors.SelectorKey]) -> None:
+    """Hand on what a program left in its streams when it ended."""
+    for key in keys:
+        if key.data is None:
+            continue
+        (left,) = struct.unpack("i", fcntl.ioctl(key.fd, termios.FIONREAD, b"\0" * 4))
+        while left > 0 and (data := os.read(key.fd, min(left, _CHUNK))):
+            key.data(data)
+            left -= len(data)
 
 
 def status_of(returncode: int) -> str:
     """How a program ended, in words."""
-    if returncode >= 0:
-        return f"status {returncode}"
+    return f"status {returncode}" if returncode >= 0 else f"signal {name_of_signal(-returncode)}"
+
+
+def name_of_signal(number: int) -> str:
+    """A signal as people name it."""
     try:
-        return f"signal {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"signal {-returncode}"
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
     """End a program and its process group: SIGTERM, and after a grace SIGKILL."""
-    if child.poll() is not None:
-        return
-    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(patience)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    deadline = time.monotonic() + GRACE
+    _signal_group(child.pid, signal.SIGTERM)
+    while _group_lives(child) and time.monotonic() < deadline:
+        time.sleep(0.01)  # its members are not all our children: there is no event to wait for
+    _signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _group_lives(child: subprocess.Popen[bytes]) -> bool:
+    if child.poll() is None:
+        return True
+    return any(int(fields[2]) == child.pid for _, fields in _stats())
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+@contextlib.contextmanager
+def surroundings_restored() -> Iterator[None]:
+    """What is the whole process's is afterwards as it was: environment, current directory, umask."""
+    environment, here, mask = dict(os.environ), os.open(".", os.O_RDONLY), os.umask(0o022)
+    os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        os.fchdir(here)
+        os.close(here)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def printed_to(sink: Callable[[bytes], object], *, end_others: Callable[[], None]) -> Iterator[None]:
+    """What this process prints goes to `sink`, as do the children that it starts meanwhile.
+
+    `end_others` ends those children: as long as one prints, there may be more.
+    """
+    reader, writer = os.pipe()
+    before = [os.dup(descriptor) for descriptor in _PRINTED]
+
+    def pump() -> None:
+        while data := os.read(reader, _CHUNK):
+            sink(data)
+
+    thread = threading.Thread(target=pump, daemon=True)
+    _flush()
+    for descriptor in _PRINTED:
+        os.dup2(writer, descriptor)
+    os.close(writer)
+    thread.start()
+    try:
+        yield
+    finally:
+        end_others()
+        _flush()
+        for descriptor, saved in zip(_PRINTED, before, strict=True):
+            os.dup2(saved, descriptor)
+            os.close(saved)
+        thread.join(GRACE)  # all that could print has ended; if not, the rest of it is lost
+        if not thread.is_alive():
+            os.close(reader)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()

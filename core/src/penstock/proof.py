@@ -1,9 +1,13 @@
-"""Checks what is on record: bytes against digests, signatures with the plugin that made them."""
+"""What is on record: bytes checked against digests, signatures put beside statements and checked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from penstock import evidence
-from penstock.errors import StepRefused
+from penstock.artifacts import Store
+from penstock.errors import PluginError, StepRefused
 from penstock.evidence import Reference
 from penstock.home import Home
 from penstock.model import Artifact, Evidence, Signature, Signer
@@ -44,3 +48,23 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
             if "sha256" in entry:
                 store.verify(str(entry["sha256"]))
     store.verify(artifact.digest)
+
+
+def with_bundles(
+    store: Store, references: Sequence[Reference], signatures: Sequence[Signature]
+) -> list[dict[str, Any]]:
+    """References to statements with the signatures that were made for them, which go into the store.
+
+    Raises PluginError unless there is one for each statement, in order.
+    """
+    if [signature.statement for signature in signatures] != [entry.statement for entry in references]:
+        raise PluginError("the sign plugin did not sign each statement that it was handed, in order")
+    return [
+        reference.model_copy(
+            update={
+                "bundles": (*reference.bundles, store.add_bytes(signature.bundle.encode())),
+                "signers": (*reference.signers, signature.signer),
+            }
+        ).model_dump(mode="json")
+        for reference, signature in zip(references, signatures, strict=True)
+    ]

@@ -102,9 +102,8 @@ def evidence_so_far(plan: Plan, state: RunState, name: str | None = None) -> tup
 
 def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
     """The environment variables that hold secrets of other steps."""
-    own = set(step.keys.secrets.values())
-    every = {reference for other in plan.steps for reference in other.keys.secrets.values()}
-    names = {reference.removeprefix("env:") for reference in every - own if reference.startswith("env:")}
+    others = plan.secrets.difference(step.keys.secrets.values())
+    names = {reference.removeprefix("env:") for reference in others if reference.startswith("env:")}
     return tuple(sorted(names))
 
 

@@ -43,6 +43,8 @@ def advance(rollout: RolloutState, now: float) -> list[Move]:
     """What to do next; empty while something under way has to end first."""
     if rollout.failure is not None:
         return _back(rollout, now)
+    if not rollout.targets:
+        return [Ended(False, "there is no target to deploy to")]
     if not rollout.open:
         return [Ended(True)]
     return _forward(rollout, now)

@@ -197,12 +197,22 @@ def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
             actions.append(move)
         elif isinstance(move, Ended):
             if busy:
-                return []  # its evidence is being made
+                return [_attesting(state, name, progress, now)]
             return [Attest(name) if move.passed else Finish(name, "failed", move.reason)]
         elif slots > 0:
             slots -= 1
             actions.append(Operate(name, move.kind, move.target))
     return actions
+
+
+def _attesting(state: RunState, name: str, progress: RolloutState, now: float) -> Action:
+    """Its evidence is being made: that has the step's whole timeout, too, and stays when it is cancelled."""
+    patience = _patience(state.plan.by_name[name])
+    deadline = max(progress.batch_done_at, state.steps[name].tried_since) + patience
+    if now >= deadline:
+        reason = f"it is deployed, but its evidence took longer than {patience:g} s (timeout)"
+        return End(name, "failed", reason)
+    return WakeAt(deadline)
 
 
 def _overdue(state: RunState, name: str, progress: RolloutState, now: float) -> list[Action]:
@@ -235,4 +245,6 @@ def _outcome(state: RunState) -> RunStatus:
         return "failed"
     if "refused" in ended:
         return "refused"
+    if "cancelled" in ended:
+        return "cancelled"
     return "waiting" if state.asked else "passed"

@@ -7,15 +7,20 @@ worker of the step that declares it, and nowhere else.
 from __future__ import annotations
 
 import base64
+import json
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from penstock.errors import ConfigError
 
 MASK = b"***"
 _SHORTEST = 4  # masking every "a" of a log would hide the log, not the secret
+_BREAKS = b"\r\n"
 
 
 def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
@@ -32,7 +37,7 @@ def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
     if scheme == "file":
         try:
             return Path(rest).expanduser().read_text().rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(f'the secret "{reference}" can\'t be read: {error}') from None
     value = ask_plugins(reference)
     if value is None:
@@ -44,71 +49,172 @@ def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
 
 
 def forms(value: str) -> set[bytes]:
-    """The ways in which a secret shows up in output: as it is, each line, base64 and URL-encoded."""
+    """The ways in which a secret shows up in output: as it is, each line, escaped, base64, URL-encoded."""
     found: set[bytes] = set()
+    for raw in _parts(value):
+        quoted = {quote(raw, safe="").encode(), quote_plus(raw).encode(), quote(raw).encode()}
+        lower = {re.sub(rb"%..", lambda match: match[0].lower(), form) for form in quoted}
+        found |= {raw, *quoted, *lower, *_escaped(raw), *_base64_forms(raw)}
+    return found
+
+
+def _parts(value: str) -> Iterator[bytes]:
     for part in {value, *value.splitlines()}:
-        if len(part) < _SHORTEST:
-            continue
-        raw = part.encode()
-        found |= {raw, quote(part, safe="").encode(), quote_plus(part).encode(), quote(part).encode()}
-        found |= _base64_forms(raw)
-    return {form for form in found if len(form) >= _SHORTEST}
+        raw = as_bytes(part)
+        if len(raw) >= _SHORTEST:
+            yield raw
+
+
+def _escaped(raw: bytes) -> Iterator[bytes]:
+    text = raw.decode(errors="surrogateescape")
+    for ascii_only in (True, False):
+        yield as_bytes(json.dumps(text, ensure_ascii=ascii_only)[1:-1])
 
 
 def _base64_forms(raw: bytes) -> set[bytes]:
     # Base64 of a text that holds the secret depends on where it begins modulo 3: cut off the
     # characters that its neighbours share, and what remains is the same whatever stands around it.
-    found = {base64.b64encode(raw).rstrip(b"="), base64.urlsafe_b64encode(raw).rstrip(b"=")}
+    found = set()
     for offset in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             text = encode(b"\0" * offset + raw).rstrip(b"=")
-            start = (0, 2, 3)[offset]
             end = len(text) if (len(raw) + offset) % 3 == 0 else len(text) - 1
-            if end - start >= 2 * _SHORTEST:
-                found.add(text[start:end])
+            found.add(text[(0, 2, 3)[offset] : end])
+            if offset == 0:
+                found.add(text)  # the secret alone: its last character is known, too
     return found
 
 
 class Masker:
-    """Replaces secrets in a stream of bytes, also where one is cut over several writes."""
+    """Replaces secrets in a stream of bytes, also where one is cut over several writes.
+
+    However the stream is cut, the result is that for the whole text: each run of bytes that belong to a
+    secret, or to several that overlap, becomes one mask.
+    """
 
     def __init__(self, values: Iterable[str]) -> None:
-        found = {form for value in values for form in forms(value)}
-        self._forms = sorted(found, key=len, reverse=True)  # the longest first: it may hold a shorter one
+        values = list(values)
+        every = {form for value in values for form in forms(value)}
+        # Programs break base64 into lines, at any width: it is looked for with the breaks left out.
+        self._broken = sorted(
+            {form for value in values for raw in _parts(value) for form in _base64_forms(raw)}
+        )
+        self._forms = sorted(every)
+        self._clear()
+
+    def _clear(self) -> None:
         self._pending = b""
+        self._covered = 0  # so many bytes of what is pending are known to belong to a secret
+        self._masking = False  # whether the last byte that was handed out belonged to one
+
+    def again(self) -> Masker:
+        """One for another stream, with the same secrets."""
+        other = copy(self)
+        other._clear()
+        return other
 
     def feed(self, data: bytes) -> bytes:
         """What may be shown by now; the rest is kept until more is known."""
-        if not self._forms:
-            return data
-        text = self._mask(self._pending + data)
-        keep = self._possible_start(text)
-        self._pending = text[len(text) - keep :] if keep else b""
-        return text[: len(text) - keep]
+        return self._advance(data, ended=False) if self._forms else data
 
     def close(self) -> bytes:
         """The rest, once the stream has ended."""
-        rest, self._pending = self._mask(self._pending), b""
+        rest = self._advance(b"", ended=True)
+        self._clear()
         return rest
 
     def text(self, value: str) -> str:
         """A whole text, masked."""
-        return self._mask(value.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+        if not self._forms:
+            return value
+        other = self.again()
+        raw = as_bytes(value)
+        masked = other.feed(raw) + other.close()
+        return value if masked == raw else masked.decode(errors="surrogateescape")
 
-    def _mask(self, text: bytes) -> bytes:
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
+    def _advance(self, data: bytes, *, ended: bool) -> bytes:
+        text = self._pending + data
+        squeezed = text.translate(None, _BREAKS)
+        if squeezed == text:
+            found, safe = _search(text, self._forms)
+        else:
+            found, safe = _search(text, self._forms)
+            broken, safe_broken = _search(squeezed, self._broken)
+            if broken or safe_broken < len(squeezed):
+                places = [place for place, byte in enumerate(text) if byte not in _BREAKS]
+                found += [(places[start], places[end - 1] + 1) for start, end in broken]
+                if safe_broken < len(squeezed):
+                    safe = min(safe, places[safe_broken])
+        if ended:
+            safe = len(text)
+        return self._hand_out(text, [(0, self._covered), *sorted(found)], safe)
 
-    def _possible_start(self, text: bytes) -> int:
-        """How many bytes at the end may be the beginning of a secret.
+    def _hand_out(self, text: bytes, found: list[tuple[int, int]], safe: int) -> bytes:
+        """What stands before `safe`, without what was found; the rest stays pending."""
+        if not safe:
+            self._pending = text
+            return b""
+        shown = bytearray()
+        done = 0
+        for start, end in found:
+            if start >= safe:
+                break
+            if start > done:
+                shown += text[done:start]
+                self._masking = False
+            if end > done and end > start:
+                if not self._masking:
+                    shown += MASK
+                self._masking = True
+                done = end
+        if done < safe:
+            shown += text[done:safe]
+            self._masking = False
+        self._pending, self._covered = text[safe:], max(0, done - safe)
+        return bytes(shown)
 
-        A form that is the start of a longer one was masked by then; its rest shows no secret in full.
-        """
-        longest = 0
-        for form in self._forms:
-            for size in range(min(len(form) - 1, len(text)), longest, -1):
-                if text.endswith(form[:size]):
-                    longest = size
-                    break
-        return longest
+
+_DIGEST = re.compile(r"(sha256:)?[0-9a-f]{40,64}")
+
+
+def masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts masked, digests aside."""
+    if isinstance(value, str):
+        return value if _DIGEST.fullmatch(value) else mask(value)
+    if isinstance(value, dict):
+        return {key: masked(entry, mask) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(entry, mask) for entry in value]
+    return value
+
+
+def plain(text: str) -> str:
+    """A text that every program can read: what is not Unicode in it is replaced."""
+    return as_bytes(text).decode(errors="replace")
+
+
+def _search(text: bytes, forms: Iterable[bytes]) -> tuple[list[tuple[int, int]], int]:
+    """Where the forms stand in a text, and from where on its end may be the beginning of one."""
+    found = []
+    safe = len(text)
+    for form in forms:
+        start = text.find(form)
+        while start >= 0:
+            found.append((start, start + len(form)))
+            start = text.find(form, start + 1)
+        # The longest end of the text that begins the form: tried only where its first byte stands.
+        start = text.find(form[:1], max(0, len(text) - len(form) + 1), safe)
+        while start >= 0:
+            if form.startswith(text[start:]):
+                safe = start
+                break
+            start = text.find(form[:1], start + 1, safe)
+    return found, safe
+
+
+def as_bytes(text: str) -> bytes:
+    """Any text as bytes: those that it was made of, where it stands for some that are not UTF-8."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a pair that stands for no byte
+        return text.encode(errors="backslashreplace")

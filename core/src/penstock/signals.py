@@ -11,15 +11,19 @@ from pathlib import Path
 
 from penstock.home import Home
 
+SOCKET = "wake"
+"""The name of the socket in a run's directory: it is there as long as its engine listens."""
+
 
 @contextlib.contextmanager
-def interrupts(handle: Callable[[], None]) -> Iterator[socket.socket]:
-    """Call `handle` on Ctrl-C or SIGTERM; the socket has something to read then."""
+def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
+    """Call `handle` with the signal on Ctrl-C or SIGTERM; the socket has something to read then."""
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)
     before = [
-        (number, signal.signal(number, lambda *_: handle())) for number in (signal.SIGINT, signal.SIGTERM)
+        (number, signal.signal(number, lambda number, _: handle(number)))
+        for number in (signal.SIGINT, signal.SIGTERM)
     ]
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
@@ -37,7 +41,7 @@ def wake_socket(home: Home, run: int) -> Iterator[socket.socket]:
     """A socket to which other processes write after they have appended an event."""
     calls = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     calls.setblocking(False)
-    path = home.run(run) / "wake"
+    path = home.run(run) / SOCKET
     with _inside(path.parent):
         path.unlink(missing_ok=True)
         calls.bind(path.name)
@@ -50,9 +54,15 @@ def wake_socket(home: Home, run: int) -> Iterator[socket.socket]:
 
 def wake(home: Home, run: int) -> bool:
     """Tell the engine of a run, if one lives, that there is something new; whether one lives."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller, _inside(home.run(run)):
+    if not home.engine_lock(run).is_held():
+        return False  # a worker of one that was killed may have its socket still
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller:
+        caller.setblocking(False)
         try:
-            caller.sendto(b"!", "wake")
+            with _inside(home.run(run)):
+                caller.sendto(b"!", SOCKET)
+        except BlockingIOError:
+            return True  # it has not come to read yet what others wrote, and will
         except OSError:
             return False
     return True

@@ -88,11 +88,12 @@ class RunState:
         return self._handed[name]
 
     def _join(self, needs: tuple[str, ...]) -> tuple[Artifact, ...]:
-        groups = [self._handed[need] + self._own(need) for need in needs]
-        groups = [group for group in groups if group]
+        # Steps behind one barrier share one tuple: it is looked through once, and not once a step.
+        groups = {id(group): group for need in needs if (group := self._handed[need] + self._own(need))}
         if len(groups) < 2:
-            return groups[0] if groups else ()
-        return tuple({artifact.digest + artifact.name: artifact for g in groups for artifact in g}.values())
+            return next(iter(groups.values()), ())
+        every = (artifact for group in groups.values() for artifact in group)
+        return tuple({artifact.digest + artifact.name: artifact for artifact in every}.values())
 
     def _own(self, name: str) -> tuple[Artifact, ...]:
         step = self.plan.by_name.get(name)
@@ -107,19 +108,18 @@ class RunState:
         if given:
             self.given = Release.model_validate(given)
             self.revision = self.given.revision
-        selected = event.data.get("selected")
-        if selected is not None:
-            left = [name for name in self.steps if name not in set(selected)]
+        first = [name for name, count in self._missing.items() if count == 0]
+        if event.data.get("selected") is not None:
+            selected = set(event.data["selected"])
+            left = [name for name in self.steps if name not in selected]
             for name in left:
                 self._end(name, "skipped", "not asked for in this run")
             for name in left if given else ():
                 self._release(name)  # a release that is there already needs nothing of what made it
-        for name, count in list(self._missing.items()):
-            if count == 0:
-                self._free(name)
+        for name in first:
+            self._free(name)
 
     def _on_run_resumed(self, event: Event) -> None:
-        del event
         self.state = "running"
         self.finished = None
         for name in list(self.asked):
@@ -132,6 +132,7 @@ class RunState:
             step.not_before = 0.0
             if step.rollout:
                 step.rollout.cut()
+                step.tried_since = event.time
             else:
                 step.state, step.attempts = "pending", step.attempts - 1
                 del self.running[name]
@@ -194,6 +195,8 @@ class RunState:
             Release.model_validate(event.data["release"]),
             event.data["targets"],
         )
+        if self.cancelled is not None:
+            step.rollout.fail("the run was cancelled")
 
     def _on_rollout_started(self, event: Event) -> None:
         rollout = self.steps[str(event.step)].rollout
@@ -209,7 +212,7 @@ class RunState:
         self.cancelled = event.data.get("reason", "cancelled")
         for name in self.running:
             rollout = self.steps[name].rollout
-            if rollout:
+            if rollout and rollout.open:  # one that is through stays, and is put on record
                 rollout.fail("the run was cancelled")
 
     def _on_run_waiting(self, event: Event) -> None:

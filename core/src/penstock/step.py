@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from penstock import process
-from penstock.artifacts import Store
+from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.model import Artifact, Model, Revision
-from penstock.secrets import Masker
-
-_CHUNK = 1 << 16
+from penstock.secrets import Masker, as_bytes
 
 
 class StepInfo(Model):
@@ -72,15 +69,17 @@ class Step:
         *,
         find_secret: Callable[[str], str],
         on_progress: Callable[[int, int, str], None] = lambda *_: None,
+        on_detach: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._info = info
         self._places = places
         self._store = store
         self._on_progress = on_progress
+        self._on_detach = on_detach
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
+        self._masker = Masker(self._secrets.values())
         places.log.parent.mkdir(parents=True, exist_ok=True)
         self._log: IO[bytes] = places.log.open("ab", buffering=0)
-        self._detached: list[int] = []
 
     # --- what the step is about ---
 
@@ -164,9 +163,15 @@ class Step:
         child = self._start(words, cwd, self._environment(env or {}), capture)
         try:
             output = self._follow(child, capture, None if timeout is None else started + timeout)
-        except BaseException:
+        except BaseException as error:
             process.end_group(child)
+            if isinstance(error, TimeoutError):
+                raise StepFailed(f"{words[0]} took longer than its time and was ended") from None
             raise
+        finally:
+            for stream in (child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
         seconds = time.monotonic() - started
         if check and child.returncode != 0:
             raise CommandFailed(
@@ -178,7 +183,8 @@ class Step:
         """Start a program that outlives the step and the run: a deployed service. Its process id.
 
         It is in a session of its own, writes to the file `log`, and has the step's environment without
-        the step's secrets and mark. All other processes end with the step.
+        the step's secrets and mark. It stays in that session: what leaves it ends with the step, as all
+        other processes do. Raises StepFailed where it can't be started.
         """
         words = [str(word) for word in argv]
         self._refuse_secrets(words)
@@ -194,18 +200,18 @@ class Step:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            except OSError as error:
-                raise StepFailed(f"{words[0]} can't be started: {error.strerror}") from None
-        self._detached.append(child.pid)
+            except (OSError, ValueError) as error:
+                raise StepFailed(f"{words[0]} can't be started: {_why(error)}") from None
+        self._on_detach(child.pid)
         return child.pid
 
     def log(self, text: str) -> None:
         """Write a line to the step's log, masked."""
-        self._log.write(Masker(self._secrets.values()).text(text).encode(errors="surrogateescape") + b"\n")
+        _write(self._log, as_bytes(self.mask(text)) + b"\n")
 
     def progress(self, done: int, total: int, what: str = "") -> None:
         """Say how far the step is; shown to whoever watches, and not recorded."""
-        self._on_progress(done, total, what)
+        self._on_progress(done, total, self.mask(what))
 
     def secret(self, name: str) -> str:
         """The value of a secret that the section declares under `secrets`. Raises ConfigError for another."""
@@ -230,25 +236,34 @@ class Step:
 
         Raises StepRefused where the bytes in the store are not those any more.
         """
-        place = self._places.inbox / artifact.digest.removeprefix("sha256:")[:16]
-        target = place / artifact.name
+        place = self._places.inbox / artifact.digest.removeprefix("sha256:")
+        target = place / _file_name(artifact.name)
         if target.exists():
             return target
-        place.mkdir(parents=True, exist_ok=True)
+        # Under its own name it is complete, and its digest right.
+        incoming = place / ".incoming"
+        remove(incoming)
+        incoming.mkdir(parents=True)
         if artifact.kind == "directory" or self._store.is_tree(artifact.digest):
-            self._store.write_tree(artifact.digest, target)
+            self._store.write_tree(artifact.digest, incoming / "it")
         else:
-            self._store.write_to(artifact.digest, target)
+            self._store.write_to(artifact.digest, incoming / "it")
+        (incoming / "it").rename(target)
         return target
 
     def mask(self, text: str) -> str:
         """A text without the step's secrets."""
-        return Masker(self._secrets.values()).text(text)
+        return self._masker.text(text)
+
+    def masked_log(self) -> tuple[Callable[[bytes], None], Callable[[], None]]:
+        """Two functions that write to the log, masked also where a secret is cut: some bytes; the rest."""
+        mask = self._masker.again()
+        return lambda data: _write(self._log, mask.feed(data)), lambda: _write(self._log, mask.close())
 
     @property
-    def detached(self) -> tuple[int, ...]:
-        """The processes that `detach` started."""
-        return tuple(self._detached)
+    def has_secrets(self) -> bool:
+        """Whether what it prints has to be masked."""
+        return bool(self._secrets)
 
     def close(self) -> None:
         """Close the log."""
@@ -271,13 +286,18 @@ class Step:
         if self.revision.time is not None:
             env.setdefault("SOURCE_DATE_EPOCH", str(self.revision.time))
         if lasting:
-            return {**env, **self._info.env, **extra}
+            own = {*self._secrets, *_variables(self._info.secrets.values())}
+            return {
+                **{name: value for name, value in env.items() if name not in own},
+                **self._info.env,
+                **extra,
+            }
         trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
         span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
         env |= {
             "TMPDIR": str(self.tmp),
             "TRACEPARENT": f"00-{trace}-{span}-01",
-            process.MARK: f"{self._places.log.parent}:{self.name}:{self._info.attempt}",
+            process.MARK: f"{self._places.log.parent}:{os.getpid()}:{self.name}:{self._info.attempt}",
         }
         return {**env, **self._info.env, **self._secrets, **extra}
 
@@ -296,46 +316,22 @@ class Step:
                 stderr=output if capture else subprocess.STDOUT,
                 start_new_session=True,
             )
-        except FileNotFoundError:
-            place = cwd or self.workspace
-            missing = words[0] if place.is_dir() else place
-            raise StepFailed(f"{missing} is not there: it can't be run") from None
         except (OSError, ValueError) as error:
-            raise StepFailed(f"{words[0]} can't be run: {error}") from None
+            raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
-        if child.stdout is None and child.stderr is None:
-            self._wait(child, deadline)
-            return ""
         captured = bytearray()
-        mask = Masker(self._secrets.values())
-
-        def show(data: bytes) -> None:
-            self._log.write(mask.feed(data))
-
-        with selectors.DefaultSelector() as selector:
-            if child.stdout is not None:
-                selector.register(child.stdout, selectors.EVENT_READ, captured.extend if capture else show)
-            if child.stderr is not None:
-                selector.register(child.stderr, selectors.EVENT_READ, show)
-            ended = process.watch_end(child, selector)
-            try:
-                _pump(child, selector, deadline)
-            finally:
-                if ended is not None:
-                    os.close(ended)
-                self._log.write(mask.close())
-        self._wait(child, deadline)
-        for stream in (child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
-        return captured.decode(errors="replace")
-
-    def _wait(self, child: subprocess.Popen[bytes], deadline: float | None) -> None:
+        show, show_rest = self.masked_log()
+        sinks: dict[IO[bytes], Callable[[bytes], object]] = {}
+        if child.stdout is not None:
+            sinks[child.stdout] = captured.extend if capture else show
+        if child.stderr is not None:
+            sinks[child.stderr] = show
         try:
-            child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise _too_long(child) from None
+            process.follow(child, sinks, deadline)
+        finally:
+            show_rest()
+        return captured.decode(errors="replace")
 
     def _refuse_secrets(self, words: list[str]) -> None:
         if any(self.mask(word) != word for word in words):
@@ -345,23 +341,32 @@ class Step:
             )
 
 
-def _pump(child: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline: float | None) -> None:
-    """Hand on what a program prints, until it has ended or closed its streams."""
-    while any(key.data for key in selector.get_map().values()):
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise _too_long(child)
-        ready = selector.select(left)
-        streams = [key for key, _ in ready if key.data]
-        for key in streams:
-            data = os.read(key.fd, _CHUNK)
-            if data:
-                key.data(data)
-            else:
-                selector.unregister(key.fileobj)
-        if ready and not streams:
-            return  # it ended, and what a child of its own may still print is not waited for
+def _why_not(program: str, place: Path, error: Exception) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return f"{program} can't be run: {_why(error)}"
+    if not place.is_dir():
+        return f"{place} is not there: {program} can't be run in it"
+    if "/" in program and (place / program).exists():
+        return f"{program} can't be run: the interpreter that its first line names is not there"
+    return f"{program} is not there: it can't be run"
 
 
-def _too_long(child: subprocess.Popen[bytes]) -> StepFailed:
-    return StepFailed(f"{process.name_of(child)} took longer than its time and was ended")
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _write(log: IO[bytes], data: bytes) -> None:
+    """Write all of it: an unbuffered file may take less at a time."""
+    while data:
+        data = data[log.write(data) :]
+
+
+def _variables(references: Iterable[str]) -> set[str]:
+    """The environment variables that secrets come from."""
+    return {ref.removeprefix("env:") for ref in references if ref.startswith("env:")}
+
+
+def _file_name(name: str) -> str:
+    """An artifact's name as that of a file right there: images have slashes in theirs."""
+    flat = name.replace("/", "_").replace("\0", "_")
+    return flat if flat not in ("", ".", "..", ".incoming") else f"_{flat}"

@@ -78,7 +78,7 @@ def _scan(report: ScanReport) -> dict[str, Any]:
     levels = [level for level in reversed(Severity) if level is not Severity.unknown]
     counts = {level.value: sum(f.severity is level for f in counted) for level in levels}
     found = [f"{count} {level}" for level, count in counts.items() if count]
-    summary = ", ".join(found) or "no " + ", no ".join(_PLURAL[kind] for kind in report.looked_for)
+    summary = ", ".join(found) or "no " + ", no ".join(_PLURAL.get(kind, kind) for kind in report.looked_for)
     notes = [
         f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
         for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]

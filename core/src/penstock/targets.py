@@ -49,6 +49,7 @@ class RolloutState:
     current: int = 0
     """The batch that is being worked on."""
     batch_done_at: float = 0.0
+    order: tuple[str, ...] = ()
     open: set[str] = field(default_factory=set)
     """The targets of the current batch that are not through yet."""
     busy: dict[str, None] = field(default_factory=dict)
@@ -58,16 +59,23 @@ class RolloutState:
     def begin(cls, settings: Rollout, release: Release, targets: Iterable[str]) -> RolloutState:
         """A rollout of which nothing has happened yet."""
         names = list(targets)
-        return cls(settings, release, {name: TargetProgress() for name in names}, open=set(names))
+        progress = {name: TargetProgress() for name in names}
+        return cls(settings, release, progress, order=tuple(progress), open=set(names))
 
-    def batches(self) -> list[list[str]]:
-        """The targets in the groups in which they are changed."""
-        names = list(self.targets)
+    @property
+    def size(self) -> int:
+        """How many targets are changed at a time."""
+        batch, count = self.settings.batch, len(self.order)
         if self.settings.strategy == "all-at-once":
-            return [names]
-        batch = self.settings.batch
-        size = max(1, ceil(batch * len(names))) if isinstance(batch, float) else batch
-        return [names[start : start + size] for start in range(0, len(names), size)]
+            return max(1, count)
+        if isinstance(batch, float):
+            # 7% of 100 are 7.000000000000001 for a computer, and must not be 8.
+            return max(1, ceil(round(batch * count, 6)))
+        return batch
+
+    def batch(self, number: int) -> tuple[str, ...]:
+        """The targets that are changed together; none after the last batch."""
+        return self.order[number * self.size : (number + 1) * self.size]
 
     def fail(self, reason: str) -> None:
         """From now on it goes back. The first reason counts."""
@@ -111,7 +119,7 @@ class RolloutState:
         target.before, target.state = data["state"], "observed"
         self.open.discard(name)
         if not self.open:  # all of them are known: the first batch begins
-            self.open = set(self.batches()[0])
+            self.open = set(self.batch(0))
 
     def _applied(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
         if not data["ok"]:
@@ -147,6 +155,4 @@ class RolloutState:
             return
         self.current += 1
         self.batch_done_at = now
-        batches = self.batches()
-        if self.current < len(batches):
-            self.open = set(batches[self.current])
+        self.open = set(self.batch(self.current))

@@ -6,9 +6,11 @@ the request: the same request can be worked on by any worker.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,46 +18,41 @@ from typing import Any
 from pydantic import JsonValue, SecretStr
 
 from penstock import __version__, evidence, gates, process, summary
-from penstock.artifacts import remove
+from penstock.answers import all_different, checked, keep_matching, operate
 from penstock.errors import PenstockError, PluginError, StepCancelled, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
     Artifact,
-    Health,
     Pending,
-    Publication,
     Refusal,
     Revision,
     ScanReport,
     Signature,
     Target,
-    TargetState,
-    TestReport,
     Tool,
-    Verification,
 )
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
-from penstock.proof import check_bytes, check_reference
+from penstock.proof import check_bytes, check_reference, with_bundles
 from penstock.request import Request, Response
-from penstock.secrets import resolve
+from penstock.secrets import masked, plain, resolve
 from penstock.step import Places, Step, StepInfo
 from penstock.workspace import Workspace
 
-_ANSWERS: dict[str, type] = {
-    "source": Revision,
-    "test": TestReport,
-    "scan": ScanReport,
-    "verify": Verification,
-}
-_LIST_ANSWERS: dict[str, type] = {
-    "build": Artifact,
-    "sign": Signature,
-    "publish": Publication,
-    "deploy": Target,
-}
+_LONGEST_REASON = 4000
+_OUTCOMES: tuple[tuple[type[PenstockError], Any], ...] = (
+    (StepCancelled, "cancelled"),
+    (StepRefused, "refused"),
+    (StepFailed, "failed"),
+    (PluginError, "error"),
+    (PenstockError, "failed"),
+)
+
+
+class Stopped(BaseException):
+    """Raised in a worker that is told to stop. No plugin that catches every Exception keeps it."""
 
 
 @dataclass
@@ -66,45 +63,82 @@ class Worker:
     plugins: Plugins
     home: Home
     on_progress: Callable[[int, int, str], None] = lambda *_: None
-    _workspace: Workspace | None = None
-    _lock: Lock | None = None
+    on_detach: Callable[[int], None] = lambda _: None
     detached: set[int] = field(default_factory=set)
     """The services that steps have started here, which outlive them."""
+    _workspace: Workspace | None = None
+    _lock: Lock | None = None
+    _steps: list[Step] = field(default_factory=list)
+    """What the request at hand has opened."""
 
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
         step: Step | None = None
-        try:
-            step = self._step(request)
-            return getattr(self, f"_do_{request.kind}")(request, step)  # type: ignore[no-any-return]  # each returns a Response
-        except StepCancelled as error:
-            return Response(outcome="cancelled", reason=str(error))
-        except StepRefused as error:
-            return Response(outcome="refused", reason=str(error))
-        except StepFailed as error:
-            return Response(outcome="failed", reason=str(error))
-        except PluginError as error:
-            return Response(outcome="error", reason=str(error))
-        except PenstockError as error:
-            return Response(outcome="failed", reason=str(error))
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin's fault is a result too
-            return self._fault(request, step, error)
-        finally:
-            if step:
-                self.detached.update(step.detached)
-                step.close()
-            process.end_descendants(spare=self.detached)
+        self.detached = {pid for pid in self.detached if process.alive(pid)}
+        with process.surroundings_restored():
+            try:
+                step = self._prepared(request)
+                with self._printing(step):
+                    response = getattr(self, f"_do_{request.kind}")(request, step)
+            except BaseException as error:  # a plugin's fault is a result, too
+                response = self._response_to(error, request, step)
+            finally:
+                self._end_processes()
+            response = self._without_secrets(response)
+            if self._workspace:
+                self._workspace.tidy()
+            return response
 
-    def _fault(self, request: Request, step: Step | None, error: BaseException) -> Response:
-        if step:
-            step.log(traceback.format_exc())
+    @contextlib.contextmanager
+    def _printing(self, step: Step) -> Iterator[None]:
+        """While a plugin works: what it prints itself has the step's secrets masked, too."""
+        if not step.has_secrets:
+            yield
+            return
+        show, show_rest = step.masked_log()
+        with process.printed_to(show, end_others=self._end_processes):
+            yield
+        show_rest()
+
+    def _end_processes(self) -> None:
+        process.end_descendants(spare=self.detached)
+
+    def _without_secrets(self, response: Response) -> Response:
+        """The response as it may be put on record, and nothing left open."""
+        reason, data = plain(response.reason), response.data
+        for step in self._steps:
+            reason = step.mask(reason)
+            if step.has_secrets:
+                data = masked(data, step.mask)
+            step.close()
+        self._steps = []
+        if len(reason) > _LONGEST_REASON:
+            reason = reason[:_LONGEST_REASON] + "…"
+        return Response(outcome=response.outcome, reason=reason, data=data)
+
+    def _prepared(self, request: Request) -> Step:
+        try:
+            return self._step(request)
+        except OSError as error:
+            raise PluginError(f"the step can't begin: {error.strerror}: {error.filename}") from None
+
+    def _response_to(self, error: BaseException, request: Request, step: Step | None) -> Response:
+        """What an exception means."""
+        if isinstance(error, Stopped):
+            return Response(outcome="cancelled", reason="it was told to stop")
+        for kind, outcome in _OUTCOMES:
+            if isinstance(error, kind):
+                return Response(outcome=outcome, reason=plain(str(error)))
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:
             what = f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
+        if step:
+            with contextlib.suppress(OSError):
+                step.log("".join(traceback.format_exception(error)))
         return Response(
             outcome="error",
-            reason=f'the plugin "{request.step.uses}" failed: {what}. '
-            f"The whole story: penstock logs {request.info.run} {request.step.name}",
+            reason=plain(f'the plugin "{request.step.uses}" failed: {what}'[:_LONGEST_REASON])
+            + f". The whole story: penstock logs {request.info.run} {request.step.name}",
         )
 
     # --- the kinds of request ---
@@ -116,7 +150,7 @@ class Worker:
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
-        result = self._checked(plan_step, result)
+        result = checked(plan_step, result)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
@@ -125,7 +159,7 @@ class Worker:
             return self._keep_snapshot(result, step)
         if plan_step.phase == "sign":
             return self._signed(request, result)
-        kept = self._keep_globs(plan_step, step)
+        kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]
         verdict = gates.judge(plan_step, result)
@@ -144,7 +178,7 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        checked = [self._check(request, entry) for entry in request.evidence]
+        on_record = [self._check(request, entry) for entry in request.evidence]
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
@@ -154,10 +188,10 @@ class Worker:
                     Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
                 )
         digests = [artifact.digest for artifact in release.artifacts]
-        refusals += gates.admit(request.step, digests, checked, request.info.plan, time.time())
+        refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
         refusals += [
             answer
-            for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=checked)
+            for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=on_record)
             if answer is not None
         ]
         if refusals:
@@ -172,7 +206,7 @@ class Worker:
         found = [target for target in self._targets(request, step) if target.id == request.target]
         if not found:
             raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-        return Response(outcome="passed", data=_operate(found[0], request, step))
+        return Response(outcome="passed", data=operate(found[0], request, step))
 
     def _do_status(self, request: Request, step: Step) -> Response:
         found = []
@@ -215,7 +249,6 @@ class Worker:
 
     def _step(self, request: Request) -> Step:
         workspace = self._own_workspace()
-        remove(workspace.root / "inbox")
         info = request.info
         if request.step.phase == "source":
             files = workspace.empty()
@@ -231,12 +264,23 @@ class Worker:
             tmp=workspace.tmp,
             cache=self.home.cache(plan_step.uses or "core"),
             log=self.home.log(info.run, plan_step.name, info.attempt),
-            inbox=workspace.root / "inbox",
+            inbox=workspace.inbox,
             project=self.project,
         )
-        return Step(
-            info, places, self.home.store, find_secret=self._find_secret, on_progress=self.on_progress
+        step = Step(
+            info,
+            places,
+            self.home.store,
+            find_secret=self._find_secret,
+            on_progress=self.on_progress,
+            on_detach=self._on_detach,
         )
+        self._steps.append(step)
+        return step
+
+    def _on_detach(self, pid: int) -> None:
+        self.detached.add(pid)
+        self.on_detach(pid)
 
     def _own_workspace(self) -> Workspace:
         number = 0
@@ -251,7 +295,12 @@ class Worker:
     def _find_secret(self, reference: str) -> str:
         def ask(reference: str) -> str | None:
             answer = self.plugins.ask_all("penstock_secret", reference=reference)[0]
-            return answer.get_secret_value() if isinstance(answer, SecretStr) else None
+            if answer is not None and not isinstance(answer, SecretStr):
+                raise PluginError(
+                    f"penstock_secret must return SecretStr or None, and returned {type(answer).__name__} "
+                    f'for "{reference}"'
+                )
+            return None if answer is None else answer.get_secret_value()
 
         return resolve(reference, ask)
 
@@ -265,25 +314,6 @@ class Worker:
         model = self.plugins.settings_model(name, hook)
         settings = model.model_validate(plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
-
-    def _checked(self, plan_step: PlanStep, result: object) -> Any:
-        """The hook's answer, if it is of the type that its spec says."""
-        phase = plan_step.phase
-        if phase == "approve":
-            right: type | tuple[type, ...] = (Approval, Pending)
-        else:
-            right = _ANSWERS.get(phase, object)
-        item = _LIST_ANSWERS.get(phase)
-        good = isinstance(result, right)
-        if item is not None:
-            good = isinstance(result, list | tuple) and all(isinstance(entry, item) for entry in result)
-        if good:
-            return list(result) if item else result  # type: ignore[call-overload]  # a sequence, as just checked
-        wanted = f"a list of {item.__name__}" if item else getattr(right, "__name__", "Approval or Pending")
-        raise PluginError(
-            f'the plugin "{plan_step.uses}" returned {type(result).__name__} from '
-            f"{HOOK_OF[phase]}, which must return {wanted}"
-        )
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
@@ -300,17 +330,8 @@ class Worker:
             },
         )
 
-    def _keep_globs(self, plan_step: PlanStep, step: Step) -> list[Artifact]:
-        kept = []
-        for pattern in plan_step.keys.artifacts:
-            found = sorted(path for path in step.workspace.glob(pattern) if not path.is_symlink())
-            if not found:
-                raise StepFailed(f'artifacts: nothing matches "{pattern}" in the workspace after the step')
-            kept += [step.keep(path, "directory" if path.is_dir() else _kind(path)) for path in found]
-        return kept
-
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
-        references = self._with_bundles(request.evidence, signatures)
+        references = with_bundles(self.home.store, request.evidence, signatures)
         signers = sorted({signature.signer for signature in signatures})
         return Response(
             outcome="passed",
@@ -320,23 +341,11 @@ class Worker:
             },
         )
 
-    def _with_bundles(
-        self, references: Sequence[Reference], signatures: Sequence[Signature]
-    ) -> list[dict[str, Any]]:
-        if [s.statement for s in signatures] != [r.statement for r in references]:
-            raise PluginError("the sign plugin did not sign each statement that it was handed, in order")
-        return [
-            reference.model_copy(
-                update={
-                    "bundles": (*reference.bundles, self.home.store.add_bytes(signature.bundle.encode())),
-                    "signers": (*reference.signers, signature.signer),
-                }
-            ).model_dump(mode="json")
-            for reference, signature in zip(references, signatures, strict=True)
-        ]
-
     def _record(self, request: Request, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Put statements into the store, signed where the pipeline signs by now."""
+        for step in self._steps:
+            if step.has_secrets:
+                made = [masked(statement, step.mask) for statement in made]
         raw = [evidence.encode(statement) for statement in made]
         references = [
             Reference(
@@ -354,11 +363,9 @@ class Worker:
         )
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
-        try:
+        with self._printing(step):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
-        finally:
-            step.close()
-        return self._with_bundles(references, self._checked(signer, signatures))
+        return with_bundles(self.home.store, references, checked(signer, signatures))
 
     def _check(self, request: Request, reference: Reference) -> Any:
         return check_reference(self.home, self.plugins, request.trust, reference)[0]
@@ -367,26 +374,12 @@ class Worker:
         check_bytes(self.home, artifact)
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
-        targets: list[Target] = self._checked(
-            request.step, self._call(request.step, "penstock_targets", step=step)
-        )
-        names = [target.id for target in targets]
-        if not names:
-            raise StepFailed("there is no target to deploy to")
-        twice = (
-            next((name for name in names if names.count(name) > 1), None)
-            if len(set(names)) < len(names)
-            else None
-        )
-        if twice:
-            raise PluginError(f"the plugin names the target {twice} twice")
-        return targets
+        answer = self._call(request.step, "penstock_targets", step=step)
+        return all_different(checked(request.step, answer))
 
     def _sbom(self, result: object) -> dict[str, JsonValue] | None:
         if not isinstance(result, ScanReport) or result.sbom is None:
             return None
-        import json
-
         found: dict[str, JsonValue] = json.loads(self.home.store.read(result.sbom.digest))
         return found
 
@@ -408,28 +401,3 @@ class Worker:
         if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
             return ()
         return tuple(self._call(plan_step, "penstock_tools") or ())
-
-
-def _operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
-    if request.op == "observe":
-        state = target.observe(step)
-        if not isinstance(state, TargetState):
-            raise PluginError(f"observe of {target.id} returned {type(state).__name__}, not TargetState")
-        return {"state": state.model_dump(mode="json")}
-    if request.op == "apply":
-        assert request.release is not None
-        target.apply(request.release, step)
-        return {}
-    if request.op == "probe":
-        health = target.probe(step)
-        if not isinstance(health, Health):
-            raise PluginError(f"probe of {target.id} returned {type(health).__name__}, not Health")
-        return {"health": health.status, "detail": step.mask(health.detail)}
-    target.restore(TargetState.model_validate(request.before or {}), step)
-    return {}
-
-
-def _kind(path: Path) -> str:
-    if path.suffix == ".whl":
-        return "wheel"
-    return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"

@@ -11,11 +11,14 @@ import json
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from penstock.artifacts import Store, remove, walk
+from penstock.artifacts import Store, remove
+from penstock.errors import PluginError
 
 _Note = list[int]
+_Tree = dict[str, _Note]
 _TICK = 0.02  # seconds: longer than the step in which file systems count time
 
 
@@ -26,78 +29,117 @@ class Workspace:
         self.root = root
         self.files = root / "files"
         self.tmp = root / "tmp"
+        self.inbox = root / "inbox"
         self._note_file = root / "note.json"
         self._store = store
 
     def empty(self) -> Path:
         """An empty directory: what a source step starts with."""
-        self._note_file.unlink(missing_ok=True)
-        remove(self.files)
-        self.files.mkdir(parents=True)
-        self._fresh_tmp()
-        return self.files
+        try:
+            self._begin()
+            return self._clear()
+        except OSError as error:
+            raise self._trouble(error) from None
 
     def prepare(self, snapshot: str) -> Path:
-        """The files of a snapshot, exactly. Raises StepRefused where the store has other bytes."""
-        self._fresh_tmp()
-        noted = self._read_note(snapshot)
+        """The files of a snapshot, exactly.
+
+        Raises StepRefused where the store has other bytes, PluginError where the disk does not take them.
+        """
         try:
-            if noted is not None and not self._put_back(snapshot, noted):
-                return self.files
-        except OSError:
-            noted = None  # a step left something that can't be read: made anew below
-        if noted is None:
-            self.empty()
-            self._store.write_tree(snapshot, self.files)
-        self._write_note(snapshot)
+            self._begin()
+            if not self._put_back(snapshot):
+                self._clear()
+                self._store.write_tree(snapshot, self.files)
+                self._write_note(snapshot)
+        except OSError as error:
+            raise self._trouble(error) from None
         return self.files
 
-    def _put_back(self, snapshot: str, noted: dict[str, _Note]) -> bool:
-        """Undo what the last step did; whether any file had to be written."""
-        seen = set()
-        for relative, path, info in list(walk(self.files)):
-            if noted.get(relative) == _note(info):
-                seen.add(relative)
-            else:
-                remove(Path(path))
-        self._remove_empty(self.files, seen)
-        missing = noted.keys() - seen
+    def tidy(self) -> None:
+        """Remove what a step had for itself, once it is over."""
+        with suppress(OSError):  # the next one begins with it, and says what is wrong
+            for place in (self.tmp, self.inbox):
+                remove(place)
+
+    def _begin(self) -> None:
+        remove(self.inbox)
+        remove(self.tmp)
+        self.tmp.mkdir(parents=True)
+
+    def _clear(self) -> Path:
+        self._note_file.unlink(missing_ok=True)
+        remove(self.files)
+        self.files.mkdir()
+        return self.files
+
+    def _put_back(self, snapshot: str) -> bool:
+        """Undo what the last step did; False where that can't be done, or not be trusted."""
+        noted = self._read_note(snapshot)
+        if noted is None or self.files.is_symlink():
+            return False
+        try:
+            missing = self._remove_changed(noted)
+        except OSError:
+            return False  # a step left something that can't be read
         if missing:
             for entry in self._store.tree(snapshot):
                 if entry["path"] in missing:
                     self._store.write_entry(entry, self.files)
-        return bool(missing)
+            self._write_note(snapshot)
+        return True
 
-    def _remove_empty(self, directory: Path, keep: set[str]) -> None:
-        for parent, names, files in os.walk(directory, topdown=False):
-            path = Path(parent)
-            if path == directory:
+    def _remove_changed(self, noted: _Tree) -> set[str]:
+        """Remove all that is not as noted; what is missing then."""
+        found = _tree(self.files)
+        for path in sorted(found):  # a directory stands before what is in it
+            note, wanted = found[path], noted.get(path)
+            if note == wanted:
                 continue
-            if not files and not os.listdir(parent) and str(path.relative_to(directory)) not in keep:
-                path.rmdir()
-            del names
+            if wanted and stat.S_ISDIR(note[0]) and stat.S_ISDIR(wanted[0]):
+                (self.files / path).chmod(stat.S_IMODE(wanted[0]))
+                continue
+            remove(self.files / path)
+            del found[path]
+        return noted.keys() - found.keys()
 
-    def _read_note(self, snapshot: str) -> dict[str, _Note] | None:
+    def _read_note(self, snapshot: str) -> _Tree | None:
         try:
             note = json.loads(self._note_file.read_text())
-        except (OSError, ValueError):
+            files: _Tree = note["files"]
+            good = note["snapshot"] == snapshot and all(isinstance(entry[0], int) for entry in files.values())
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        return note["files"] if note["snapshot"] == snapshot else None
+        return files if good else None
 
     def _write_note(self, snapshot: str) -> None:
         # A change within the same tick as our own writing would leave the times as they are.
         time.sleep(_TICK)
-        files = {relative: _note(info) for relative, _, info in walk(self.files)}
         new = self._note_file.with_suffix(".new")
-        new.write_text(json.dumps({"snapshot": snapshot, "files": files}))
+        new.write_text(json.dumps({"snapshot": snapshot, "files": _tree(self.files)}))
         new.rename(self._note_file)
 
-    def _fresh_tmp(self) -> None:
-        remove(self.tmp)
-        self.tmp.mkdir(parents=True)
+    def _trouble(self, error: OSError) -> PluginError:
+        return PluginError(f"the workspace {self.root} can't be made: {error.strerror}: {error.filename}")
+
+
+def _tree(root: Path) -> _Tree:
+    """All that is below a directory, and the directory itself, by what would tell that it was changed."""
+    notes = {"": [root.lstat().st_mode]}
+    queue = [("", os.fspath(root))]
+    while queue:  # and not by recursion: a step may leave directories deeper than Python's stack
+        prefix, directory = queue.pop()
+        with os.scandir(directory) as scan:
+            for entry in scan:
+                info = entry.stat(follow_symlinks=False)
+                path = prefix + entry.name
+                if stat.S_ISDIR(info.st_mode):
+                    notes[path] = [info.st_mode]  # its times and size move with what is in it
+                    queue.append((path + "/", entry.path))
+                else:
+                    notes[path] = _note(info)
+    return notes
 
 
 def _note(info: os.stat_result) -> _Note:
-    if stat.S_ISDIR(info.st_mode):
-        return [info.st_ino]  # an empty directory's times move when something was in it for a while
-    return [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_mode, info.st_nlink]
+    return [info.st_mode, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_nlink]

@@ -1,0 +1,119 @@
+"""What a plugin answered, checked against its spec, and the operations on a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from penstock.errors import PluginError, StepFailed
+from penstock.model import (
+    Approval,
+    Artifact,
+    Health,
+    Pending,
+    Publication,
+    Revision,
+    ScanReport,
+    Signature,
+    Target,
+    TargetState,
+    TestReport,
+    Verification,
+)
+from penstock.plan import PlanStep
+from penstock.plugins import HOOK_OF
+from penstock.request import Request
+from penstock.secrets import masked
+from penstock.step import Step
+
+_ANSWERS: dict[str, type | tuple[type, ...]] = {
+    "source": Revision,
+    "test": TestReport,
+    "scan": ScanReport,
+    "verify": Verification,
+    "approve": (Approval, Pending),
+}
+_LIST_ANSWERS: dict[str, type] = {
+    "build": Artifact,
+    "sign": Signature,
+    "publish": Publication,
+    "deploy": Target,
+}
+
+
+def checked(step: PlanStep, answer: object) -> Any:
+    """A phase hook's answer. Raises PluginError if it is not of the type that its spec says."""
+    item = _LIST_ANSWERS.get(step.phase)
+    if item is not None:
+        if isinstance(answer, list | tuple) and all(isinstance(entry, item) for entry in answer):
+            return list(answer)
+        wanted = f"a list of {item.__name__}"
+    else:
+        right = _ANSWERS[step.phase]
+        if isinstance(answer, right):
+            return answer
+        wanted = "Approval or Pending" if isinstance(right, tuple) else right.__name__
+    raise PluginError(
+        f'the plugin "{step.uses}" returned {type(answer).__name__} from {HOOK_OF[step.phase]}, '
+        f"which must return {wanted}"
+    )
+
+
+def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
+    """Call the method of a target that the request names; what it leads to."""
+    if request.op == "observe":
+        return {"state": _observed(target, step)}
+    if request.op == "apply":
+        assert request.release is not None
+        target.apply(request.release, step)
+        return {}
+    if request.op == "probe":
+        health = target.probe(step)
+        if not isinstance(health, Health):
+            raise PluginError(f"probe of {target.id} returned {type(health).__name__}, not Health")
+        return {"health": health.status, "detail": health.detail}
+    target.restore(TargetState.model_validate(request.before or {}), step)
+    return {}
+
+
+def _observed(target: Target, step: Step) -> dict[str, Any]:
+    state = target.observe(step)
+    if not isinstance(state, TargetState):
+        raise PluginError(f"observe of {target.id} returned {type(state).__name__}, not TargetState")
+    data = state.model_dump(mode="json")
+    if masked(data, step.mask) != data:
+        raise PluginError(
+            f"the state of {target.id} holds a secret of {step.name}: it would lie in the journal, in clear. "
+            "Keep what names it instead"
+        )
+    return data
+
+
+def all_different(targets: list[Target]) -> list[Target]:
+    """Targets that can be told apart. Raises StepFailed if there is none, PluginError if two have one id."""
+    if not targets:
+        raise StepFailed("there is no target to deploy to")
+    seen: set[str] = set()
+    for target in targets:
+        if target.id in seen:
+            raise PluginError(f"the plugin names the target {target.id} twice")
+        seen.add(target.id)
+    return targets
+
+
+def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
+    """Keep what a step left that matches the section's `artifacts`. Raises StepFailed where nothing does."""
+    kept = []
+    for pattern in patterns:
+        found = sorted(path for path in step.workspace.glob(pattern) if not path.is_symlink())
+        if not found:
+            raise StepFailed(f'artifacts: nothing matches "{pattern}" in the workspace after the step')
+        kept += [step.keep(path, "directory" if path.is_dir() else _kind(path)) for path in found]
+    return kept
+
+
+def _kind(path: Path) -> str:
+    if path.suffix == ".whl":
+        return "wheel"
+    return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"

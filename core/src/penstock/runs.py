@@ -1,0 +1,88 @@
+"""Runs in the journal and on this machine: begin one, take one up, hold it while it is worked on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock import process
+from penstock.errors import ConfigError, PluginError
+from penstock.home import Home, Lock
+from penstock.journal import Journal, New
+from penstock.model import Event
+from penstock.plan import Plan
+from penstock.signals import SOCKET
+from penstock.state import RunState
+
+_LEAVING = 15.0
+"""Seconds that an engine may need to end its workers and observers after its run."""
+_GLANCE = 0.2
+"""Seconds for which somebody may hold the lock just to see whether an engine does."""
+
+
+def new_run(
+    journal: Journal, home: Home, plan: Plan, options: dict[str, Any]
+) -> tuple[RunState, list[Event]]:
+    """Open a run of this plan in the journal."""
+    home.store.add_bytes(encode_plan(plan))
+    data = {"plan": plan.digest, "config": plan.config, **options}
+    run, events = journal.begin([New("run.started", None, data, time.time())])
+    state = RunState(plan, run)
+    for event in events:
+        state.apply(event)
+    return state, events
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """The canonical JSON of a plan: its hash is the plan's digest."""
+    return json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+
+def load_run(journal: Journal, home: Home, run: int) -> RunState:
+    """A run as the journal has it. Raises ConfigError where there is none of that number."""
+    journal.run(run)
+    events = journal.events(run)
+    if not events or "plan" not in events[0].data:
+        raise PluginError(f"the journal has no beginning of run {run}: it was changed")
+    plan = Plan.model_validate_json(home.store.read(str(events[0].data["plan"])))
+    state = RunState(plan, run)
+    for event in events:
+        state.apply(event)
+    return state
+
+
+@contextlib.contextmanager
+def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[Lock, Lock]]:
+    """Hold a run, so that no second engine works on it; with `clean`, end what a killed one left behind.
+
+    Raises ConfigError where another engine is at it.
+    """
+    engine, workers = home.engine_lock(run), home.workers_lock(run)
+    if not _taken(engine, home.run(run) / SOCKET):
+        raise ConfigError(
+            f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}"
+        )
+    try:
+        if clean:
+            process.end_marked(f"{home.run(run)}:", grace=1.0)
+            process.end_holders(workers.path, grace=5.0)
+        workers.take(wait=True)
+        home.store.sweep()
+        yield engine, workers
+    finally:
+        workers.drop()
+        engine.drop()
+
+
+def _taken(lock: Lock, listening: Path) -> bool:
+    """Take a run's lock. An engine that listens no more is about to let go of it: that is waited for."""
+    began = time.monotonic()
+    while not lock.take():
+        if time.monotonic() - began >= (_GLANCE if listening.exists() else _LEAVING):
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,568 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pytest
+from penstock import Duration, Percentage, Settings, Step, config, hookimpl
+from penstock.config import Project
+from penstock.errors import ConfigError
+from penstock.plugins import Installed
+from pydantic import Field
+
+Load = Callable[..., Project]
+
+HEAD = '[penstock]\nplugins = ["box", "many"]\n'
+
+
+class Box(Settings):
+    level: Literal["plain", "fancy"] = "plain"
+    count: int = Field(default=1, ge=1)
+    share: Percentage = 0.5
+    wait: Duration = 0
+    names: tuple[str, ...] = ()
+    labels_of: dict[str, str] = {}
+    fast: bool = False
+
+
+class Strict(Settings):
+    url: str
+
+
+class Nothing(Settings):
+    pass
+
+
+@hookimpl
+def penstock_source(settings: Nothing, step: Step) -> Any:
+    raise NotImplementedError
+
+
+@hookimpl
+def penstock_build(settings: Box, step: Step) -> Any:
+    raise NotImplementedError
+
+
+@hookimpl
+def penstock_targets(settings: Box, step: Step) -> Any:
+    raise NotImplementedError
+
+
+@hookimpl
+def penstock_test(settings: Strict, step: Step) -> Any:
+    raise NotImplementedError
+
+
+def module(name: str, *hooks: Callable[..., Any]) -> ModuleType:
+    made = ModuleType(name)
+    for hook in hooks:
+        setattr(made, hook.__name__, hook)
+    return made
+
+
+def installed(name: str, module_name: str) -> Installed:
+    return Installed(name, f"penstock-{name}", "1.2", EntryPoint(name, module_name, "penstock"))
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    modules = {
+        "box": module("fake_box", penstock_source, penstock_build, penstock_targets),
+        "many": module("fake_many", penstock_test, penstock_build),
+        "other": module("fake_other", penstock_source),
+        "spare": module("fake_spare", penstock_test),
+    }
+    for made in modules.values():
+        monkeypatch.setitem(sys.modules, made.__name__, made)
+    available = {name: installed(name, made.__name__) for name, made in modules.items()}
+    available["broken"] = installed("broken", "fake_that_is_not_there")
+
+    def load(text: str | bytes, name: str = "penstock.toml") -> Project:
+        path = tmp_path / "shop" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return config.load(path, available)[0]
+
+    return load
+
+
+BROKEN = {
+    # the file itself
+    "no equals sign": (
+        "[penstock]\nplugins",
+        "penstock.toml:2: not valid TOML: expected '=' after a key in a key/value pair",
+    ),
+    "cut off": ('[penstock]\nname = "a', "penstock.toml:2: not valid TOML: unterminated string"),
+    "key twice": (
+        '[penstock]\nname = "a"\nname = "b"\n',
+        "penstock.toml:3:11: not valid TOML: cannot overwrite a value",
+    ),
+    "no date": (
+        "[penstock]\nname = 2026-02-30T10:00:00\n",
+        "penstock.toml:2:8: not valid TOML: invalid date or datetime",
+    ),
+    "a number without end": (
+        f"[penstock]\nname = {'1' * 5000}\n",
+        "penstock.toml: not valid TOML: exceeds the limit (4300 digits) for integer string conversion: "
+        "value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit",
+    ),
+    "a nest of lists": (
+        f"[penstock]\nname = {'[' * 5000}",
+        "penstock.toml: not valid TOML: maximum recursion depth exceeded",
+    ),
+    "not UTF-8": (
+        b'[penstock]\nname = "caf\xe9"\n',
+        "penstock.toml:2: the file is not UTF-8 (byte 0xe9). Save it as UTF-8",
+    ),
+    # [penstock]
+    "penstock is no table": ("penstock = 3\n", "penstock.toml:1: [penstock] must be a table"),
+    "unknown key of the core": (
+        '[penstock]\nplugin = ["box"]\n',
+        'penstock.toml:2: [penstock] plugin: there is no such key. Did you mean "plugins"?. '
+        "The keys are name, plugins, requires",
+    ),
+    "plugins as a string": (
+        '[penstock]\nplugins = "box"\n',
+        'penstock.toml:2: [penstock] plugins: must be a list, and not "box"',
+    ),
+    "plugin of a number": (
+        '[penstock]\nplugins = ["box", 3]\n',
+        "penstock.toml:2: [penstock] plugins.1: must be a string, and not 3",
+    ),
+    "no version bound": (
+        '[penstock]\nrequires = "0.1"\nplugins = ["box"]\n',
+        'penstock.toml:2: [penstock] requires: "0.1" is not a version bound, such as ">=0.1"',
+    ),
+    "too old": (
+        '[penstock]\nrequires = ">=0.1,>=7"\n',
+        "penstock.toml:2: [penstock] requires: this is Penstock 0.1.0, and the project asks for >=0.1,>=7. "
+        'Try: pip install "penstock>=0.1,>=7"',
+    ),
+    "plugin not installed": (
+        '[penstock]\nplugins = [\n  "boxx",\n  "box",\n]\n[build.a]\nuses = "box"\n',
+        'penstock.toml:2: [penstock] plugins: the plugin "boxx" is not installed. Did you mean "box"? '
+        "Otherwise: pip install penstock-boxx",
+    ),
+    "plugin not installed and nothing near": (
+        '[penstock]\nplugins = ["zzz", "box"]\n',
+        'penstock.toml:2: [penstock] plugins: the plugin "zzz" is not installed. '
+        "Try: pip install penstock-zzz",
+    ),
+    "nothing gets the source": (
+        '[penstock]\nplugins = ["many"]\n[build.a]\nuses = "many"\n',
+        'penstock.toml:2: [penstock] plugins: no plugin was chosen that gets the source: add "git"',
+    ),
+    "two could get the source": (
+        '[penstock]\nplugins = ["box", "other"]\n[build.a]\nuses = "box"\n',
+        "penstock.toml:2: [penstock] plugins: no plugin was chosen that gets the source: "
+        "several can: box, other. Add a section [source.NAME]",
+    ),
+    # sections
+    "unknown phase": (
+        HEAD + "[biuld.a]\n",
+        'penstock.toml:3: [biuld] this is no phase. Did you mean "build"?. The phases are '
+        "source, build, test, scan, sign, publish, approve, deploy, verify",
+    ),
+    "phase is no table": (
+        "build = 3\n" + HEAD,
+        "penstock.toml:1: [build] must be a table, such as [build.NAME]",
+    ),
+    "section without a name": (
+        HEAD + '[build]\nuses = "box"\n',
+        "penstock.toml:4: [build] uses: must stand in a section with a name: [build.NAME], then uses = …",
+    ),
+    "name with a space": (
+        HEAD + '[build."a b"]\nuses = "box"\n',
+        "penstock.toml:3: [build.a b] a name is made of letters, digits, - and _ only",
+    ),
+    "name that climbs": (
+        HEAD + '[deploy."../x"]\nuses = "box"\n',
+        "penstock.toml:3: [deploy.../x] a name is made of letters, digits, - and _ only",
+    ),
+    "no plugin": (
+        HEAD + "[build.a]\ncount = 2\n",
+        'penstock.toml:3: [build.a] uses: is missing. Plugins that can build: "box", "many"',
+    ),
+    "no plugin that could": (
+        HEAD + "[publish.a]\n",
+        "penstock.toml:3: [publish.a] uses: is missing. Plugins that can publish: none of the enabled ones",
+    ),
+    "plugin installed but not enabled": (
+        HEAD + '[test.a]\nuses = "spare"\n',
+        'penstock.toml:4: [test.a] uses: the plugin "spare" is installed but not enabled. '
+        "Add it to plugins in [penstock]",
+    ),
+    "plugin not enabled": (
+        HEAD + '[test.a]\nuses = "manny"\n',
+        'penstock.toml:4: [test.a] uses: the plugin "manny" is not enabled. Did you mean "many"?',
+    ),
+    "plugin that can't": (
+        HEAD + '[test.a]\nuses = "box"\n',
+        'penstock.toml:4: [test.a] uses: the plugin "box" can\'t test; it can: source, build, deploy',
+    ),
+    "broken plugin": (
+        '[penstock]\nplugins = ["box", "broken"]\n[test.a]\nuses = "broken"\n',
+        'penstock.toml:4: [test.a] uses: the plugin "broken" (of penstock-broken 1.2) can\'t be used: '
+        "ModuleNotFoundError: No module named 'fake_that_is_not_there'",
+    ),
+    # keys of the core
+    "needs as a string": (
+        HEAD + '[build.a]\nuses = "box"\nneeds = "source"\n',
+        'penstock.toml:5: [build.a] needs: must be a list, and not "source"',
+    ),
+    "no duration": (
+        HEAD + '[build.a]\nuses = "box"\n\ntimeout = "5 minutes"\n',
+        'penstock.toml:6: [build.a] timeout: "5 minutes" is not a duration. '
+        'Durations are such as "30s", "5m" or "1h30m"',
+    ),
+    "time that goes back": (
+        HEAD + '[build.a]\nuses = "box"\ntimeout = -1\n',
+        "penstock.toml:5: [build.a] timeout: input should be greater than or equal to 0, and not -1",
+    ),
+    "time without end": (
+        HEAD + '[build.a]\nuses = "box"\ntimeout = inf\n',
+        "penstock.toml:5: [build.a] timeout: input should be a finite number, and not Infinity",
+    ),
+    "a truth for a time": (
+        HEAD + '[build.a]\nuses = "box"\ntimeout = true\n',
+        "penstock.toml:5: [build.a] timeout: "
+        'a duration is a number of seconds, or such as "30s", "5m" or "1h30m"',
+    ),
+    "retries in words": (
+        HEAD + '[build.a]\nuses = "box"\nretries = "twice"\n',
+        'penstock.toml:5: [build.a] retries: must be a whole number, and not "twice"',
+    ),
+    "a truth for a number": (
+        HEAD + '[build.a]\nuses = "box"\nretries = true\n',
+        "penstock.toml:5: [build.a] retries: must be a whole number, and not true",
+    ),
+    "too many retries": (
+        HEAD + '[build.a]\nuses = "box"\nretries = 101\n',
+        "penstock.toml:5: [build.a] retries: input should be less than or equal to 100, and not 101",
+    ),
+    "a word for a truth": (
+        HEAD + '[build.a]\nuses = "box"\nallow_failure = "yes"\n',
+        'penstock.toml:5: [build.a] allow_failure: must be true or false, and not "yes"',
+    ),
+    "variable that is no string": (
+        HEAD + '[build.a]\nuses = "box"\n[build.a.env]\nHOST = "x"\nPORT = 80\n',
+        "penstock.toml:7: [build.a] env.PORT: must be a string, and not 80",
+    ),
+    "key of a later version": (
+        HEAD + '[build.a]\nuses = "box"\nmatrix = { py = ["3.12"] }\n',
+        "penstock.toml:5: [build.a] matrix: is a key of the core that this version does not have yet",
+    ),
+    "environment that is no name": (
+        HEAD + '[deploy.a]\nuses = "box"\nenvironment = "../../x"\n',
+        'penstock.toml:5: [deploy.a] environment: "../../x" is no name: '
+        "a name is made of letters, digits, - and _ only",
+    ),
+    "environment without a deployment": (
+        HEAD + '[deploy.staging]\nuses = "box"\n[test.a]\nuses = "many"\nurl = "x"\nenvironment = "stagin"\n',
+        'penstock.toml:8: [test.a] environment: there is no deploy section for the environment "stagin". '
+        'Did you mean "staging"?',
+    ),
+    # rollout
+    "rollout of a build": (
+        HEAD + '[build.a]\nuses = "box"\nrollout = { batch = 1 }\n',
+        "penstock.toml:5: [build.a] rollout: belongs in a deploy section",
+    ),
+    "rollout is no table": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = "rolling"\n',
+        'penstock.toml:5: [deploy.a] rollout: must be a table, and not "rolling"',
+    ),
+    "strategy": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canari" }\n',
+        'penstock.toml:5: [deploy.a] rollout.strategy: "canari" is none of the allowed values '
+        '"all-at-once" or "rolling"',
+    ),
+    "key of rollout": (
+        HEAD + '[deploy.a]\nuses = "box"\n[deploy.a.rollout]\nstrategy = "rolling"\nbatches = 1\n',
+        'penstock.toml:7: [deploy.a] rollout.batches: there is no such key. Did you mean "batch"?. '
+        "The keys are batch, healthy_within, interval, pause, strategy",
+    ),
+    "batch of none": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = 0\n',
+        'penstock.toml:5: [deploy.a] rollout.batch: a batch is at least 1 target, or a share such as "25%"',
+    ),
+    "batch of more than all": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = "140%"\n',
+        'penstock.toml:5: [deploy.a] rollout.batch: "140%" is more than 100%',
+    ),
+    "batch in words": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = "half"\n',
+        'penstock.toml:5: [deploy.a] rollout.batch: "half" is not a percentage. '
+        'Percentages are such as "10%"',
+    ),
+    "batch of a truth": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = true\n',
+        'penstock.toml:5: [deploy.a] rollout.batch: a percentage is such as "10%"',
+    ),
+    # the plugin's settings
+    "unknown setting": (
+        HEAD + '[build.a]\nuses = "box"\nlevle = "plain"\n',
+        'penstock.toml:5: [build.a] levle: there is no such key. Did you mean "level"?. '
+        "The keys are count, fast, labels_of, level, names, share, wait",
+    ),
+    "unknown setting near a key of the core": (
+        HEAD + '[build.a]\nuses = "box"\nretires = 3\n',
+        'penstock.toml:5: [build.a] retires: there is no such key. Did you mean "retries"?. '
+        "The keys are count, fast, labels_of, level, names, share, wait",
+    ),
+    "setting of none": (
+        HEAD + '[source.a]\nuses = "box"\nthorough = 3\n',
+        "penstock.toml:5: [source.a] thorough: there is no such key",
+    ),
+    "literal": (
+        HEAD + '[build.a]\nuses = "box"\nlevel = \'fanc"y\'\n',
+        'penstock.toml:5: [build.a] level: "fanc\\"y" is none of the allowed values "plain" or "fancy"',
+    ),
+    "literal of a table": (
+        HEAD + '[build.a]\nuses = "box"\nlevel = { of = 3 }\n',
+        'penstock.toml:5: [build.a] level: this is none of the allowed values "plain" or "fancy"',
+    ),
+    "bound of a setting": (
+        HEAD + '[build.a]\nuses = "box"\ncount = 0\n',
+        "penstock.toml:5: [build.a] count: input should be greater than or equal to 1, and not 0",
+    ),
+    "setting that is missing": (
+        HEAD + '[test.a]\nuses = "many"\n',
+        "penstock.toml:3: [test.a] url: is missing",
+    ),
+    "list as a table": (
+        HEAD + '[build.a]\nuses = "box"\nnames = { a = "b" }\n',
+        "penstock.toml:5: [build.a] names: must be a list",
+    ),
+    "table as a list": (
+        HEAD + '[build.a]\nuses = "box"\nlabels_of = ["a"]\n',
+        "penstock.toml:5: [build.a] labels_of: must be a table",
+    ),
+    # the rest
+    "policy without require": (
+        HEAD + "[policy.production]\n",
+        "penstock.toml:3: [policy.production] require: is missing",
+    ),
+    "policy without a name": (
+        HEAD + '[policy]\nrequire = ["tests"]\n',
+        "penstock.toml:4: [policy] require: must stand in a section with a name: "
+        "[policy.NAME], then require = …",
+    ),
+    "role that is no list": (
+        HEAD + '[roles]\nmanagers = "ana"\n',
+        'penstock.toml:4: [roles] managers: must be a list, such as ["ana@example.com"]',
+    ),
+    "roles are no table": (
+        "roles = 3\n" + HEAD,
+        "penstock.toml:1: [roles] must be a table, such as [roles.NAME]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_fault_is_named_with_its_place_and_what_would_be_right(
+    load: Load, text: str | bytes, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_all_faults_are_named_at_once(load: Load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(
+            '[penstock]\nplugins = ["box", "gone"]\n'
+            '[build.a]\nuses = "box"\ncount = 0\nlevel = "odd"\ntimeout = "soon"\nretries = 200\n'
+            '[build.b]\nuses = "box"\ncount = 0\nlevel = "odd"\n'
+            "[tset.a]\n"
+        )
+
+    assert str(caught.value).splitlines() == [
+        'penstock.toml:2: [penstock] plugins: the plugin "gone" is not installed. '
+        "Try: pip install penstock-gone",
+        'penstock.toml:13: [tset] this is no phase. Did you mean "test"?. The phases are '
+        "source, build, test, scan, sign, publish, approve, deploy, verify",
+        'penstock.toml:7: [build.a] timeout: "soon" is not a duration. '
+        'Durations are such as "30s", "5m" or "1h30m"',
+        "penstock.toml:8: [build.a] retries: input should be less than or equal to 100, and not 200",
+        'penstock.toml:12: [build.b] level: "odd" is none of the allowed values "plain" or "fancy"',
+        "penstock.toml:11: [build.b] count: input should be greater than or equal to 1, and not 0",
+    ]
+
+
+def test_a_file_that_is_not_there(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^.*/penstock.toml can't be read: No such file or directory$"):
+        config.load(tmp_path / "penstock.toml", {})
+
+
+# --- what a good file says ---
+
+
+def test_a_project(load: Load) -> None:
+    project = load(
+        HEAD + '[build.image]\nuses = "box"\nshare = "25%"\nwait = "1m30s"\ntimeout = "2m"\n'
+        '[test.e2e]\nuses = "many"\nurl = "x"\nenvironment = "live"\nneeds = ["build.image"]\n'
+        '[approve.live]\n[deploy.web]\nuses = "box"\nenvironment = "live"\n'
+        '[policy.live]\nrequire = ["tests"]\n[roles]\nmanagers = ["ana", "bo"]\n'
+    )
+
+    assert project.name == "shop"
+    assert [(s.name, s.phase, s.plugin, s.environment) for s in project.sections] == [
+        ("source", "source", "box", None),
+        ("build.image", "build", "box", None),
+        ("test.e2e", "test", "many", "live"),
+        ("approve.live", "approve", None, "live"),
+        ("deploy.web", "deploy", "box", "live"),
+    ]
+    image = project.sections[1]
+    assert (image.settings["share"], image.settings["wait"], image.keys.timeout) == (0.25, 90.0, 120.0)
+    assert project.sections[2].keys.needs == ("build.image",)
+    assert project.sections[3].settings == {"by": [], "expires": 86400.0}
+    assert project.policies["live"].require == ("tests",)
+    assert project.roles == {"managers": ("ana", "bo")}
+
+
+def test_the_digest_is_that_of_the_bytes(load: Load) -> None:
+    text = HEAD + '[build.a]\nuses = "box"\n'
+
+    assert load(text).digest == load(text).digest
+    assert load(text).digest != load(text + "\n").digest
+    assert load(HEAD + "# ünï\n").digest.startswith("sha256:")
+
+
+def test_a_broken_plugin_that_no_step_uses_does_not_matter(load: Load) -> None:
+    project = load('[penstock]\nplugins = ["box", "broken"]\n[build.a]\nuses = "box"\n')
+
+    assert [section.name for section in project.sections] == ["source", "build.a"]
+
+
+def test_a_name_of_its_own(load: Load) -> None:
+    assert load('[penstock]\nname = "depot"\nplugins = ["box"]\n').name == "depot"
+
+
+def test_enabled_names_the_plugins_without_importing_them(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.toml"
+    path.write_text('[penstock]\nplugins = ["not-there", "box"]\n[build.a]\nnothing = "checked"\n')
+
+    assert config.enabled(path) == ("not-there", "box")
+
+
+def test_enabled_of_a_broken_head(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.toml"
+    path.write_text('[penstock]\nplugins = "box"\n')
+
+    with pytest.raises(ConfigError, match=r'plugins: must be a list, and not "box"$'):
+        config.enabled(path)
+
+
+@pytest.mark.parametrize(
+    ("bound", "holds"),
+    [
+        (">=0.1", True),
+        (">=0.1.0.0", True),
+        (">=0.1.1", False),
+        ("<=0.1", True),
+        ("<0.1", False),
+        (">0.0.9", True),
+        ("==0.1.0", True),
+        ("==0.1", True),
+        ("!=0.1", False),
+        ("~=0.1", True),
+        ("~=0.1.0", True),
+        ("~=0.0.9", False),
+        ("~=0.2", False),
+        (">=0.1,<1", True),
+        (" >= 0.1 , < 0.1 ", False),
+    ],
+)
+def test_requires(load: Load, bound: str, holds: bool) -> None:
+    text = f'[penstock]\nplugins = ["box"]\nrequires = "{bound}"\n'
+    if holds:
+        load(text)
+    else:
+        with pytest.raises(
+            ConfigError, match=r"^penstock.toml:3: \[penstock\] requires: this is Penstock 0.1.0"
+        ):
+            load(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "bound", "holds"),
+    [
+        ("0.2.0", "0.1", True),
+        ("0.2.0", "0.1.0", False),
+        ("1.0.0", "0.9", False),
+        ("1.4.2", "1.4.1", True),
+        ("1.5", "1.4.1", False),
+        ("2.0", "2.0", True),
+        ("3.0", "2.0", False),
+    ],
+)
+def test_a_compatible_release(version: str, bound: str, holds: bool) -> None:
+    assert config._holds(version, "~=", bound) is holds
+
+
+# --- pyproject.toml ---
+
+PYPROJECT = """\
+[build-system]
+requires = []
+[project]
+name = "other"
+plugins = 3
+[tool.penstock]
+name = "depot"
+plugins = ["box", "many"]
+[tool.penstock.build.image]
+uses = "box"
+count = {count}
+[tool.ruff]
+line-length = 110
+"""
+
+
+def test_the_same_in_pyproject_toml(load: Load) -> None:
+    project = load(PYPROJECT.format(count=2), "pyproject.toml")
+
+    assert project.name == "depot"
+    assert project.plugins == ("box", "many")
+    assert [section.name for section in project.sections] == ["source", "build.image"]
+    assert project.sections[1].settings["count"] == 2
+
+
+BROKEN_PYPROJECT = {
+    "setting": (
+        PYPROJECT.format(count=0),
+        "pyproject.toml:11: [tool.penstock.build.image] count: "
+        "input should be greater than or equal to 1, and not 0",
+    ),
+    "plugin": (
+        PYPROJECT.format(count=1).replace('"many"', '"gone"'),
+        'pyproject.toml:8: [tool.penstock] plugins: the plugin "gone" is not installed. '
+        "Try: pip install penstock-gone",
+    ),
+    "key": (
+        '[tool.penstock]\nplugin = ["box"]\n',
+        'pyproject.toml:2: [tool.penstock] plugin: there is no such key. Did you mean "plugins"?. '
+        "The keys are name, plugins, requires",
+    ),
+    "no table": ("[tool]\npenstock = 3\n", "pyproject.toml: [tool.penstock] must be a table"),
+    "phase": (
+        '[tool.penstock]\nplugins = ["box"]\n[tool.penstock.deplyo.x]\n',
+        'pyproject.toml:3: [tool.penstock.deplyo] this is no phase. Did you mean "deploy"?. The phases are '
+        "source, build, test, scan, sign, publish, approve, deploy, verify",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN_PYPROJECT.values(), ids=BROKEN_PYPROJECT.keys())
+def test_a_fault_in_pyproject_toml(load: Load, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text, "pyproject.toml")
+
+    assert str(caught.value) == message

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from penstock import plan, scheduler
+from penstock.config import Keys, Project, Section
+from penstock.model import Event
+from penstock.plan import Plan
+from penstock.rollout import WakeAt
+from penstock.scheduler import (
+    Action,
+    Approve,
+    AskApproval,
+    Attest,
+    Conclude,
+    End,
+    Finish,
+    Operate,
+    Start,
+    Stop,
+)
+from penstock.state import RunState
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+ARTIFACT = {"name": "x", "kind": "file", "digest": A}
+RELEASE = {"digest": A, "artifacts": [ARTIFACT], "revision": {}, "run": 1, "environment": "live"}
+
+
+def section(
+    name: str, *, uses: str | None = "shell", settings: dict[str, Any] | None = None, **keys: Any
+) -> Section:
+    phase, _, own = name.partition(".")
+    made = Keys.model_validate({"uses": uses, **keys})
+    environment = own if phase in ("approve", "deploy", "verify") else made.environment
+    return Section(
+        name=name, phase=phase, keys=made, plugin=uses, settings=settings or {}, environment=environment
+    )
+
+
+def make(*sections: Section | str, **more: Any) -> Plan:
+    made = [entry if isinstance(entry, Section) else section(entry) for entry in ("source", *sections)]
+    return plan.make(Project(name="shop", root="/", digest=B, plugins=(), sections=tuple(made), **more), {})
+
+
+class Run:
+    """A run that is told what happened."""
+
+    def __init__(self, *sections: Section | str, options: dict[str, Any] | None = None, **more: Any) -> None:
+        self.state = RunState(make(*sections, **more), 1)
+        self.events = 0
+        self.tell("run.started", None, **(options or {}))
+
+    def tell(self, kind: str, step: str | None = None, at: float = 0.0, **data: Any) -> None:
+        self.events += 1
+        self.state.apply(Event(id=self.events, run=1, time=at, type=kind, step=step, data=data))
+
+    def finish(self, *steps: str, state: str = "passed", at: float = 0.0, **data: Any) -> None:
+        for step in steps:
+            if step.startswith("build"):
+                data["artifacts"] = [ARTIFACT]
+            self.tell("step.started", step, at)
+            self.tell("step.finished", step, at, state=state, **data)
+
+    def decide(
+        self, now: float = 0.0, *, busy: tuple[str, ...] = (), slots: int = 9, **taken: float
+    ) -> list[Action]:
+        return scheduler.decide(self.state, now, busy=set(busy), slots=slots, taken=taken)
+
+
+# --- what begins ---
+
+
+def test_a_run_begins_with_the_source() -> None:
+    assert Run("build.a").decide() == [Start("source")]
+
+
+def test_all_that_is_ready_begins_while_there_are_slots() -> None:
+    run = Run("build.a", "build.b", "build.c")
+    run.finish("source")
+
+    assert run.decide() == [Start("build.a"), Start("build.b"), Start("build.c")]
+    assert run.decide(slots=2) == [Start("build.a"), Start("build.b")]
+    assert run.decide(slots=0, busy=("build.x",)) == []
+
+
+def test_a_step_that_is_running_does_not_begin_again() -> None:
+    run = Run("build.a", "build.b")
+    run.finish("source")
+    run.tell("step.started", "build.a")
+
+    assert run.decide(busy=("build.a",)) == [WakeAt(3600), Start("build.b")]
+
+
+def test_a_retry_waits_and_lets_others_go_first() -> None:
+    run = Run("build.a", "build.b")
+    run.finish("source")
+    run.tell("step.started", "build.a")
+    run.tell("step.retried", "build.a", reason="odd", not_before=10.0)
+
+    assert run.decide(now=9.9) == [Start("build.b"), WakeAt(10.0)]
+    assert run.decide(now=10) == [Start("build.b"), Start("build.a")]
+
+
+@pytest.mark.parametrize(
+    ("retries", "attempts", "at"),
+    [(0, 1, None), (1, 1, 101), (1, 2, None), (9, 2, 102), (9, 3, 104), (9, 7, 160), (100, 100, 160)],
+)
+def test_when_to_try_again(retries: int, attempts: int, at: float | None) -> None:
+    step = make(section("build.a", retries=retries)).by_name["build.a"]
+
+    assert scheduler.retry(step, attempts, now=100) == at
+
+
+def test_an_environment_that_another_run_deploys_to_is_waited_for() -> None:
+    run = Run("build.a", "deploy.live", "deploy.other")
+    run.finish("source", "build.a")
+
+    assert run.decide(now=1, live=5.0) == [WakeAt(5.0)]
+    assert run.decide(now=5, live=5.0) == [Start("deploy.live")]
+    assert run.decide(now=1, other=5.0) == [Start("deploy.live")]
+
+
+# --- the end of a step ---
+
+
+@pytest.mark.parametrize(("timeout", "limit"), [(None, 3600), ("30s", 30)])
+def test_a_step_has_its_time_from_the_beginning_of_this_attempt(timeout: str | None, limit: float) -> None:
+    run = Run(section("build.a", timeout=timeout, retries=1))
+    run.finish("source")
+    run.tell("step.started", "build.a", 100)
+    run.tell("step.retried", "build.a", 110, reason="odd", not_before=110.0)
+    run.tell("step.started", "build.a", 200)
+
+    assert run.decide(now=200 + limit - 0.1, busy=("build.a",)) == [WakeAt(200 + limit)]
+    assert run.decide(now=200 + limit, busy=("build.a",)) == [
+        End("build.a", "failed", f"it took longer than {limit} s (timeout)")
+    ]
+
+
+def test_cancel_ends_what_runs_and_begins_nothing() -> None:
+    run = Run("build.a", "build.b", "build.c")
+    run.finish("source")
+    run.tell("step.started", "build.a")
+    run.tell("step.started", "build.b")
+    run.tell("run.cancelled", reason="cancelled by ana")
+
+    assert run.decide(busy=("build.a", "build.b")) == [
+        End("build.a", "cancelled", "cancelled by ana"),
+        End("build.b", "cancelled", "cancelled by ana"),
+    ]
+    run.tell("step.finished", "build.a", state="cancelled", reason="cancelled by ana")
+    assert run.decide(busy=("build.b",)) == [End("build.b", "cancelled", "cancelled by ana")]
+    run.tell("step.finished", "build.b", state="cancelled", reason="cancelled by ana")
+    assert run.decide() == [Conclude("cancelled")]
+
+
+# --- how a run ends ---
+
+
+def outcome(*ends: tuple[str, str], allow: bool = False) -> list[Action]:
+    run = Run("build.a", section("build.b", allow_failure=allow))
+    run.finish("source")
+    for step, state in ends:
+        run.finish(step, state=state)
+    return run.decide()
+
+
+ENDS: dict[str, tuple[tuple[tuple[str, str], ...], bool, str]] = {
+    "all passed": ((("build.a", "passed"), ("build.b", "passed")), False, "passed"),
+    "one failed": ((("build.a", "passed"), ("build.b", "failed")), False, "failed"),
+    "one refused": ((("build.a", "passed"), ("build.b", "refused")), False, "refused"),
+    "one failed, one refused": ((("build.a", "refused"), ("build.b", "failed")), False, "failed"),
+    "one was cancelled on its own": ((("build.a", "passed"), ("build.b", "cancelled")), False, "cancelled"),
+    "one failed and may": ((("build.a", "passed"), ("build.b", "failed")), True, "passed"),
+    "the other one failed": ((("build.a", "failed"), ("build.b", "failed")), True, "failed"),
+}
+
+
+@pytest.mark.parametrize(("ends", "allow", "state"), ENDS.values(), ids=ENDS.keys())
+def test_how_a_run_ends(ends: tuple[tuple[str, str], ...], allow: bool, state: str) -> None:
+    assert outcome(*ends, allow=allow) == [Conclude(state)]  # type: ignore[arg-type]
+
+
+def test_a_run_is_not_over_while_something_is_under_way() -> None:
+    run = Run("build.a")
+    run.finish("source", "build.a")
+
+    assert run.decide(busy=("build.a",)) == []
+    assert run.decide() == [Conclude("passed")]
+
+
+# --- approvals ---
+
+MANUAL = section("approve.live", uses=None, settings={"by": ["managers"], "expires": 60})
+
+
+def waiting(*, options: dict[str, Any] | None = None, manual: Section = MANUAL) -> Run:
+    run = Run("build.a", manual, "deploy.live", roles={"managers": ("ana", "key:1")}, options=options)
+    run.finish("source", "build.a")
+    return run
+
+
+def approval(run: Run, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "by": "ana",
+        "environment": "live",
+        "artifacts": [A],
+        "plan": run.state.plan.digest,
+        "given": 10.0,
+        "expires": 70.0,
+    }
+    return {"approval": {**fields, **changes}, "identities": [changes.get("by", "ana")]}
+
+
+def test_a_person_is_asked_and_waited_for() -> None:
+    run = waiting()
+
+    assert run.decide() == [AskApproval("approve.live", "waits for approval by managers")]
+    run.tell("approval.requested", "approve.live", reason="waits for approval by managers")
+    assert run.decide() == [Conclude("waiting")]
+    assert run.state.steps["approve.live"].state == "waiting"
+
+
+def test_an_approval_lets_the_step_pass() -> None:
+    run = waiting()
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.tell("approval.given", "approve.live", **approval(run))
+
+    assert run.decide(now=20) == [Finish("approve.live", "passed", "by ana")]
+    run.tell("step.finished", "approve.live", state="passed")
+    assert run.decide(now=20) == [Start("deploy.live")]
+
+
+WORDS: dict[str, tuple[dict[str, Any], float, str]] = {
+    "by somebody else": ({"by": "bo"}, 20, "bo may not approve: managers may"),
+    "expired": ({}, 70, "the approval has expired"),
+    "of another artifact": (
+        {"artifacts": [B]},
+        20,
+        "the approval is for bbbb…bbbb, and what would be deployed is aaaa…aaaa",
+    ),
+    "of another plan": (
+        {"plan": A},
+        20,
+        "the approval is for another plan: the configuration has changed since",
+    ),
+    "for another environment": ({"environment": "x"}, 20, "the approval is for x, not for live"),
+}
+
+
+@pytest.mark.parametrize(("changes", "now", "reason"), WORDS.values(), ids=WORDS.keys())
+def test_an_approval_that_is_not_good(changes: dict[str, Any], now: float, reason: str) -> None:
+    run = waiting()
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.tell("approval.given", "approve.live", **approval(run, **changes))
+
+    assert run.decide(now=now) == [Finish("approve.live", "refused", reason)]
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"), [("", "rejected by bo"), ("not on Friday", "rejected by bo: not on Friday")]
+)
+def test_a_rejection(why: str, reason: str) -> None:
+    run = waiting()
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.tell("approval.rejected", "approve.live", by="bo", why=why)
+
+    assert run.decide() == [Finish("approve.live", "refused", reason)]
+
+
+def test_the_last_word_counts() -> None:
+    run = waiting()
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.tell("approval.rejected", "approve.live", by="bo")
+    run.tell("approval.given", "approve.live", **approval(run))
+    assert run.decide(now=20) == [Finish("approve.live", "passed", "by ana")]
+
+    run.tell("approval.rejected", "approve.live", by="bo")
+    assert run.decide(now=20) == [Finish("approve.live", "refused", "rejected by bo")]
+
+
+def test_an_approval_in_advance_is_given_once() -> None:
+    run = waiting(options={"approve": ["live"]})
+    run.tell("approval.requested", "approve.live", reason="waits")
+
+    assert run.decide() == [Approve("approve.live")]
+    assert run.decide(busy=("approve.live",)) == []
+
+
+def test_an_approval_in_advance_is_for_its_environment_only() -> None:
+    run = waiting(options={"approve": ["staging"]})
+    run.tell("approval.requested", "approve.live", reason="waits")
+
+    assert run.decide() == [Conclude("waiting")]
+
+
+def test_nobody_is_asked_once_the_run_is_cancelled() -> None:
+    run = waiting(options={"approve": ["live"]})
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.tell("approval.given", "approve.live", **approval(run))
+    run.tell("run.cancelled", reason="by ana")
+
+    assert run.decide(now=20) == [Conclude("cancelled")]
+
+
+def test_a_failure_elsewhere_ends_a_run_that_waits() -> None:
+    run = Run("build.a", MANUAL, "deploy.live", section("test.slow", needs=["build.a"], environment="live"))
+    run.finish("source", "build.a")
+    run.tell("approval.requested", "approve.live", reason="waits")
+    run.finish("test.slow", state="failed")
+
+    assert run.decide() == [Conclude("failed")]
+
+
+# --- rollouts ---
+
+
+def deploying(targets: tuple[str, ...] = ("t0", "t1"), **keys: Any) -> Run:
+    run = Run("build.a", section("deploy.live", **keys))
+    run.finish("source", "build.a")
+    run.tell("step.started", "deploy.live")
+    run.tell("rollout.began", "deploy.live", release=RELEASE, targets=list(targets))
+    return run
+
+
+def operate(run: Run, kind: str, *targets: str, at: float = 0.0, **data: Any) -> None:
+    answers: dict[str, dict[str, Any]] = {"observe": {"state": {}}, "probe": {"health": "healthy"}}
+    for target in targets:
+        run.tell("rollout.started", "deploy.live", at, op=kind, target=target)
+        fields = {"ok": True, **answers.get(kind, {}), **data}
+        run.tell("rollout.ended", "deploy.live", at, op=kind, target=target, **fields)
+
+
+def test_a_rollout_asks_for_operations_as_there_are_slots() -> None:
+    run = deploying()
+
+    assert run.decide() == [Operate("deploy.live", "observe", "t0"), Operate("deploy.live", "observe", "t1")]
+    assert run.decide(slots=1) == [Operate("deploy.live", "observe", "t0")]
+    run.tell("rollout.started", "deploy.live", op="observe", target="t0")
+    assert run.decide(busy=("deploy.live",), slots=1) == [
+        WakeAt(3600),
+        Operate("deploy.live", "observe", "t1"),
+    ]
+
+
+def test_operations_and_steps_share_the_slots() -> None:
+    run = Run("build.a", "deploy.live", section("test.side", needs=["build.a"], environment="live"))
+    run.finish("source", "build.a")
+    run.tell("step.started", "deploy.live")
+    run.tell("rollout.began", "deploy.live", release=RELEASE, targets=["t0", "t1"])
+
+    kinds = [type(action) for action in run.decide(slots=2)]
+    assert kinds == [Operate, Operate]
+    assert [type(action) for action in run.decide(slots=3)] == [Operate, Operate, Start]
+
+
+def test_each_operation_has_the_whole_time_of_the_step() -> None:
+    run = deploying(timeout="30s")
+    run.tell("rollout.started", "deploy.live", 100, op="observe", target="t0")
+    run.tell("rollout.started", "deploy.live", 110, op="observe", target="t1")
+
+    assert run.decide(now=129, busy=("deploy.live",)) == [WakeAt(130), WakeAt(140)]
+    assert run.decide(now=130, busy=("deploy.live",)) == [
+        Stop("deploy.live", "t0", "it took longer than 30 s (timeout)"),
+        WakeAt(140),
+    ]
+
+
+def test_a_rollout_that_is_done_leaves_evidence_before_the_step_is_over() -> None:
+    run = deploying()
+    for kind in ("observe", "apply", "probe"):
+        operate(run, kind, "t0", "t1")
+
+    assert run.decide() == [Attest("deploy.live")]
+    assert run.decide(busy=("deploy.live",)) == [WakeAt(3600)]
+
+
+def test_evidence_that_takes_too_long_fails_the_step() -> None:
+    run = deploying(timeout="30s")
+    for kind in ("observe", "apply", "probe"):
+        operate(run, kind, "t0", "t1", at=100)
+
+    assert run.decide(now=130, busy=("deploy.live",)) == [
+        End("deploy.live", "failed", "it is deployed, but its evidence took longer than 30 s (timeout)")
+    ]
+    run.tell("run.resumed", at=500)
+    assert run.decide(now=510, busy=("deploy.live",)) == [WakeAt(530)]
+
+
+def test_a_rollout_that_failed_fails_the_step_when_all_is_back() -> None:
+    run = deploying()
+    operate(run, "observe", "t0", "t1")
+    operate(run, "apply", "t0", ok=False, detail="disk full")
+
+    assert run.decide() == [Operate("deploy.live", "restore", "t0")]
+    operate(run, "restore", "t0")
+    assert run.decide() == [
+        Finish("deploy.live", "failed", "t0 could not be changed: disk full; put back to what ran before: t0")
+    ]
+
+
+def test_cancel_stops_what_is_under_way_and_puts_back_what_was_touched() -> None:
+    run = deploying()
+    operate(run, "observe", "t0", "t1")
+    operate(run, "apply", "t0")
+    run.tell("rollout.started", "deploy.live", op="apply", target="t1")
+    run.tell("run.cancelled", reason="cancelled by ana")
+
+    assert run.decide(busy=("deploy.live",)) == [Stop("deploy.live", "t1", "cancelled by ana")]
+    run.tell("rollout.ended", "deploy.live", op="apply", target="t1", ok=False, detail="cancelled by ana")
+    assert run.decide() == [
+        Operate("deploy.live", "restore", "t1"),
+        Operate("deploy.live", "restore", "t0"),
+    ]
+    run.tell("rollout.started", "deploy.live", op="restore", target="t1")
+    assert run.decide(busy=("deploy.live",)) == [
+        WakeAt(3600),  # what puts back is not stopped
+        Operate("deploy.live", "restore", "t0"),
+    ]
+    run.tell("rollout.ended", "deploy.live", op="restore", target="t1", ok=True)
+    operate(run, "restore", "t0")
+    assert run.decide() == [
+        Finish("deploy.live", "failed", "the run was cancelled; put back to what ran before: t0, t1")
+    ]
+
+
+def test_cancel_while_the_evidence_is_being_made_leaves_the_new_release_where_it_is() -> None:
+    run = deploying()
+    for kind in ("observe", "apply", "probe"):
+        operate(run, kind, "t0", "t1")
+    run.tell("run.cancelled", reason="by ana")
+
+    assert run.decide(busy=("deploy.live",)) == [WakeAt(3600)]
+    assert run.decide() == [Attest("deploy.live")]
+
+
+def test_cancel_before_the_rollout_began_changes_nothing() -> None:
+    """The worker's answer may come in after somebody said cancel."""
+    run = Run("build.a", "deploy.live")
+    run.finish("source", "build.a")
+    run.tell("step.started", "deploy.live")
+    run.tell("run.cancelled", reason="by ana")
+    run.tell("rollout.began", "deploy.live", release=RELEASE, targets=["t0"])
+
+    assert run.decide() == [Finish("deploy.live", "failed", "the run was cancelled; nothing was changed")]
+
+
+def test_a_rollout_goes_on_after_a_crash_with_what_was_cut_off() -> None:
+    run = deploying()
+    operate(run, "observe", "t0", "t1")
+    operate(run, "apply", "t0")
+    run.tell("rollout.started", "deploy.live", op="apply", target="t1")
+    run.tell("run.resumed", at=50)
+
+    assert run.decide(now=50) == [
+        Operate("deploy.live", "probe", "t0"),
+        Operate("deploy.live", "apply", "t1"),
+    ]
