@@ -313,6 +313,11 @@ BROKEN = {
         'penstock.toml:5: [build.a] retires: there is no such key. Did you mean "retries"?. '
         "The keys are count, fast, labels_of, level, names, share, wait",
     ),
+    "two unknown settings": (
+        HEAD + '[source.a]\nuses = "box"\none = 3\ntwo = 3\n',
+        "penstock.toml:5: [source.a] one: there is no such key\n"
+        "penstock.toml:6: [source.a] two: there is no such key",
+    ),
     "setting of none": (
         HEAD + '[source.a]\nuses = "box"\nthorough = 3\n',
         "penstock.toml:5: [source.a] thorough: there is no such key",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock import config
 from penstock.configfile import ConfigFile, find
@@ -197,6 +197,7 @@ _WORDS = (
 
 
 @given(st.lists(st.sampled_from(_WORDS), max_size=40).map("".join) | st.text(max_size=60))
+@settings(deadline=None)
 def test_any_text_is_a_project_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "penstock.toml"
     path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
@@ -235,6 +236,7 @@ _KEYS = st.sampled_from(
         max_size=5,
     )
 )
+@settings(deadline=None)
 def test_any_sections_are_a_project_or_a_clear_error_with_a_line(
     tmp_path_factory: pytest.TempPathFactory, sections: dict[tuple[str, str], dict[str, str]]
 ) -> None:

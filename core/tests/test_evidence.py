@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock import evidence, gates
 from penstock.errors import PenstockError, StepRefused
@@ -360,6 +360,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=6), st.randoms())
+@settings(deadline=None)
 def test_the_same_statement_gives_the_same_bytes_whatever_the_order_of_its_keys(
     statement: dict[str, Any], random: Any
 ) -> None:
@@ -519,7 +520,8 @@ def test_one_bad_signature_among_good_ones_is_enough() -> None:
     record = Record(other(), bundles=3)
     record.files["bundle1"] = b"bad"
 
-    assert record.check(verifier)[0].invalid == "this one is forged"
+    found = record.check(verifier)[0]
+    assert (found.invalid, found.signers) == ("this one is forged", ())
 
 
 @pytest.mark.parametrize("gone", ["statement", "bundle"])
@@ -539,6 +541,7 @@ def test_a_bundle_that_is_no_text() -> None:
 
 
 @given(st.integers(min_value=0), st.integers(1, 255))
+@settings(deadline=None)
 def test_any_byte_that_was_changed_is_found(place: int, by: int) -> None:
     record = Record(other(), bundles=0)
     raw = bytearray(record.files[record.digest])

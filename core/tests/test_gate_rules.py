@@ -430,6 +430,11 @@ APPROVED = {
         given(artifacts=(A,)),
         "the approval is for aaaa…aaaa, and what would be deployed is aaaa…aaaa, bbbb…bbbb",
     ),
+    "more than there is": (
+        given(artifacts=(A, B, PLAN)),
+        "the approval is for 1111…1111, aaaa…aaaa, bbbb…bbbb, and what would be deployed is "
+        "aaaa…aaaa, bbbb…bbbb",
+    ),
     "no artifact": (
         given(artifacts=()),
         "the approval is for nothing, and what would be deployed is aaaa…aaaa, bbbb…bbbb",

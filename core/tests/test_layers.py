@@ -23,9 +23,9 @@ LAYERS = (
     # one machine
     *("secrets", "artifacts", "home", "journal", "process", "workspace", "proof"),
     # one step
-    *("step", "request", "summary", "worker"),
+    *("step", "request", "answers", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "engine", "cli"),
+    *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
 PURE = ("plan", "targets", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock import model
 from penstock.model import (
@@ -56,6 +56,7 @@ def test_no_duration(text: object) -> None:
 
 
 @given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+@settings(deadline=None)
 def test_a_duration_is_the_sum_of_its_parts(days: int, hours: int, minutes: int, seconds: int) -> None:
     text = f"{days}d{hours}h{minutes}m{seconds}s"
 
@@ -124,6 +125,7 @@ def test_every_value_forbids_what_nobody_declared() -> None:
 @given(
     st.floats(min_value=0, allow_infinity=False), st.text(), st.sampled_from(["passed", "failed", "skipped"])
 )
+@settings(deadline=None)
 def test_a_report_survives_a_trip_through_json(seconds: float, text: str, outcome: Any) -> None:
     case = TestCase(name=text, outcome=outcome, seconds=seconds, output=text)
     report = TestReport(tool=text, cases=(case,), coverage=0.1)

@@ -423,7 +423,7 @@ def projects(draw: st.DrawFn) -> Project:
 
 
 @given(projects())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_every_step_comes_after_all_that_it_waits_for(made_of: Project) -> None:
     made = plan.make(made_of, {})
 
@@ -435,7 +435,7 @@ def test_every_step_comes_after_all_that_it_waits_for(made_of: Project) -> None:
 
 
 @given(projects())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_every_step_starts_from_the_source(made_of: Project) -> None:
     made = plan.make(made_of, {})
 
@@ -443,7 +443,7 @@ def test_every_step_starts_from_the_source(made_of: Project) -> None:
 
 
 @given(projects())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_step_without_needs_waits_for_every_step_of_an_earlier_phase(made_of: Project) -> None:
     made = plan.make(made_of, {})
     keys = {entry.name: entry.keys for entry in made_of.sections}
@@ -461,7 +461,7 @@ def test_a_step_without_needs_waits_for_every_step_of_an_earlier_phase(made_of: 
 
 
 @given(projects())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_what_a_deployment_requires_comes_before_it(made_of: Project) -> None:
     made = plan.make(made_of, {})
 
@@ -475,7 +475,7 @@ def test_what_a_deployment_requires_comes_before_it(made_of: Project) -> None:
 
 
 @given(projects())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_dependents_are_the_edges_the_other_way_round(made_of: Project) -> None:
     made = plan.make(made_of, {})
 

@@ -496,15 +496,21 @@ def test_a_run_that_is_cancelled_ends_and_leaves_nothing_half_done(
         if len(engine.events) == at and engine.state.state == "running":
             write("run.cancelled", reason="by ana")
 
-    engine.write = watched  # type: ignore[method-assign]
+    decide, heard = engine.decide, []
+
+    def watched_decide() -> list[scheduler.Action]:
+        if engine.state.cancelled is not None:
+            heard.append(len(engine.events))
+        return decide()
+
+    engine.write, engine.decide = watched, watched_decide  # type: ignore[method-assign]
     state = engine.run()
 
     if state.cancelled is None:
         return
     assert state.state == "cancelled"
     assert not {step.state for step in state.steps.values()} & {"pending", "running", "waiting"}
-    place = next(n for n, event in enumerate(engine.events) if event.type == "run.cancelled")
-    assert "step.started" not in {event.type for event in engine.events[place + 2 :]}
+    assert "step.started" not in {event.type for event in engine.events[heard[0] :]}
     for step in state.steps.values():
         if step.rollout is not None:
             done = {target.state for target in step.rollout.targets.values() if target.touched}
@@ -531,7 +537,7 @@ def layered(count: int) -> Plan:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 4, 32]), st.sampled_from([0.0, 0.0002]))
-@settings(max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 def test_ten_thousand_steps_are_planned_and_run_to_their_end(seed: int, slots: int, fails: float) -> None:
     made = layered(10_000)
     engine = Engine(made, World(seed, fails_first=0.1, fails=fails), slots, requests=False)

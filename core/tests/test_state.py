@@ -85,6 +85,22 @@ def test_what_waits_for_a_step_that_failed_is_skipped_and_says_why() -> None:
     assert not run.state.ready
 
 
+def test_the_first_reason_to_skip_a_step_stays() -> None:
+    run = Run(
+        "build.a", "build.b", "test.unit", "sign.it", selected=["source", "build.a", "build.b", "sign.it"]
+    )
+    run.finish("source")
+    run.finish("build.a", state="failed")
+    run.finish("build.b", state="failed")
+
+    assert run.state.steps["test.unit"].reason == "not asked for in this run"
+    run = Run("build.a", "build.b", "test.unit")
+    run.finish("source")
+    run.finish("build.a", state="failed")
+    run.finish("build.b", state="refused")
+    assert run.state.steps["test.unit"].reason == "build.a failed"
+
+
 @pytest.mark.parametrize("state", ["failed", "refused", "cancelled"])
 def test_what_may_fail_does_not_hold_anything_up(state: str) -> None:
     run = Run("build.a", section("test.flaky", allow_failure=True), "sign.it")
@@ -225,13 +241,12 @@ def test_a_release_that_is_there_already_needs_nothing_of_what_made_it() -> None
     assert run.states()["deploy.far"] == "skipped"
 
 
-def test_a_given_release_does_not_take_a_barrier_for_two() -> None:
-    """Each of the steps that are selected still waits for the selected ones before it."""
+def test_a_given_release_does_not_take_one_barrier_for_two() -> None:
+    """What is selected still waits for what is selected before it, also where `needs` changed the order."""
     run = Run(
         "build.a",
-        "deploy.live",
-        section("verify.live", needs=["build.a", "deploy.live"]),
-        section("verify.other", needs=["verify.live"], environment="live"),
+        section("deploy.live", needs=["build.a"]),
+        "verify.live",
         selected=["deploy.live", "verify.live"],
         release=GIVEN,
     )

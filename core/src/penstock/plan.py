@@ -238,9 +238,9 @@ def _needs(section: Section, stages: Mapping[str, int], barriers: Mapping[int, B
     if section.keys.needs:
         return tuple(Need(on=need, why="needs") for need in dict.fromkeys(section.keys.needs))
     if section.keys.needs is not None:
-        start = barriers.get(0)
-        wanted = start is not None and stages[section.name] > 0
-        return (Need(on=start.name, why="every step starts from the source"),) if wanted and start else ()
+        if stages[section.name] == 0 or 0 not in barriers:
+            return ()
+        return (Need(on=barriers[0].name, why="every step starts from the source"),)
     earlier = [stage for stage in barriers if stage < stages[section.name]]
     if not earlier:
         return ()

@@ -107,7 +107,8 @@ class Workspace:
         try:
             note = json.loads(self._note_file.read_text())
             files: _Tree = note["files"]
-            good = note["snapshot"] == snapshot and all(isinstance(entry[0], int) for entry in files.values())
+            good = note["snapshot"] == snapshot and stat.S_ISDIR(files[""][0])
+            good = good and all(isinstance(entry[0], int) for entry in files.values())
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return files if good else None
