@@ -77,7 +77,7 @@ def test_a_plugin_found_by_entry_point_runs_in_a_fresh_environment(
         ),
         (
             'levle = "plain"',
-            'penstock.toml:6: [build.box] levle: there is no such key. Did you mean "level"?. '
+            'penstock.toml:6: [build.box] levle: there is no such key. Did you mean "level"? '
             "The keys are level",
         ),
         (

@@ -122,7 +122,7 @@ BROKEN = {
     "penstock is no table": ("penstock = 3\n", "penstock.toml:1: [penstock] must be a table"),
     "unknown key of the core": (
         '[penstock]\nplugin = ["box"]\n',
-        'penstock.toml:2: [penstock] plugin: there is no such key. Did you mean "plugins"?. '
+        'penstock.toml:2: [penstock] plugin: there is no such key. Did you mean "plugins"? '
         "The keys are name, plugins, requires",
     ),
     "plugins as a string": (
@@ -164,7 +164,7 @@ BROKEN = {
     # sections
     "unknown phase": (
         HEAD + "[biuld.a]\n",
-        'penstock.toml:3: [biuld] this is no phase. Did you mean "build"?. The phases are '
+        'penstock.toml:3: [biuld] this is no phase. Did you mean "build"? The phases are '
         "source, build, test, scan, sign, publish, approve, deploy, verify",
     ),
     "phase is no table": (
@@ -282,7 +282,7 @@ BROKEN = {
     ),
     "key of rollout": (
         HEAD + '[deploy.a]\nuses = "box"\n[deploy.a.rollout]\nstrategy = "rolling"\nbatches = 1\n',
-        'penstock.toml:7: [deploy.a] rollout.batches: there is no such key. Did you mean "batch"?. '
+        'penstock.toml:7: [deploy.a] rollout.batches: there is no such key. Did you mean "batch"? '
         "The keys are batch, healthy_within, interval, pause, strategy",
     ),
     "batch of none": (
@@ -305,12 +305,12 @@ BROKEN = {
     # the plugin's settings
     "unknown setting": (
         HEAD + '[build.a]\nuses = "box"\nlevle = "plain"\n',
-        'penstock.toml:5: [build.a] levle: there is no such key. Did you mean "level"?. '
+        'penstock.toml:5: [build.a] levle: there is no such key. Did you mean "level"? '
         "The keys are count, fast, labels_of, level, names, share, wait",
     ),
     "unknown setting near a key of the core": (
         HEAD + '[build.a]\nuses = "box"\nretires = 3\n',
-        'penstock.toml:5: [build.a] retires: there is no such key. Did you mean "retries"?. '
+        'penstock.toml:5: [build.a] retires: there is no such key. Did you mean "retries"? '
         "The keys are count, fast, labels_of, level, names, share, wait",
     ),
     "two unknown settings": (
@@ -390,7 +390,7 @@ def test_all_faults_are_named_at_once(load: Load) -> None:
     assert str(caught.value).splitlines() == [
         'penstock.toml:2: [penstock] plugins: the plugin "gone" is not installed. '
         "Try: pip install penstock-gone",
-        'penstock.toml:13: [tset] this is no phase. Did you mean "test"?. The phases are '
+        'penstock.toml:13: [tset] this is no phase. Did you mean "test"? The phases are '
         "source, build, test, scan, sign, publish, approve, deploy, verify",
         'penstock.toml:7: [build.a] timeout: "soon" is not a duration. '
         'Durations are such as "30s", "5m" or "1h30m"',
@@ -553,13 +553,13 @@ BROKEN_PYPROJECT = {
     ),
     "key": (
         '[tool.penstock]\nplugin = ["box"]\n',
-        'pyproject.toml:2: [tool.penstock] plugin: there is no such key. Did you mean "plugins"?. '
+        'pyproject.toml:2: [tool.penstock] plugin: there is no such key. Did you mean "plugins"? '
         "The keys are name, plugins, requires",
     ),
     "no table": ("[tool]\npenstock = 3\n", "pyproject.toml: [tool.penstock] must be a table"),
     "phase": (
         '[tool.penstock]\nplugins = ["box"]\n[tool.penstock.deplyo.x]\n',
-        'pyproject.toml:3: [tool.penstock.deplyo] this is no phase. Did you mean "deploy"?. The phases are '
+        'pyproject.toml:3: [tool.penstock.deplyo] this is no phase. Did you mean "deploy"? The phases are '
         "source, build, test, scan, sign, publish, approve, deploy, verify",
     ),
 }

@@ -19,16 +19,16 @@ LAYERS = (
     # values, and what is said about them
     *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "config"),
     # pure: from values to values
-    *("plan", "targets", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "process", "workspace", "proof"),
     # one step
-    *("step", "request", "answers", "summary", "worker"),
+    *("step", "target", "request", "answers", "summary", "worker"),
     # the shell
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
-PURE = ("plan", "targets", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
+PURE = ("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 
 

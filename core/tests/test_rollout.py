@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock.config import Rollout
 from penstock.model import Release, Revision
+from penstock.progress import RESTORE_TRIES, Kind, RolloutState
 from penstock.rollout import Ended, Move, Operation, WakeAt, advance
-from penstock.targets import RESTORE_TRIES, Kind, RolloutState
 
 A = "sha256:" + "a" * 64
 RELEASE = Release(digest=A, artifacts=(), revision=Revision(), run=1, environment="live")

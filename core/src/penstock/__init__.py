@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
     from penstock.model import Finding as Finding
-    from penstock.model import Health as Health
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -37,14 +36,15 @@ if TYPE_CHECKING:
     from penstock.model import Severity as Severity
     from penstock.model import Signature as Signature
     from penstock.model import Signer as Signer
-    from penstock.model import Target as Target
-    from penstock.model import TargetState as TargetState
     from penstock.model import TestCase as TestCase
     from penstock.model import TestReport as TestReport
     from penstock.model import Tool as Tool
     from penstock.model import Verification as Verification
     from penstock.step import Completed as Completed
     from penstock.step import Step as Step
+    from penstock.target import Health as Health
+    from penstock.target import Target as Target
+    from penstock.target import TargetState as TargetState
 
 _HOME = {
     "penstock.errors": ("CommandFailed", "ConfigError", "PenstockError", "StepFailed", "StepRefused"),
@@ -58,7 +58,6 @@ _HOME = {
         "Event",
         "Evidence",
         "Finding",
-        "Health",
         "Model",
         "Pending",
         "Percentage",
@@ -72,14 +71,13 @@ _HOME = {
         "Severity",
         "Signature",
         "Signer",
-        "Target",
-        "TargetState",
         "TestCase",
         "TestReport",
         "Tool",
         "Verification",
     ),
     "penstock.step": ("Completed", "Step"),
+    "penstock.target": ("Health", "Target", "TargetState"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

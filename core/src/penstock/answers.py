@@ -10,14 +10,11 @@ from penstock.errors import PluginError, StepFailed
 from penstock.model import (
     Approval,
     Artifact,
-    Health,
     Pending,
     Publication,
     Revision,
     ScanReport,
     Signature,
-    Target,
-    TargetState,
     TestReport,
     Verification,
 )
@@ -26,6 +23,7 @@ from penstock.plugins import HOOK_OF
 from penstock.request import Request
 from penstock.secrets import masked
 from penstock.step import Step
+from penstock.target import Health, Target, TargetState
 
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
     "source": Revision,

@@ -219,10 +219,8 @@ def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -
     allowed = ("penstock", "policy", "roles", *PHASES)
     for name, table in data.items():
         if name not in allowed:
-            near = did_you_mean(name, allowed)
-            errors.append(
-                source.error(name, "", f"this is no phase{near}. The phases are {', '.join(PHASES)}")
-            )
+            way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
+            errors.append(source.error(name, "", f"this is no phase{way_out}"))
         elif not isinstance(table, dict):
             errors.append(source.error(name, "", f"must be a table, such as [{name}.NAME]"))
 

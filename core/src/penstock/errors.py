@@ -55,7 +55,8 @@ class StepCancelled(PenstockError):
     exit_code = 130
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the nearest one that is, if one is near."""
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """The end of a message about a name that is not known: the nearest one that is, then `otherwise`."""
     match = difflib.get_close_matches(name, list(known), n=1)
-    return f'. Did you mean "{match[0]}"?' if match else ""
+    guess = f'. Did you mean "{match[0]}"?' if match else "." if otherwise else ""
+    return f"{guess} {otherwise}".rstrip()

@@ -99,8 +99,8 @@ def _shown(value: object) -> str:
 
 def _no_such_key(key: str, allowed: Iterable[str], also: Iterable[str] = ()) -> str:
     names = sorted(allowed)
-    can_be = f". The keys are {', '.join(names)}" if names else ""
-    return f"there is no such key{did_you_mean(key, [*names, *also])}{can_be}"
+    can_be = f"The keys are {', '.join(names)}" if names else ""
+    return f"there is no such key{did_you_mean(key, [*names, *also], otherwise=can_be)}"
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> set[str]:

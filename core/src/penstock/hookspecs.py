@@ -41,12 +41,12 @@ if TYPE_CHECKING:
         ScanReport,
         Signature,
         Signer,
-        Target,
         TestReport,
         Tool,
         Verification,
     )
     from penstock.step import Step
+    from penstock.target import Target
 
 hookspec = pluggy.HookspecMarker("penstock")
 hookimpl = pluggy.HookimplMarker("penstock")

@@ -1,16 +1,14 @@
 """The values that travel between the core and its plugins.
 
 All of them are frozen, and all of them survive a trip through JSON: that is what lets the same step
-run in this process, in a worker, or on another machine. None of them does any I/O, except that the
-methods of a `Target`, which plugins write, do.
+run in this process, in a worker, or on another machine.
 """
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,9 +19,6 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-
-if TYPE_CHECKING:
-    from penstock.step import Step
 
 
 class Model(BaseModel):
@@ -350,51 +345,6 @@ class Release(Model):
     revision: Revision
     run: int
     environment: str
-
-
-class TargetState(Model):
-    """What runs on a target now. It lies in the journal until it may be needed: no secrets."""
-
-    release: Digest | None = Field(
-        default=None, description="The release that runs there; none: nothing does."
-    )
-    data: dict[str, JsonValue] = Field(
-        default={}, description="What the target's plugin needs to return to it."
-    )
-
-
-class Health(Model):
-    """What a probe saw: one look, now. The core asks again until its time is over."""
-
-    status: Literal["healthy", "unhealthy", "unknown"]
-    detail: str = ""
-
-
-class Target(Model, ABC):
-    """One place that can be observed, changed and probed: all that a deploy plugin has to write.
-
-    The core's rollout calls one method after another, each in a worker, with intent and outcome in
-    the journal. A rollout that was cut off is taken up with the targets that the plugin names then,
-    matched by `id`. Fields are plain values: a target travels as JSON.
-    """
-
-    id: str = Field(description="Unique within its environment, and the same at every run.")
-
-    @abstractmethod
-    def observe(self, step: Step) -> TargetState:
-        """Say what runs there now. Changes nothing."""
-
-    @abstractmethod
-    def apply(self, release: Release, step: Step) -> None:
-        """Bring the target to `release`. Called again after a crash: the same call twice is one."""
-
-    @abstractmethod
-    def probe(self, step: Step) -> Health:
-        """Look once whether what runs there serves. `unknown` while it is still starting."""
-
-    @abstractmethod
-    def restore(self, state: TargetState, step: Step) -> None:
-        """Bring the target back to what `observe` said before. The same call twice is one."""
 
 
 # --- gates -------------------------------------------------------------------------------------

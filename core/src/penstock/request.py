@@ -14,9 +14,9 @@ from pydantic import JsonValue
 from penstock.evidence import Reference
 from penstock.model import Approval, Model, Release, Revision
 from penstock.plan import Plan, PlanStep
+from penstock.progress import Kind
 from penstock.state import RunState
 from penstock.step import StepInfo
-from penstock.targets import Kind
 
 
 class Request(Model):

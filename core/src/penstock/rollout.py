@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.targets import Kind, RolloutState
+from penstock.progress import Kind, RolloutState
 
 
 @dataclass(frozen=True)

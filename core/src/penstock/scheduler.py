@@ -14,9 +14,9 @@ from typing import Any
 from penstock import gates, rollout
 from penstock.model import Approval
 from penstock.plan import PlanStep
+from penstock.progress import Kind, RolloutState
 from penstock.rollout import Ended, WakeAt
 from penstock.state import RunState, RunStatus
-from penstock.targets import Kind, RolloutState
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a step may take if it does not say."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from penstock.model import Artifact, Event, Release, Revision
 from penstock.plan import Plan
-from penstock.targets import RolloutState
+from penstock.progress import RolloutState
 
 StepStatus = Literal["pending", "running", "waiting", "passed", "failed", "refused", "skipped", "cancelled"]
 RunStatus = Literal["running", "waiting", "passed", "failed", "refused", "cancelled"]

@@ -30,7 +30,6 @@ from penstock.model import (
     Revision,
     ScanReport,
     Signature,
-    Target,
     Tool,
 )
 from penstock.plan import PlanStep
@@ -39,6 +38,7 @@ from penstock.proof import check_bytes, check_reference, with_bundles
 from penstock.request import Request, Response
 from penstock.secrets import masked, plain, resolve
 from penstock.step import Places, Step, StepInfo
+from penstock.target import Target
 from penstock.workspace import Workspace
 
 _LONGEST_REASON = 4000
