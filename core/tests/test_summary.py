@@ -11,6 +11,7 @@ from penstock.model import (
     Publication,
     ScanReport,
     Severity,
+    Signature,
     TestCase,
     TestReport,
     Verification,
@@ -107,7 +108,7 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
         "scan",
         scan(looked_for=("vulnerability", "secret", "misconfiguration", "license")),
         {
-            "summary": "no vulnerabilities, no secrets, no misconfigurations, no licences",
+            "summary": "no vulnerabilities, no secrets, no misconfigurations, licences in order",
             "notes": [],
             "findings": NONE,
         },
@@ -128,7 +129,7 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
             not_looked_for={"secret": "not asked"},
         ),
         {
-            "summary": "1 critical, 1 high, 1 low",
+            "summary": "1 critical, 1 high, 1 low (1 ignored)",
             "notes": ["critical  CVE-1", "high  CVE-2  lib 1", "! secrets: not asked"],
             "findings": {"critical": 1, "high": 1, "medium": 0, "low": 1},
         },
@@ -145,7 +146,7 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
     "a verification": (
         "verify",
         Verification(checks=(Check(name="GET /", passed=True, detail="200"), Check(name="b", passed=True))),
-        {"summary": "GET /, 200, b, "},
+        {"summary": "GET /, 200, b"},
     ),
     "publications": (
         "publish",
@@ -159,3 +160,18 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
 @pytest.mark.parametrize(("phase", "result", "said"), SAID.values(), ids=SAID.keys())
 def test_what_is_said_about_a_result(phase: str, result: object, said: dict[str, Any]) -> None:
     assert summary.of(PlanStep(name=f"{phase}.x", phase=phase, uses="shell"), result) == said
+
+
+def test_many_checks_are_counted() -> None:
+    checks = tuple(Check(name=str(n), passed=n > 0) for n in range(4))
+    said = summary.of(PlanStep(name="verify.x", phase="verify", uses="shell"), Verification(checks=checks))
+    assert said == {"summary": "3 of 4 checks passed"}
+
+
+def test_signers_are_named_by_the_short_form_of_their_key() -> None:
+    made = [
+        Signature(bundle="", statement="sha256:" + "0" * 64, signer=who)
+        for who in ("key:" + "ab" * 32, "ana")
+    ]
+    assert summary.signed(made) == "2 statements, ana, key:abab…abab"
+    assert summary.signed([]) == "0 statements, nobody"

@@ -10,6 +10,7 @@ from penstock.model import (
     Publication,
     ScanReport,
     Severity,
+    Signature,
     TestReport,
     Verification,
     short,
@@ -18,6 +19,13 @@ from penstock.plan import PlanStep
 
 _SHOWN = 5
 _LINES = 8
+_CHECKS = 3
+_NOTHING = {
+    "vulnerability": "no vulnerabilities",
+    "secret": "no secrets",
+    "misconfiguration": "no misconfigurations",
+    "license": "licences in order",
+}
 _PLURAL = {
     "vulnerability": "vulnerabilities",
     "secret": "secrets",
@@ -33,7 +41,7 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
     if isinstance(result, ScanReport):
         return _scan(result)
     if isinstance(result, Verification):
-        return {"summary": ", ".join(f"{check.name}, {check.detail}" for check in result.checks)}
+        return {"summary": _checks(result)}
     items: Sequence[Any] = result if isinstance(result, list | tuple) else ()
     if step.phase == "build":
         return _build([item for item in items if isinstance(item, Artifact)])
@@ -41,6 +49,26 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
         places = [item.location for item in items if isinstance(item, Publication)]
         return {"summary": f"{len(places)} published", "notes": places}
     return {}
+
+
+def signed(signatures: Sequence[Signature]) -> str:
+    """What a sign step did."""
+    signers = sorted({person(signature.signer) for signature in signatures})
+    return f"{len(signatures)} statements, {', '.join(signers) or 'nobody'}"
+
+
+def person(identity: str) -> str:
+    """An identity as people read it: a key by the short form of its id."""
+    kind, _, name = identity.partition(":")
+    return f"key:{short(name)}" if kind == "key" and name else identity
+
+
+def _checks(result: Verification) -> str:
+    if len(result.checks) > _CHECKS:
+        return f"{sum(check.passed for check in result.checks)} of {len(result.checks)} checks passed"
+    return ", ".join(
+        f"{check.name}, {check.detail}" if check.detail else check.name for check in result.checks
+    )
 
 
 def _build(artifacts: list[Artifact]) -> dict[str, Any]:
@@ -78,7 +106,9 @@ def _scan(report: ScanReport) -> dict[str, Any]:
     levels = [level for level in reversed(Severity) if level is not Severity.unknown]
     counts = {level.value: sum(f.severity is level for f in counted) for level in levels}
     found = [f"{count} {level}" for level, count in counts.items() if count]
-    summary = ", ".join(found) or "no " + ", no ".join(_PLURAL.get(kind, kind) for kind in report.looked_for)
+    summary = ", ".join(found or [_NOTHING.get(kind, f"no {kind}") for kind in report.looked_for])
+    if ignored := len(report.findings) - len(counted):
+        summary += f" ({ignored} ignored)"
     notes = [
         f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
         for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]

@@ -332,13 +332,8 @@ class Worker:
 
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
-        signers = sorted({signature.signer for signature in signatures})
         return Response(
-            outcome="passed",
-            data={
-                "evidence": references,
-                "summary": f"{len(signatures)} statements, {', '.join(signers) or 'nobody'}",
-            },
+            outcome="passed", data={"evidence": references, "summary": summary.signed(signatures)}
         )
 
     def _record(self, request: Request, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from penstock.plugins import Plugins
 from penstock.proof import check_bytes, check_reference
 from penstock.request import evidence_so_far
 from penstock.state import RunState
+from penstock.summary import person
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[
             click.echo(f"  {sign('failed')} {fault}")
         click.echo("NOT PROVED.")
     elif identities:
-        click.echo(f"  All signatures verify, by {', '.join(identities)}")
+        click.echo(f"  All signatures verify, by {', '.join(person(identity) for identity in identities)}")
     else:
         click.echo("  Nothing is signed: the digests match, but nobody vouches for them")
 
