@@ -118,7 +118,9 @@ class Lab:
         self.pools.append(pool)
         return pool
 
-    def request(self, name: str = "test.unit", uses: str = "fake", kind: str = "hook", **more: Any) -> Request:
+    def request(
+        self, name: str = "test.unit", uses: str = "fake", kind: str = "hook", **more: Any
+    ) -> Request:
         phase = name.partition(".")[0]
         info = {key: more.pop(key) for key in ("attempt", "secrets", "env") if key in more}
         step = PlanStep(name=name, phase=phase, uses=uses, settings=more.pop("settings", {}))
@@ -146,7 +148,13 @@ class Lab:
         child = subprocess.Popen(
             [sys.executable, "-c", "from penstock.cli import main; main()", *arguments],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.site), "NO_COLOR": "1", "PENSTOCK_TRACEBACK": "1", **env},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(self.site),
+                "NO_COLOR": "1",
+                "PENSTOCK_TRACEBACK": "1",
+                **env,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -168,7 +176,9 @@ class Lab:
 
     def states(self, run: int = 1) -> dict[str, str]:
         return {
-            str(event.step): event.data["state"] for event in self.events(run) if event.type == "step.finished"
+            str(event.step): event.data["state"]
+            for event in self.events(run)
+            if event.type == "step.finished"
         }
 
     def reason(self, step: str, run: int = 1) -> str:

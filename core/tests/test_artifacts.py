@@ -42,9 +42,9 @@ leaves = st.one_of(
     st.tuples(st.just("link"), st.sampled_from([b"nowhere", b"/etc/passwd", b"../..", b".", b"a"])),
     st.just(("dir",)),
 )
-trees = st.recursive(leaves, lambda below: st.dictionaries(odd_names, below, max_size=4), max_leaves=12).filter(
-    lambda tree: isinstance(tree, dict)
-)
+trees = st.recursive(
+    leaves, lambda below: st.dictionaries(odd_names, below, max_size=4), max_leaves=12
+).filter(lambda tree: isinstance(tree, dict))
 
 
 def make(tree: object, path: bytes) -> None:
@@ -113,7 +113,9 @@ def test_bytes_and_a_file_of_them_are_known_by_the_same_digest(data: bytes, plac
     assert not store.is_tree(digest)
 
 
-def test_a_tree_s_digest_says_names_modes_and_links_not_times_and_owners(store: Store, tmp_path: Path) -> None:
+def test_a_tree_s_digest_says_names_modes_and_links_not_times_and_owners(
+    store: Store, tmp_path: Path
+) -> None:
     for number, (mode, when) in enumerate([(0o644, 5), (0o600, 9), (0o755, 5)]):
         root = tmp_path / str(number)
         root.mkdir()
@@ -162,7 +164,15 @@ def test_a_walk_goes_by_name_and_does_not_follow_links(tmp_path: Path) -> None:
     (root / "link").symlink_to(tmp_path / "outside")
     (root / "b" / "up").symlink_to("..")
 
-    assert [relative for relative, _, _ in walk(root)] == ["a.txt", "b/a", "b/empty", "b/up", "b/z", "c", "link"]
+    assert [relative for relative, _, _ in walk(root)] == [
+        "a.txt",
+        "b/a",
+        "b/empty",
+        "b/up",
+        "b/z",
+        "c",
+        "link",
+    ]
 
 
 def test_pipes_and_sockets_do_not_count(store: Store, tmp_path: Path) -> None:
@@ -182,14 +192,16 @@ def test_pipes_and_sockets_do_not_count(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["pipe", "device"])
-def test_what_is_neither_file_nor_directory_is_not_waited_for(what: str, store: Store, tmp_path: Path) -> None:
+def test_what_is_neither_file_nor_directory_is_not_waited_for(
+    what: str, store: Store, tmp_path: Path
+) -> None:
     path = tmp_path / "it"
     if what == "pipe":
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
 
-    with pytest.raises(StepFailed, match="it can't be kept: it is neither a file nor a directory"):
+    with pytest.raises(StepFailed, match=r"it can't be kept: it is neither a file nor a directory"):
         store.keep(path, "file")
 
 
@@ -296,7 +308,9 @@ def test_one_bit_is_enough(at: int, place: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "changed", "truncated", "longer"])
-def test_what_was_damaged_is_right_again_when_it_is_kept_again(how: str, store: Store, tmp_path: Path) -> None:
+def test_what_was_damaged_is_right_again_when_it_is_kept_again(
+    how: str, store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_bytes(b"content")
     digest, _ = store.add_file(tmp_path / "file")
 
@@ -325,23 +339,27 @@ def test_what_was_damaged_is_right_again_when_it_is_kept_again(how: str, store: 
     ],
     ids=str,
 )
-def test_a_manifest_that_somebody_made_up_leads_nowhere(entries: object, store: Store, tmp_path: Path) -> None:
+def test_a_manifest_that_somebody_made_up_leads_nowhere(
+    entries: object, store: Store, tmp_path: Path
+) -> None:
     made_up = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":")).encode()
     digest = store.add_bytes(made_up)
     assert store.is_tree(digest)
 
-    with pytest.raises(StepRefused, match="is not a directory that Penstock has kept"):
+    with pytest.raises(StepRefused, match=r"is not a directory that Penstock has kept"):
         store.write_tree(digest, tmp_path / "out" / "deeper")
 
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"entries":[],"type":"other"}', b"[1]"], ids=repr)
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"\xff\xfe", b'{"entries":[],"type":"other"}', b"[1]"], ids=repr
+)
 def test_a_file_is_no_directory(data: bytes, store: Store) -> None:
     digest = store.add_bytes(data)
 
     assert not store.is_tree(digest)
-    with pytest.raises(StepRefused, match="is not a directory"):
+    with pytest.raises(StepRefused, match=r"is not a directory"):
         store.tree(digest)
 
 
@@ -433,7 +451,9 @@ def test_killed_again_and_again_a_store_holds_whole_files_only(tmp_path: Path) -
 def test_a_store_that_can_t_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file where the directory should be")
 
-    with pytest.raises(PluginError, match="the artifact store .*/artifacts can't be written: Not a directory"):
+    with pytest.raises(
+        PluginError, match=r"the artifact store .*/artifacts can't be written: Not a directory"
+    ):
         Store(tmp_path / "artifacts").add_bytes(b"x")
 
 
@@ -454,5 +474,5 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_can_t_be_read_is_not_the_store_s_fault(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match="nothing can't be read: No such file or directory"):
+    with pytest.raises(StepFailed, match=r"nothing can't be read: No such file or directory"):
         store.add_file(tmp_path / "nothing")

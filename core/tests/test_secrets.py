@@ -40,7 +40,9 @@ def whole(values: list[str], text: bytes) -> bytes:
 @given(values=st.lists(secrets, min_size=1, max_size=3), data=st.data())
 @settings(deadline=None, max_examples=200)
 def test_a_secret_never_shows_however_the_stream_is_cut(values: list[str], data: st.DataObject) -> None:
-    parts = st.sampled_from([*(value.encode() for value in values), *(form for v in values for form in forms(v))])
+    parts = st.sampled_from(
+        [*(value.encode() for value in values), *(form for v in values for form in forms(v))]
+    )
     text = b"".join(data.draw(st.lists(st.one_of(parts, st.binary(max_size=4), st.just(b"ab")), max_size=8)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
 
@@ -69,7 +71,10 @@ def test_a_text_without_secrets_is_unchanged(text: bytes, cut: int) -> None:
     assert in_pieces(Masker(values), [text[:cut], text[cut:]]) == text
 
 
-@given(values=st.lists(st.text("ab", min_size=4, max_size=6), min_size=1, max_size=3), text=st.text("abc", max_size=30))
+@given(
+    values=st.lists(st.text("ab", min_size=4, max_size=6), min_size=1, max_size=3),
+    text=st.text("abc", max_size=30),
+)
 @settings(max_examples=200, deadline=None)
 def test_each_byte_of_a_secret_is_masked_and_no_other(values: list[str], text: str) -> None:
     raw = text.encode()
@@ -91,7 +96,9 @@ def test_each_byte_of_a_secret_is_masked_and_no_other(values: list[str], text: s
 @pytest.mark.parametrize("after", [b"", b"!", b"!!", b"\n"], ids=repr)
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
 @pytest.mark.parametrize("secret", ["p4ss", "p4ssw", "p4sswo", "s3cr3t-token" * 9], ids=len)
-def test_base64_of_a_text_with_a_secret_shows_none_of_it(before: bytes, after: bytes, encode, secret: str) -> None:  # type: ignore[no-untyped-def]  # three signatures
+def test_base64_of_a_text_with_a_secret_shows_none_of_it(
+    before: bytes, after: bytes, encode, secret: str
+) -> None:  # type: ignore[no-untyped-def]  # three signatures
     text = encode(before + secret.encode() + after)
 
     shown = whole([secret], text)
@@ -117,7 +124,12 @@ def test_base64_that_is_broken_into_lines_is_masked(width: int, before: int, end
 
 @pytest.mark.parametrize(
     "shown",
-    [quote("a/b c+d=e?f&g", safe=""), quote_plus("a/b c+d=e?f&g"), quote("a/b c+d=e?f&g"), "a%2fb%20c%2bd%3de%3ff%26g"],
+    [
+        quote("a/b c+d=e?f&g", safe=""),
+        quote_plus("a/b c+d=e?f&g"),
+        quote("a/b c+d=e?f&g"),
+        "a%2fb%20c%2bd%3de%3ff%26g",
+    ],
 )
 def test_url_encoded_secrets_are_masked(shown: str) -> None:
     assert Masker(["a/b c+d=e?f&g"]).text(f"GET /?token={shown} HTTP") == "GET /?token=*** HTTP"
@@ -220,11 +232,14 @@ def test_the_rest_is_for_plugins() -> None:
     ("reference", "says"),
     [
         ("env:NEVER_SET", 'the secret "env:NEVER_SET" is not there: the variable NEVER_SET is not set'),
-        ("file:/never/there", "the secret \"file:/never/there\" can't be read: [Errno 2] No such file"),
-        ("file:/proc", "the secret \"file:/proc\" can't be read: [Errno 21] Is a directory"),
-        ("file:~nobody-of-that-name/x", "the secret \"file:~nobody-of-that-name/x\" can't be read: Could not"),
-        ("file:a\0b", "the secret \"file:a\0b\" can't be read: embedded null byte"),
-        ("vault:x", 'the secret "vault:x" is not there: no enabled plugin knows "vault:". References are such as'),
+        ("file:/never/there", 'the secret "file:/never/there" can\'t be read: [Errno 2] No such file'),
+        ("file:/proc", 'the secret "file:/proc" can\'t be read: [Errno 21] Is a directory'),
+        ("file:~nobody-of-that-name/x", 'the secret "file:~nobody-of-that-name/x" can\'t be read: Could not'),
+        ("file:a\0b", 'the secret "file:a\0b" can\'t be read: embedded null byte'),
+        (
+            "vault:x",
+            'the secret "vault:x" is not there: no enabled plugin knows "vault:". References are such as',
+        ),
         ("plain", 'the secret "plain" is not there: no enabled plugin knows "plain:".'),
     ],
     ids=lambda value: value[:12],
@@ -241,5 +256,5 @@ def test_a_reference_that_names_nothing_says_what_was_looked_for(
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ConfigError, match="can't be read: 'utf-8' codec"):
+    with pytest.raises(ConfigError, match=r"can't be read: 'utf-8' codec"):
         resolve(f"file:{tmp_path}/secret", nobody)

@@ -263,7 +263,9 @@ def test_nothing_is_written_where_nothing_was_changed(workspace: Workspace, prep
     assert (inodes(workspace.files), note.stat().st_ino) == (before, noted)
 
 
-def test_another_snapshot_leaves_nothing_of_the_first(workspace: Workspace, prepared: str, store: Store) -> None:
+def test_another_snapshot_leaves_nothing_of_the_first(
+    workspace: Workspace, prepared: str, store: Store
+) -> None:
     other = snapshot(store, workspace.root.parent, {"README": b"other\n", "new/file": b""})
 
     workspace.prepare(other)
@@ -392,12 +394,14 @@ def test_bytes_that_were_changed_in_the_store_are_refused(
     delete(workspace.files / "README", workspace.root)
 
     for _ in range(2):
-        with pytest.raises(StepRefused, match="are not those of"):
+        with pytest.raises(StepRefused, match=r"are not those of"):
             workspace.prepare(prepared)
     assert not (workspace.files / "README").exists()
 
 
-def test_what_a_step_had_for_itself_is_gone_after_it(workspace: Workspace, prepared: str, tmp_path: Path) -> None:
+def test_what_a_step_had_for_itself_is_gone_after_it(
+    workspace: Workspace, prepared: str, tmp_path: Path
+) -> None:
     outside = outside_of(tmp_path)
     (workspace.tmp / "secret").write_text("x")
     workspace.inbox.symlink_to(outside)
@@ -428,5 +432,5 @@ def test_a_workspace_that_can_t_be_made_says_where(tmp_path: Path, store: Store)
     digest = snapshot(store, tmp_path)
     (tmp_path / "file").touch()
 
-    with pytest.raises(PluginError, match="the workspace .*/file/0 can't be made: Not a directory"):
+    with pytest.raises(PluginError, match=r"the workspace .*/file/0 can't be made: Not a directory"):
         Workspace(tmp_path / "file" / "0", store).prepare(digest)

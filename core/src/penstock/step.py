@@ -203,6 +203,7 @@ class Step:
             except (OSError, ValueError) as error:
                 raise StepFailed(f"{words[0]} can't be started: {_why(error)}") from None
         self._on_detach(child.pid)
+        child.returncode = 0  # it is not waited for here: otherwise Popen would warn of that
         return child.pid
 
     def log(self, text: str) -> None:
