@@ -112,7 +112,7 @@ BROKEN = {
     ),
     "a nest of lists": (
         f"[penstock]\nname = {'[' * 5000}",
-        "penstock.toml: not valid TOML: maximum recursion depth exceeded",
+        "penstock.toml: not valid TOML: it nests too deeply",
     ),
     "not UTF-8": (
         b'[penstock]\nname = "caf\xe9"\n',

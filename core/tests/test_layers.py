@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,12 +129,14 @@ sys.exit(code)
 
 
 def modules_after(*arguments: str, cwd: Path) -> set[str]:
+    env = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}  # it loads more
     done = subprocess.run(
         [sys.executable, "-c", LOADED.format(arguments=list(arguments))],
         capture_output=True,
         text=True,
         check=True,
         cwd=cwd,
+        env=env,
     )
     return {name.split(".")[0] for name in done.stderr.split()}
 

@@ -63,7 +63,7 @@ class ConfigFile:
         try:
             data = tomllib.loads(self.text)
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, a nest of 1,000 lists
-            message = str(error)
+            message = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
             place = re.search(r"\(at line (\d+), column (\d+)\)", message)
             where = f":{place[1]}:{place[2]}" if place else ""
             if message.endswith("(at end of document)"):
