@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TextIO
 
 from penstock import process
 from penstock.request import Request, Response
@@ -293,6 +293,13 @@ def _prepare(engine: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
+    # Line by line, so that it stands in the log where it belongs, whatever these were to the engine.
+    sys.stdout = _line_by_line(1)
+    sys.stderr = _line_by_line(2)
+
+
+def _line_by_line(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
 
 
 def _answer(worker: Worker, request: Request) -> str:

@@ -106,8 +106,7 @@ def end_descendants(*, spare: Collection[int] = (), grace: float = GRACE) -> Non
     """End everything below this process, except the trees and sessions of `spare`."""
 
     def find() -> list[int]:
-        reap()
-        return descendants(os.getpid(), spare=spare)
+        return descendants(os.getpid(), spare=spare) if reap() else []
 
     if _LINUX:
         end(find, grace=grace)
@@ -119,11 +118,14 @@ def end_marked(prefix: str, *, grace: float = GRACE) -> None:
         end(lambda: marked(prefix), grace=grace)
 
 
-def reap() -> None:
-    """Collect the exit status of orphans that came back to this process."""
-    with contextlib.suppress(ChildProcessError):
+def reap() -> bool:
+    """Collect the exit status of children and orphans of this process; whether any is left that lives."""
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def alive(pid: int) -> bool:
@@ -154,6 +156,11 @@ def _signal(pid: int, number: int) -> bool:
 def _pids() -> Iterator[int]:
     with contextlib.suppress(OSError):
         yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def sessions() -> set[int]:
+    """The sessions in which anything lives, each by the process that began it."""
+    return {session for _, _, session in _living()}
 
 
 def _living() -> Iterator[tuple[int, int, int]]:

@@ -18,6 +18,12 @@ from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.model import Artifact, Model, Revision
 from penstock.secrets import Masker, as_bytes
 
+# What would lead a program to another environment or repository: git sets these for its hooks.
+_LEADING_AWAY = (
+    *("VIRTUAL_ENV", "PYTHONHOME"),
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"),
+)
+
 
 class StepInfo(Model):
     """What a step is about: the part of a step that travels to its worker."""
@@ -133,6 +139,11 @@ class Step:
     def project(self) -> Path:
         """The directory of `penstock.toml`, with what is not committed: read with care, don't write."""
         return self._places.project
+
+    @property
+    def mark(self) -> str:
+        """What the processes of this attempt carry in their environment."""
+        return f"{self._places.log.parent}:{os.getpid()}:{self.name}:{self._info.attempt}"
 
     # --- what it can do ---
 
@@ -273,7 +284,7 @@ class Step:
     # --- how ---
 
     def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
-        hidden = {*self._info.hidden, "VIRTUAL_ENV", "PYTHONHOME", process.MARK}
+        hidden = {*self._info.hidden, *_LEADING_AWAY, process.MARK}
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
@@ -281,6 +292,8 @@ class Step:
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
             "PENSTOCK_REVISION": self.revision.commit or "",
+            # The user's own repository is somewhere above, and none of a step's business.
+            "GIT_CEILING_DIRECTORIES": str(self.workspace.parent),
         }
         if self.environment:
             env["PENSTOCK_ENVIRONMENT"] = self.environment
@@ -298,7 +311,7 @@ class Step:
         env |= {
             "TMPDIR": str(self.tmp),
             "TRACEPARENT": f"00-{trace}-{span}-01",
-            process.MARK: f"{self._places.log.parent}:{os.getpid()}:{self.name}:{self._info.attempt}",
+            process.MARK: self.mark,
         }
         return {**env, **self._info.env, **self._secrets, **extra}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -74,10 +75,12 @@ class Worker:
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
         step: Step | None = None
-        self.detached = {pid for pid in self.detached if process.alive(pid)}
+        if self.detached:  # numbers are used again
+            self.detached &= process.sessions()
         with process.surroundings_restored():
             try:
                 step = self._prepared(request)
+                os.environ[process.MARK] = step.mark  # for what the plugin starts without `step.run`
                 with self._printing(step):
                     response = getattr(self, f"_do_{request.kind}")(request, step)
             except BaseException as error:  # a plugin's fault is a result, too

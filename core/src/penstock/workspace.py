@@ -66,6 +66,9 @@ class Workspace:
         remove(self.inbox)
         remove(self.tmp)
         self.tmp.mkdir(parents=True)
+        # `.penstock/` is ignored in git, and tools that heed that would find no file here: a mark of a
+        # repository is where they stop looking for such rules.
+        (self.root / ".git").mkdir(exist_ok=True)
 
     def _clear(self) -> Path:
         self._note_file.unlink(missing_ok=True)
