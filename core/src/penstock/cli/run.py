@@ -85,7 +85,7 @@ def work(
     first: list[Event] | None = None,
 ) -> int:
     """Work on a run in this process; its exit code."""
-    show = _observer(as_json)
+    show = _observer(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
         if resumed:
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
@@ -116,8 +116,8 @@ def exit_code(state: RunState) -> int:
     return 4 if state.state == "failed" and faults else EXIT[state.state]
 
 
-def _observer(as_json: bool) -> Callable[[Event | Progress, RunState], None]:
-    terminal = Terminal(sys.stderr if as_json else sys.stdout)
+def _observer(opened: Opened, as_json: bool) -> Callable[[Event | Progress, RunState], None]:
+    terminal = Terminal(opened.home, sys.stderr if as_json else sys.stdout)
 
     def show(event: Event | Progress, state: RunState) -> None:
         if as_json and isinstance(event, Event):

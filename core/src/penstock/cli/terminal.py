@@ -9,6 +9,7 @@ import time
 from typing import TextIO
 
 from penstock.executor import Progress
+from penstock.home import Home
 from penstock.model import Event
 from penstock.state import RunState, StepState
 
@@ -23,6 +24,10 @@ _SIGN = {
     "pending": " ",
 }
 _COLOUR = {"passed": "32", "failed": "31", "refused": "31", "waiting": "33"}
+
+
+_LAST_LINES = 8
+_WIDEST = 200
 
 
 def sign(state: str) -> str:
@@ -52,7 +57,8 @@ def step_lines(name: str, step: StepState, width: int) -> list[str]:
 class Terminal:
     """Prints a run as it goes."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, home: Home, stream: TextIO | None = None) -> None:
+        self._home = home
         self._out = stream or sys.stdout
         self._live = self._out.isatty()
         self._shown: set[str] = set()
@@ -70,8 +76,10 @@ class Terminal:
     def _on_event(self, event: Event, state: RunState) -> None:
         width = self.width(state)
         if event.type == "step.finished":
-            self._print(step_lines(str(event.step), state.steps[str(event.step)], width))
-            self._shown.add(str(event.step))
+            name = str(event.step)
+            step = state.steps[name]
+            self._print([*step_lines(name, step, width), *self._last_words(state, name, step)])
+            self._shown.add(name)
         elif event.type == "step.retried":
             self._print([f"↻ {event.step:<{width}} again: {event.data['reason']}"])
         elif event.type == "run.cancelled":
@@ -83,6 +91,17 @@ class Terminal:
                     self._print(step_lines(name, step, width))
                 elif step.state == "waiting":
                     self._print([f"{sign('waiting')} {name:<{width}} {step.reason}"])
+
+    def _last_words(self, state: RunState, name: str, step: StepState) -> list[str]:
+        """The end of what a failed step printed, where nothing else says more than that it failed."""
+        if step.state != "failed" or step.notes or "\n" in step.reason:
+            return []
+        try:
+            text = self._home.log(state.run, name, step.attempts).read_text(errors="replace")
+        except OSError:
+            return []
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
+        return [f"    {line[:_WIDEST]}" for line in lines[-_LAST_LINES:]]
 
     def width(self, state: RunState) -> int:
         """The width of the column of names."""
