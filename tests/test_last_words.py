@@ -14,4 +14,7 @@ def test_the_last_lines_of_a_failed_step_are_shown(project: Project) -> None:
     shown = done.out.splitlines()
     first = next(number for number, line in enumerate(shown) if line.startswith("✗ build.x"))
     assert "ended with status 3" in shown[first]
-    assert shown[first + 1 : first + 9] == [*(f"    line {n}" for n in range(3, 10)), "    error: no such thing"]
+    assert shown[first + 1 : first + 9] == [
+        *(f"    line {n}" for n in range(3, 10)),
+        "    error: no such thing",
+    ]

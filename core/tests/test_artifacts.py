@@ -49,11 +49,11 @@ trees = st.recursive(
 
 def make(tree: object, path: bytes) -> None:
     if isinstance(tree, dict) or tree == ("dir",):
-        os.mkdir(path)
+        os.mkdir(path)  # noqa: PTH102 - a name of bytes
         for name, below in tree.items() if isinstance(tree, dict) else ():
             make(below, path + b"/" + name)
     elif tree[0] == "link":  # type: ignore[index]  # a tuple, as the strategy says
-        os.symlink(tree[1], path)  # type: ignore[index]
+        os.symlink(tree[1], path)  # type: ignore[index]  # noqa: PTH211
     else:
         with open(path, "wb") as file:  # noqa: PTH123 - a name of bytes
             file.write(tree[1])  # type: ignore[index]

@@ -96,7 +96,7 @@ class Engine:
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
         self._again = False
-        now = time.time()
+        now, known = time.time(), self.state.last_event
         busy = set(self._busy.values())
         slots = max(0, self.slots - len(self._busy))
         actions = scheduler.decide(self.state, now, busy=busy, slots=slots, taken=self._taken)
@@ -106,9 +106,9 @@ class Engine:
                 wake = action.time if wake is None else min(wake, action.time)
             else:
                 self._act(action)
-        if self._new:
-            self._commit()
-            return  # what was just written may allow more
+        self._commit()
+        if self.state.last_event != known:
+            return  # what was just written may allow more, or have a deadline
         if self._again or self.state.state != "running":
             return
         timeout = None if wake is None else max(0.0, wake - time.time())
@@ -241,8 +241,7 @@ class Engine:
             return
         if name in self._ended:
             end = self._ended.pop(name)
-            self._write("step.finished", name, {"state": end.state, "reason": end.reason})
-            return
+            response = Response.model_validate({"outcome": end.state, "reason": end.reason})
         self._settle(name, response)
 
     def _settle(self, name: str, response: Response) -> None:
@@ -266,9 +265,14 @@ class Engine:
             self._fail(name, step, response)
 
     def _fail(self, name: str, step: PlanStep, response: Response) -> None:
-        attempts = self.state.steps[name].attempts
-        again = scheduler.retry(step, attempts, time.time()) if response.outcome == "failed" else None
-        if again is not None and self.state.steps[name].rollout is None:
+        progress = self.state.steps[name]
+        if progress.rollout is not None:  # it went well, and its evidence could not be made: back
+            self._write("rollout.failed", name, {"reason": response.reason})
+            return
+        again = (
+            scheduler.retry(step, progress.attempts, time.time()) if response.outcome == "failed" else None
+        )
+        if again is not None:
             self._write("step.retried", name, {"reason": response.reason, "not_before": again})
             return
         state = {"error": "failed"}.get(response.outcome, response.outcome)

@@ -299,7 +299,7 @@ def _prepare(engine: int) -> None:
 
 
 def _line_by_line(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _answer(worker: Worker, request: Request) -> str:

@@ -208,6 +208,11 @@ class RunState:
         if rollout:
             rollout.ended(event.data["target"], event.data["op"], event.data, event.time)
 
+    def _on_rollout_failed(self, event: Event) -> None:
+        rollout = self.steps[str(event.step)].rollout
+        if rollout:
+            rollout.fail(event.data["reason"])
+
     def _on_run_cancelled(self, event: Event) -> None:
         self.cancelled = event.data.get("reason", "cancelled")
         for name in self.running:
