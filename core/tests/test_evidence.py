@@ -270,6 +270,7 @@ def test_a_verification_is_a_statement() -> None:
     assert statement["predicate"] == {
         "environment": "live",
         "result": "PASSED",
+        "step": "verify.x",
         "checks": [{"name": "200", "passed": True, "detail": "0.1 s", "seconds": 0.1}],
         **RUN,
     }

@@ -147,7 +147,14 @@ def test_a_finding_blocks_at_the_limit_and_above(severity: Severity, limit: Seve
 
 
 def evidence(predicate_type: str, about: tuple[str, ...] = (A,), **more: Any) -> Evidence:
+    about_step = more.get("step", "test.unit")
     predicate = more.pop("predicate", {"result": "PASSED"})
+    if not isinstance(predicate, dict):
+        pass  # what somebody made up stays as it is
+    elif predicate_type == gates.TEST_RESULT:
+        predicate = {"configuration": [{"name": about_step}], **predicate}
+    elif predicate_type in (gates.SCAN, gates.VERIFICATION):
+        predicate = {"step": about_step, **predicate}
     return Evidence(
         **{
             "step": "test.unit",
@@ -473,3 +480,26 @@ ROLES = {"managers": ("ana", "key:1"), "nobody": ()}
 )
 def test_who_may_approve(by: tuple[str, ...], identities: tuple[str, ...], may: bool) -> None:
     assert gates.may_approve(by, ROLES, identities) is may
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        {"result": "PASSED", "configuration": [{"name": "test.other"}]},
+        {"result": "PASSED", "configuration": [{"name": "test.unit"}, {"name": "test.other"}]},
+        {"result": "PASSED", "configuration": []},
+        {"result": "PASSED", "configuration": ["test.unit"]},
+        {"result": "PASSED", "configuration": {"name": "test.unit"}},
+    ],
+    ids=["another step", "two", "none", "no table", "no list"],
+)
+def test_what_a_statement_itself_says_of_its_step_counts(predicate: dict[str, Any]) -> None:
+    """The record beside it, which nobody signed, may say what it likes."""
+    deploy = step("deploy", environment="live", requires=("test.unit",), policy="policy.live")
+    entry = evidence(gates.TEST_RESULT, step="test.unit", predicate=predicate)
+
+    refusals = gates.admit(deploy, [A], [entry], PLAN, NOW)
+
+    assert [refusal.reason for refusal in refusals] == [
+        "no passed result of test.unit of aaaa…aaaa is on record"
+    ]

@@ -86,6 +86,7 @@ def statements(
         predicate = {
             "environment": step.environment,
             "result": _result(step, result),
+            "step": step.name,
             "checks": [check.model_dump(mode="json") for check in result.checks],
             **_run(circumstances),
         }

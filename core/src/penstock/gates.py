@@ -152,11 +152,20 @@ def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: f
             and isinstance(predicate.get("expires"), int | float)
             and predicate["expires"] > now
         )
-    if entry.step != requirement:
-        return False
-    if entry.predicate_type == TEST_RESULT:
-        return bool(predicate.get("result") == "PASSED")
-    return entry.predicate_type in (SCAN, VERIFICATION) and bool(predicate.get("result") == "PASSED")
+    return bool(
+        entry.predicate_type in (TEST_RESULT, SCAN, VERIFICATION)
+        and _step_of(predicate) == requirement
+        and predicate.get("result") == "PASSED"
+    )
+
+
+def _step_of(predicate: dict[str, Any]) -> object:
+    """The step that a statement itself says it is about: what is on record beside it, nobody signed."""
+    configuration = predicate.get("configuration")
+    if not isinstance(configuration, list):
+        return predicate.get("step")
+    names = [entry.get("name") for entry in configuration if isinstance(entry, dict)]
+    return names[0] if len(names) == 1 else None
 
 
 def _word(requirement: str) -> str:

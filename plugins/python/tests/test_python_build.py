@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - messages stand as they are
 """Real builds with real backends. They need the package index, or the installers' caches."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - messages stand as they are
 from __future__ import annotations
 
 import pytest

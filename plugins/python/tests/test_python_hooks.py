@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - messages stand as they are
 """The hooks without a build: settings, what is refused before one starts, the tools."""
 
 from __future__ import annotations
