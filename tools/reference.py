@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
-from penstock import config, errors, hookspecs, model, plugins
+from penstock import config, errors, hookspecs, model, plugins, target
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -39,11 +39,11 @@ def values() -> str:
     """The models that hooks take and return."""
     names = (
         "Revision Artifact TestReport TestCase ScanReport Finding Signature Signer Publication Approval"
-        " Pending Release TargetState Health Verification Check Evidence Refusal Tool Event"
+        " Pending Proposal Release TargetState Health Verification Check Evidence Refusal Tool Event"
     )
     parts = []
     for name in names.split():
-        found: type[BaseModel] = getattr(model, name)
+        found: type[BaseModel] = getattr(model, name, None) or getattr(target, name)
         parts += [f"### {name}", inspect.getdoc(found) or "", _table(found)]
     return "\n\n".join(parts)
 
