@@ -87,6 +87,30 @@ def test_only_those_whom_the_role_names_may_approve(project: Project, tmp_path: 
     assert "may not approve: managers may" in project.step("approve.production")["reason"]
 
 
+def test_who_approves_is_not_what_the_environment_says(project: Project, tmp_path: Path) -> None:
+    write(project, tmp_path, by='["managers"]')
+    assert project.run("run").code == 3
+    assert project.run("approve", env={"LOGNAME": "somebody-else", "USER": "somebody-else"}).code == 1
+    assert project.states()["approve.production"] == "waiting"
+
+
+def test_rollback_goes_to_the_last_release_that_was_verified_and_twice_goes_further(
+    project: Project, tmp_path: Path
+) -> None:
+    verify = '[verify.staging]\nuses = "acme"\nword = "good"\n'
+    for number, word in enumerate(("good 1", "good 2", "good but bad", "good 4")):
+        write(project, tmp_path, source=word)
+        toml = (project.root / "penstock.toml").read_text() + verify
+        bad = "passes = false\n" if "bad" in word else ""
+        project.write({"penstock.toml": toml + bad})
+        assert project.run("run", "--to", "staging").code == (1 if bad else 0), number
+    box = tmp_path / "staging" / "current" / "box.txt"
+    for wanted in ("plain: good 2", "plain: good 1"):
+        project.passes("rollback", "staging")
+        assert box.read_text() == wanted
+    assert "has no good release before" in project.run("rollback", "staging").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -199,7 +199,9 @@ class Lab:
         for child in self.made:
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
-            child.communicate()
+            child.wait()
+            if child.stdout:
+                child.stdout.close()
         for pool in self.pools:
             pool.close()
         process.end(self.leftovers, grace=0)

@@ -302,6 +302,21 @@ BROKEN = {
         HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = true\n',
         'penstock.toml:5: [deploy.a] rollout.batch: a percentage is such as "10%"',
     ),
+    "an approval that may fail": (
+        HEAD + '[build.a]\nuses = "box"\n[deploy.live]\nuses = "box"\n[approve.live]\nallow_failure = true\n',
+        "penstock.toml:8: [approve.live] allow_failure: what a step of the phase approve stands for can't be "
+        "done without. Leave it out",
+    ),
+    "artifacts from elsewhere": (
+        HEAD + '[build.a]\nuses = "box"\nartifacts = ["../*.log"]\n',
+        'penstock.toml:5: [build.a] artifacts.0: "../*.log" leads out of the workspace. A glob is such as '
+        '"dist/*"',
+    ),
+    "artifacts from the root": (
+        HEAD + '[build.a]\nuses = "box"\nartifacts = ["/etc/*"]\n',
+        'penstock.toml:5: [build.a] artifacts.0: "/etc/*" leads out of the workspace. A glob is such as '
+        '"dist/*"',
+    ),
     # the plugin's settings
     "unknown setting": (
         HEAD + '[build.a]\nuses = "box"\nlevle = "plain"\n',

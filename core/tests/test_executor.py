@@ -237,12 +237,13 @@ print("printed", token); os.write(1, b"written " + token.encode() + b"\\n"); os.
 step.log("logged " + token); step.progress(1, 2, "at " + token)
 if step.name == "test.fails": raise StepFailed("could not log in with " + token)
 if step.name == "test.faults": raise RuntimeError("wrong: " + token)
-return TestReport(tool="t " + token, cases=(TestCase(name="login " + token, outcome="passed", message=token),))
+outcome = "failed" if step.name == "test.reports" else "passed"
+return TestReport(tool="t " + token, cases=(TestCase(name="login " + token, outcome=outcome, message=token),))
 """
     pool = pool_of(lab, body)
     progress: list[Progress] = []
     answers: list[Response] = []
-    for name in ("test.fails", "test.faults", "test.passes"):
+    for name in ("test.fails", "test.faults", "test.reports", "test.passes"):
         pool.submit(name, lab.request(name, secrets={"TOKEN": "env:TOKEN"}))
         for news in heard(pool):
             if isinstance(news, Done):
@@ -250,9 +251,10 @@ return TestReport(tool="t " + token, cases=(TestCase(name="login " + token, outc
                 break
             progress.append(news)
 
-    assert [found.outcome for found in answers] == ["failed", "error", "passed"]
+    assert [found.outcome for found in answers] == ["failed", "error", "failed", "passed"]
     assert answers[0].reason == "could not log in with ***"
-    assert [entry.what for entry in progress] == ["at ***"] * 3
+    assert "***" in str(answers[2].data["notes"])
+    assert [entry.what for entry in progress] == ["at ***"] * 4
     pool.close()
     for path in lab.root.rglob("*"):
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path

@@ -503,3 +503,16 @@ def test_what_a_statement_itself_says_of_its_step_counts(predicate: dict[str, An
     assert [refusal.reason for refusal in refusals] == [
         "no passed result of test.unit of aaaa…aaaa is on record"
     ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "reasons"),
+    [("live", []), ("staging", ["no earlier deployment to this environment of aaaa…aaaa is on record"])],
+)
+def test_a_release_returns_only_where_it_was_deployed_before(environment: str, reasons: list[str]) -> None:
+    deploy = step("deploy", environment="live", requires=("deployment",), policy="policy.live")
+    earlier = evidence(gates.DEPLOYMENT, step="deploy.x", predicate={"environment": environment})
+
+    refusals = gates.admit(deploy, [A], [earlier], PLAN, NOW)
+
+    assert [refusal.reason for refusal in refusals] == reasons

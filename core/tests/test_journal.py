@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,19 @@ def test_text_that_is_no_text_is_found_too(path: Path, journal: Journal) -> None
         journal.events(run)
 
 
+def test_an_event_with_a_hash_made_anew_is_found_by_the_next_one(path: Path, journal: Journal) -> None:
+    run, _ = journal.begin([started()])
+    journal.append(run, [New("note", None, {"n": n}, 1.0) for n in range(3)])
+    other = Journal(path.with_name("other.db"))
+    other.begin([started()])
+    made = other.append(run, [New("note", None, {"n": 99}, 1.0)])
+    with database(path.with_name("other.db")) as past:
+        [(digest,)] = past.execute("SELECT hash FROM events WHERE id = ?", (made[0].id,))
+    change(path, "UPDATE events SET data = ?, hash = ? WHERE id = 2", '{"n":99}', digest)
+
+    assert journal.check()[2] == 3
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_event_that_is_taken_out_is_found(number: int, path: Path, journal: Journal) -> None:
     run, _ = journal.begin([started()])
@@ -325,6 +339,26 @@ def test_killed_at_any_moment_all_that_was_reported_is_there(lines: int, path: P
     assert [event.id for event in journal.events(1)] == list(range(1, count + 1))
     journal.append(1, [New("after", None, {}, 1.0)])
     assert journal.check()[::2] == (count + 1, None)
+
+
+def test_whoever_opens_a_journal_waits_for_another_that_makes_it(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with database(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("CREATE TABLE something (id INTEGER)")
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(Journal, path)
+            assert not wait([opening], 0.1).done
+            other.execute("ROLLBACK")
+            opening.result(10)
+
+
+def test_each_commit_reaches_the_disk(journal: Journal) -> None:
+    settings = {
+        name: journal._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
+    }
+
+    assert settings == {"synchronous": 2, "journal_mode": "wal"}
 
 
 def test_a_reader_sees_what_another_has_written(path: Path, journal: Journal) -> None:

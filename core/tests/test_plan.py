@@ -217,10 +217,10 @@ POLICY = {
         None,
         ("provenance",),
     ),
-    "provenance": (FULL, ("provenance",), ("provenance",)),
+    "provenance": (FULL, ("provenance",), ("provenance", "signature", "approval")),
     "provenance that nothing makes": ((), ("provenance",), ("provenance",)),
-    "tests": (FULL, ("tests",), ("test.unit", "test.style")),
-    "scan": (FULL, ("scan",), ("scan.code",)),
+    "tests": (FULL, ("tests",), ("test.unit", "test.style", "signature", "approval")),
+    "scan": (FULL, ("scan",), ("scan.code", "signature", "approval")),
     "one test, and it may fail": (
         ("build.a", section("test.flaky", allow_failure=True)),
         ("test.flaky",),
@@ -231,7 +231,7 @@ POLICY = {
         ("tests", "test.unit", "approval", "signature"),
         ("test.unit", "test.style", "approval", "signature"),
     ),
-    "nothing": (FULL, (), ()),
+    "nothing but the steps that are there": (FULL, (), ("signature", "approval")),
     "a verification of the environment before": (
         ("build.a", "deploy.staging", "verify.staging"),
         ("verify.staging",),
@@ -256,8 +256,15 @@ def test_a_deployment_waits_for_the_evidence_that_its_policy_requires() -> None:
     assert ancestors(made, "deploy.live") == {"source", *FULL}
 
 
-def test_a_deployment_with_a_policy_of_nothing_waits_for_what_it_needs_only() -> None:
+def test_a_deployment_waits_for_signature_and_approval_whatever_its_policy_and_needs_say() -> None:
     made = make(*FULL, section("deploy.live", needs=["build.a"]), policies={"live": Policy(require=())})
+
+    assert {"sign.it", "approve.live"} <= ancestors(made, "deploy.live")
+
+
+def test_a_deployment_with_a_policy_of_nothing_waits_for_what_it_needs_only() -> None:
+    deploy = section("deploy.live", needs=["build.a"])
+    made = make("build.a", "test.unit", deploy, policies={"live": Policy(require=())})
 
     assert ancestors(made, "deploy.live") == {"source", "build.a"}
 

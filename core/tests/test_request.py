@@ -145,13 +145,13 @@ def test_evidence_of_what_is_not_behind_a_step_is_left_out() -> None:
     assert [entry.step for entry in request.evidence_so_far(run.plan, run.state, "build.a")] == ["build.a"]
 
 
-def test_a_release_that_comes_back_needs_its_signature_only() -> None:
+def test_a_release_that_comes_back_needs_an_earlier_deployment_and_signatures_only() -> None:
     release = {"digest": B, "artifacts": [], "revision": {}, "run": 3, "environment": "live"}
     run = Run(selected=["deploy.live"], release=release, evidence=[reference("build.a", C)])
 
     made = run.request("deploy.live", "admit")
 
-    assert made.step.requires == ("signature",)
+    assert made.step.requires == ("deployment", "signature")
     assert [entry.statement for entry in made.evidence] == [C]
     assert made.signer is not None
 

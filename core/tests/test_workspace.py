@@ -219,7 +219,7 @@ def test_whatever_a_step_changed_is_put_back(
         st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(sorted(FILES))), max_size=5), max_size=3
     )
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_every_step_finds_exactly_the_snapshot(
     steps: list[list[tuple[Callable[[Path, Path], None], str]]], place: Path
 ) -> None:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, JsonValue, Strict, field_validator
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, Strict, field_validator
 
 from penstock import __version__
 from penstock.configfile import ConfigFile
@@ -21,6 +21,7 @@ from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, ins
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
+_GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 
 
@@ -47,6 +48,12 @@ class Rollout(Model):
         return value
 
 
+def _inside(pattern: str) -> str:
+    if not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
+        raise ValueError(f'"{pattern}" leads out of the workspace. A glob is such as "dist/*"')
+    return pattern
+
+
 class Keys(Model):
     """The keys that every section may have."""
 
@@ -67,7 +74,7 @@ class Keys(Model):
     secrets: dict[str, str] = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
     )
-    artifacts: tuple[str, ...] = Field(
+    artifacts: tuple[Annotated[str, AfterValidator(_inside)], ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
     environment: str | None = Field(
@@ -308,6 +315,9 @@ def _section(
     )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
+    if phase in _GATES and table.get("allow_failure"):
+        message = f"what a step of the phase {phase} stands for can't be done without. Leave it out"
+        errors.append(source.error(full, "allow_failure", message))
     keys = checked(Keys, core, source, full, errors)
     if keys is None:
         return None

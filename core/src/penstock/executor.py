@@ -27,12 +27,12 @@ from penstock.worker import Stopped, Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
-PATIENCE = 4.0
+PATIENCE = 3.5
 """Seconds that a worker has to clean up after it was told to stop."""
 
 _MARGIN = 2**16
 _HEAD = struct.Struct("!I")
-_LAST_MOMENT = 3.0
+_LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
 

@@ -144,6 +144,8 @@ def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: f
     predicate = predicate if isinstance(predicate, dict) else {}
     if requirement == "provenance":
         return entry.predicate_type == PROVENANCE
+    if requirement == "deployment":
+        return entry.predicate_type == DEPLOYMENT and predicate.get("environment") == step.environment
     if requirement == "approval":
         return (
             entry.predicate_type == APPROVAL
@@ -159,6 +161,14 @@ def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: f
     )
 
 
+def about(entry: Evidence) -> str | None:
+    """The step whose result a statement says it is; None where it is no result of a step."""
+    predicate = entry.statement.get("predicate")
+    if entry.predicate_type not in (TEST_RESULT, SCAN, VERIFICATION) or not isinstance(predicate, dict):
+        return None
+    return str(_step_of(predicate))
+
+
 def _step_of(predicate: dict[str, Any]) -> object:
     """The step that a statement itself says it is about: what is on record beside it, nobody signed."""
     configuration = predicate.get("configuration")
@@ -169,9 +179,12 @@ def _step_of(predicate: dict[str, Any]) -> object:
 
 
 def _word(requirement: str) -> str:
-    return {"provenance": "provenance", "approval": "valid approval"}.get(
-        requirement, f"passed result of {requirement}"
-    )
+    words = {
+        "provenance": "provenance",
+        "approval": "valid approval",
+        "deployment": "earlier deployment to this environment",
+    }
+    return words.get(requirement, f"passed result of {requirement}")
 
 
 def _kind(evidence: Evidence) -> str:

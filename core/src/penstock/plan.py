@@ -259,6 +259,8 @@ def _with_policy(
     requires: list[str] = []
     for entry in wanted:
         requires.extend(_requirement(entry, step, before, rule, explicit=policy is not None))
+    for entry in ("signature", "approval"):  # who has such a step means it, whatever else the policy names
+        requires.extend(_requirement(entry, step, before, rule, explicit=False))
     waited = {need.on for need in step.needs}
     edges = tuple(
         Need(on=name, why=rule)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import getpass
 import os
+import pwd
 import selectors
 import signal
 import stat
@@ -138,10 +138,10 @@ def alive(pid: int) -> bool:
 
 
 def user() -> str:
-    """The operating system's name for whoever runs this."""
+    """The operating system's name for whoever runs this, whatever the environment says."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid {os.getuid()}"
 
 

@@ -53,7 +53,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
     """A request about a step of this run, as things stand."""
     step = plan.by_name[name]
     if state.given:  # a release that was admitted once may return on digest and signature alone
-        step = step.model_copy(update={"requires": ("signature",) if plan.signer else ()})
+        step = step.model_copy(update={"requires": ("deployment", *(("signature",) if plan.signer else ()))})
     signer = plan.signer
     signs_now = signer is not None and (state.given or state.steps[signer.name].state == "passed")
     return Request(

@@ -57,11 +57,9 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     past = history(opened, environment)
     if not past:
         raise ConfigError(f"nothing was ever deployed to {environment} from here")
-    before = next((entry for entry in past if entry.release.digest != past[0].release.digest), None)
+    before = _before(opened, past, environment)
     if before is None:
-        raise ConfigError(
-            f"{environment} has had one release only, {short(past[0].release.digest)}: none before it"
-        )
+        raise ConfigError(f"{environment} has no good release before {short(past[0].release.digest)}")
     original = opened.state(str(_made_in(opened, before.release)))
     steps = [s.name for s in plan.steps if s.environment == environment and s.phase in ("deploy", "verify")]
     click.echo(
@@ -99,6 +97,28 @@ def history(opened: Opened, environment: str) -> list[Deployed]:
         if not found or found[-1].release.digest != done.digest:
             found.append(Deployed(event.run, done))
     return found
+
+
+def _before(opened: Opened, past: list[Deployed], environment: str) -> Deployed | None:
+    """The last good release before the one that runs now: deployed, and verified there.
+
+    Rollbacks are left out: going back twice leads two releases back.
+    """
+    current, reached = past[0].release.digest, False
+    for entry in past:
+        state = opened.state(str(entry.run))
+        if state.given is not None:
+            continue
+        if entry.release.digest == current:
+            reached = True
+        elif reached and _verified(state, environment):
+            return entry
+    return None
+
+
+def _verified(state: RunState, environment: str) -> bool:
+    steps = [s for s in state.plan.steps if (s.phase, s.environment) == ("verify", environment)]
+    return all(state.steps[step.name].state == "passed" for step in steps)
 
 
 def _made_in(opened: Opened, release: Release) -> int:

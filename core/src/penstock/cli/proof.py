@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, open_project, print_json
+from penstock import gates
+from penstock.cli.common import Opened, load_plan, open_project, print_json
 from penstock.cli.terminal import sign
 from penstock.errors import ConfigError, StepRefused
 from penstock.evidence import Reference
@@ -24,7 +25,6 @@ from penstock.gates import (
     VULNERABILITIES,
 )
 from penstock.model import Artifact, Evidence, Signer
-from penstock.plugins import Plugins
 from penstock.proof import check_bytes, check_reference
 from penstock.request import evidence_so_far
 from penstock.state import RunState
@@ -53,14 +53,15 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
     """Prove where an artifact comes from and why it was let through."""
     opened = open_project()
     state, artifact = _find(opened, digest)
-    plugins = Plugins.load(state.plan.plugins)
-    trust = state.plan.signer
+    # Whom to trust is what the project says now: what lies beside the evidence is under test itself.
+    _, plugins, plan = load_plan(opened.path)
+    trust = plan.signer
     links = []
     for reference in evidence_so_far(state.plan, state):
         evidence, signers = check_reference(opened.home, plugins, trust, reference)
         if artifact.digest in evidence.subjects or evidence.invalid:
             links.append(Link(reference, evidence, signers))
-    faults = _faults(opened, artifact, links, signed=trust is not None)
+    faults = _faults(opened, artifact, links, signed=trust is not None or state.plan.signer is not None)
     if export is not None:
         _export(opened, export, links)
     if as_json:
@@ -103,6 +104,11 @@ def _faults(opened: Opened, artifact: Artifact, links: list[Link], *, signed: bo
         check_bytes(opened.home, artifact)
     except StepRefused as error:
         faults.append(str(error))
+    faults += [
+        f"{link.reference.step}: its evidence is about another step"
+        for link in links
+        if not link.evidence.invalid and gates.about(link.evidence) not in (None, link.reference.step)
+    ]
     if not any(link.evidence.predicate_type == PROVENANCE for link in links):
         faults.append("there is no provenance")
     if signed:
@@ -120,6 +126,7 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
         "name": artifact.name,
         "run": state.run,
         "verdict": "failed" if faults else "passed",
+        "state": state.state,
         "faults": faults,
         "evidence": [
             {
@@ -136,14 +143,16 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
 
 def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[str]) -> None:
     click.echo(f"{artifact.name}  {artifact.digest}")
-    if state.revision:
-        clean = "dirty: files that were not committed" if state.revision.dirty else "clean"
-        click.echo(f"  {sign('passed')} source      {state.revision.short}, {clean}")
+    for line in _sources(links):
+        click.echo(f"  {sign('passed')} source      {line}")
     for link in links:
         mark = sign("failed" if link.evidence.invalid else "passed")
         said = link.evidence.invalid or _say(link.evidence)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
         click.echo(f"  {mark} {word:<11} {link.reference.step}: {said}")
+    for name, step in state.steps.items():
+        if step.state in ("failed", "refused"):
+            click.echo(f"  {sign('failed')} {step.state:<11} {name}: {step.reason}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
         for fault in faults:
@@ -153,6 +162,20 @@ def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[
         click.echo(f"  All signatures verify, by {', '.join(person(identity) for identity in identities)}")
     else:
         click.echo("  Nothing is signed: the digests match, but nobody vouches for them")
+
+
+def _sources(links: list[Link]) -> list[str]:
+    """Where the artifact comes from, as the provenance itself says."""
+    found = []
+    for link in links:
+        if link.evidence.predicate_type != PROVENANCE or link.evidence.invalid:
+            continue
+        predicate: Any = link.evidence.statement["predicate"]
+        for source in predicate["buildDefinition"]["resolvedDependencies"]:
+            commit = str(source["digest"].get("gitCommit", ""))[:7] or "outside source control"
+            dirty = "dirty: files that were not committed" if source["annotations"]["dirty"] else "clean"
+            found.append(f"{commit}, {dirty}")
+    return list(dict.fromkeys(found))
 
 
 _WORD = {

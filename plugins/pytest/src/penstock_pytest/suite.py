@@ -155,7 +155,10 @@ class _Launch:
         if self._settings.measures and report.coverage is None:
             self._step.log("Coverage: no line of the wheel was measured")
         cases = report.cases
-        if self._settings.coverage_minimum is not None and cases:
+        tested = any(
+            case.outcome != "skipped" for case in cases
+        )  # a case of ours must not hide that none was
+        if self._settings.coverage_minimum is not None and tested:
             cases += (results.coverage_case(report, self._settings.coverage_minimum),)
         return report.model_copy(update={"cases": tuple(self._masked(case) for case in cases)})
 

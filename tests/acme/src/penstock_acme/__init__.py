@@ -50,6 +50,12 @@ class Look(Settings):
     pause: Duration = Field(0, description="How long to think about it.")
 
 
+class Visit(Look):
+    """A look at what was deployed."""
+
+    passes: bool = Field(True, description="Whether it likes what it sees.")
+
+
 class Places(Settings):
     """Directories that are deployed to."""
 
@@ -84,8 +90,8 @@ def penstock_test(settings: Look, step: Step) -> TestReport:
 
 
 @hookimpl
-def penstock_verify(settings: Look, step: Step) -> Verification:
-    return Verification(checks=(Check(name="look", passed=True, detail=settings.word),))
+def penstock_verify(settings: Visit, step: Step) -> Verification:
+    return Verification(checks=(Check(name="look", passed=settings.passes, detail=settings.word),))
 
 
 class Place(Target):
