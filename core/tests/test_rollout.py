@@ -203,7 +203,7 @@ def test_what_was_cut_off_is_asked_for_again() -> None:
     state.started("t1", "apply", 0)
     state.started("t0", "probe", 0)
 
-    state.cut()
+    state.cut(0.0)
 
     assert advance(state, 0) == [op("probe", "t0"), op("apply", "t1")]
 
@@ -212,7 +212,7 @@ def test_a_change_that_was_cut_off_is_put_back_too() -> None:
     state = begin(2)
     do(state, "observe", "t0", "t1")
     state.started("t0", "apply", 0)
-    state.cut()
+    state.cut(0.0)
 
     state.fail("somebody said so")
 
@@ -339,7 +339,8 @@ class Simulation:
         assert again == self.state, "what is on record is all there is to know"
         self.state = again
         self.now += self.random.random() * 10
-        self.write(RolloutState.cut)
+        now = self.now
+        self.write(lambda state: state.cut(now))
 
     def check(self, moves: list[Move]) -> None:
         restores = [move.target for move in moves if isinstance(move, Operation) and move.kind == "restore"]

@@ -382,10 +382,13 @@ def test_evidence_that_takes_too_long_fails_the_step() -> None:
         operate(run, kind, "t0", "t1", at=100)
 
     assert run.decide(now=130, busy=("deploy.live",)) == [
-        End("deploy.live", "failed", "it is deployed, but its evidence took longer than 30 s (timeout)")
+        End("deploy.live", "failed", "its evidence took longer than 30 s (timeout)")
     ]
     run.tell("run.resumed", at=500)
-    assert run.decide(now=510, busy=("deploy.live",)) == [WakeAt(530)]
+    assert run.decide(now=510) == [  # what was healthy then may not be now
+        Operate("deploy.live", "probe", "t0"),
+        Operate("deploy.live", "probe", "t1"),
+    ]
 
 
 def test_a_rollout_that_failed_fails_the_step_when_all_is_back() -> None:
@@ -456,4 +459,22 @@ def test_a_rollout_goes_on_after_a_crash_with_what_was_cut_off() -> None:
     assert run.decide(now=50) == [
         Operate("deploy.live", "probe", "t0"),
         Operate("deploy.live", "apply", "t1"),
+    ]
+
+
+def test_a_rollout_that_was_through_is_looked_at_again_after_a_cut() -> None:
+    run = deploying()
+    for kind in ("observe", "apply", "probe"):
+        operate(run, kind, "t0", "t1", at=100)
+    run.tell("run.resumed", at=500)
+
+    operate(run, "probe", "t0", at=501)
+    run.tell("rollout.started", "deploy.live", op="probe", target="t1")
+    run.tell(
+        "rollout.ended", "deploy.live", op="probe", target="t1", ok=True, health="unhealthy", detail="gone"
+    )
+
+    assert run.decide(now=502) == [
+        Operate("deploy.live", "restore", "t1"),
+        Operate("deploy.live", "restore", "t0"),
     ]

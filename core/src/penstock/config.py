@@ -19,7 +19,7 @@ from penstock.faults import checked
 from penstock.model import Digest, Duration, Model, Percentage
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, installed
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
@@ -63,6 +63,7 @@ class Keys(Model):
     )
     timeout: Duration | None = Field(
         default=None,
+        gt=0,
         description="How long the step may take, or each operation of a deploy step; then it is ended.",
     )
     retries: int = Field(
@@ -89,7 +90,7 @@ class Keys(Model):
     @classmethod
     def _named(cls, value: str | None) -> str | None:
         if value is not None and not NAME.fullmatch(value):
-            raise ValueError(f'"{value}" is no name: a name is made of letters, digits, - and _ only')
+            raise ValueError(f'"{value}" is no name: a name is made of at most 63 letters, digits, - and _')
         return value
 
 
@@ -246,7 +247,7 @@ def _tables(
             )
         elif not NAME.fullmatch(key):
             errors.append(
-                source.error(f"{name}.{key}", "", "a name is made of letters, digits, - and _ only")
+                source.error(f"{name}.{key}", "", "a name is made of at most 63 letters, digits, - and _")
             )
         else:
             good[key] = value

@@ -47,7 +47,7 @@ class ConfigFile:
         except OSError as error:
             raise ConfigError(f"{path} can't be read: {error.strerror}") from None
         try:
-            self.text = self.raw.decode("utf-8")
+            self.text = self.raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = self.raw[: error.start].count(b"\n") + 1
             raise ConfigError(

@@ -38,6 +38,7 @@ class Settings(Model):
 # --- units -------------------------------------------------------------------------------------
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 3650 * 86400.0  # ten years: what is longer is a slip, and more than clocks can count
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
 
@@ -55,9 +56,14 @@ def _seconds(value: object) -> object:
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),
-    Field(ge=0, allow_inf_nan=False),
+    Field(ge=0, le=_LONGEST, allow_inf_nan=False),
     WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_WHOLE}]}
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": _LONGEST},
+                {"type": "string", "pattern": _DURATION_WHOLE},
+            ]
+        }
     ),
 ]
 """Seconds; written as a number or as "500ms", "30s", "5m", "1h30m", "2d"."""

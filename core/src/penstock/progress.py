@@ -54,6 +54,8 @@ class RolloutState:
     """The targets of the current batch that are not through yet."""
     busy: dict[str, None] = field(default_factory=dict)
     """The targets that an operation is under way on."""
+    doubtful: dict[str, None] = field(default_factory=dict)
+    """The targets that were healthy before it was cut off: they are looked at before it goes on."""
 
     @classmethod
     def begin(cls, settings: Rollout, release: Release, targets: Iterable[str]) -> RolloutState:
@@ -84,11 +86,17 @@ class RolloutState:
             for target in self.targets.values():
                 target.next_at = 0.0
 
-    def cut(self) -> None:
-        """Whoever was working on it is gone: what was under way will be asked for again."""
+    def cut(self, now: float) -> None:
+        """Whoever was working on it is gone: what was under way will be asked for again.
+
+        So will be whether what was healthy still is: who knows how long ago that was.
+        """
         for name in self.busy:
             self.targets[name].running = None
         self.busy.clear()
+        self.doubtful = {name: None for name, target in self.targets.items() if target.state == "healthy"}
+        for name in self.doubtful:
+            self.targets[name].probing_since, self.targets[name].next_at = now, 0.0
 
     def started(self, name: str, kind: Kind, now: float) -> None:
         """An operation has begun."""
@@ -130,6 +138,9 @@ class RolloutState:
     def _probed(self, name: str, target: TargetProgress, data: dict[str, Any], now: float) -> None:
         patience = self.settings.healthy_within
         if data["ok"] and data["health"] == "healthy":
+            if name in self.doubtful:
+                del self.doubtful[name]
+                return
             target.state = "healthy"
             self.open.discard(name)
             self._next_batch(now)

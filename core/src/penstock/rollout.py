@@ -45,6 +45,8 @@ def advance(rollout: RolloutState, now: float) -> list[Move]:
         return _back(rollout, now)
     if not rollout.targets:
         return [Ended(False, "there is no target to deploy to")]
+    if rollout.doubtful:
+        return [_look(rollout, name, now) for name in rollout.doubtful if name not in rollout.busy]
     if not rollout.open:
         return [Ended(True)]
     return _forward(rollout, now)
@@ -66,6 +68,11 @@ def _next_of(rollout: RolloutState, name: str, now: float) -> Move:
         return Operation("observe", name)
     if target.state == "observed":
         return Operation("apply", name)
+    return _look(rollout, name, now)
+
+
+def _look(rollout: RolloutState, name: str, now: float) -> Move:
+    target = rollout.targets[name]
     return WakeAt(target.next_at) if target.next_at > now else Operation("probe", name)
 
 

@@ -210,7 +210,7 @@ def _attesting(state: RunState, name: str, progress: RolloutState, now: float) -
     patience = _patience(state.plan.by_name[name])
     deadline = max(progress.batch_done_at, state.steps[name].tried_since) + patience
     if now >= deadline:
-        reason = f"it is deployed, but its evidence took longer than {patience:g} s (timeout)"
+        reason = f"its evidence took longer than {patience:g} s (timeout)"
         return End(name, "failed", reason)
     return WakeAt(deadline)
 

@@ -17,13 +17,16 @@ SOCKET = "wake"
 
 @contextlib.contextmanager
 def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
-    """Call `handle` with the signal on Ctrl-C or SIGTERM; the socket has something to read then."""
+    """Call `handle` with the signal on Ctrl-C, SIGTERM or when the terminal closes.
+
+    The socket has something to read then.
+    """
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)
     before = [
         (number, signal.signal(number, lambda number, _: handle(number)))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ]
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:

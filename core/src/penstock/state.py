@@ -131,7 +131,7 @@ class RunState:
             step = self.steps[name]
             step.not_before = 0.0
             if step.rollout:
-                step.rollout.cut()
+                step.rollout.cut(event.time)
                 step.tried_since = event.time
             else:
                 step.state, step.attempts = "pending", step.attempts - 1

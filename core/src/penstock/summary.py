@@ -86,7 +86,8 @@ def _tests(report: TestReport) -> dict[str, Any]:
     if report.coverage is not None:
         words.append(f"{report.coverage:.0%} covered")
     notes: list[str] = []
-    failed = [case for case in report.cases if case.outcome == "failed"]
+    # Of a command alone there is no more to say than what it printed.
+    failed = [] if report.checks_only else [case for case in report.cases if case.outcome == "failed"]
     for case in failed[:_SHOWN]:
         where = f"{case.file}:{case.line}" if case.file and case.line else case.file or ""
         notes.append(f"{where}  {case.name.rpartition('::')[2] or case.name}".strip())

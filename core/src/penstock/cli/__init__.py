@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def invoke(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Every error is one message on standard error."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -113,6 +114,16 @@ def invoke(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:  # the last place where a message can be made of it
         return _explain(error)
+
+
+def _open_streams() -> None:
+    """Where a standard stream was closed, the next file opened would take its place, the journal for one."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
 
 
 def _explain(error: Exception) -> int:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from penstock import config
 from penstock.cli.common import load_plan, print_json
 from penstock.cli.terminal import sign
 from penstock.configfile import find
 from penstock.errors import ConfigError, PenstockError
+from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 
 
@@ -119,32 +122,41 @@ def doctor() -> int:
         )
     )
     names: tuple[str, ...] = tuple(known)
+    steps: tuple[PlanStep, ...] = ()
     try:
         path = find(Path.cwd())
         names = config.enabled(path)
-        made = load_plan(path)[2]
-        lines.append((True, f"{path} is right: {len(made.steps)} steps"))
+        steps = load_plan(path)[2].steps
+        lines.append((True, f"{path} is right: {len(steps)} steps"))
     except PenstockError as error:
         lines.append((False, str(error)))
     loaded = Plugins.load(names, known)
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
-    lines += [_tool(name, loaded) for name in loaded.modules if loaded.has(name, "penstock_tools")]
+    lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
     for good, text in lines:
         click.echo(f"{sign('passed' if good else 'failed')} {text}")
     return 0 if all(good for good, _ in lines) else 1
 
 
-def _tool(name: str, plugins: Plugins) -> tuple[bool, str]:
-    """What a plugin's default settings find on this machine."""
-    try:
-        model = plugins.settings_model(name, "penstock_tools")
-        found = plugins.call(name, "penstock_tools", settings=model.model_validate({})) or ()
-    except Exception as error:  # a plugin's own trouble is what is asked for here
-        return False, f"{name}: {error}"
-    if not found:
-        return False, f"{name}: the program that it runs is not there. See: penstock plugins info {name}"
-    return True, f"{name}: " + ", ".join(f"{tool.name} {tool.version} at {tool.path}" for tool in found)
+def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[tuple[bool, str]]:
+    """The programs that a plugin's steps run, or with its defaults would run."""
+    if not plugins.has(name, "penstock_tools"):
+        return
+    model = plugins.settings_model(name, "penstock_tools")
+    said = set()
+    for settings in [step.settings for step in steps if step.uses == name] or [{}]:
+        try:
+            found = plugins.call(name, "penstock_tools", settings=model.model_validate(settings)) or ()
+        except ValidationError:
+            continue  # it has no section here, or only ones of another kind
+        except Exception as error:  # a plugin's own trouble is what is asked for here
+            yield False, f"{name}: {error}"
+            continue
+        said.add(", ".join(f"{tool.name} {tool.version} at {tool.path}" for tool in found))
+    for line in sorted(said):
+        missing = f"the program that it runs is not there. See: penstock plugins info {name}"
+        yield bool(line), f"{name}: {line or missing}"
 
 
 def _room(directory: Path) -> tuple[bool, str]:

@@ -49,8 +49,8 @@ class Opened:
             if not runs:
                 raise ConfigError("there is no run yet. Start one: penstock run")
             return runs[0].run
-        if not run.isdigit():
-            raise ConfigError(f'"{run}" is no run. A run is a number, or "last"')
+        if not (run.isascii() and run.isdigit() and len(run) < 16):
+            raise ConfigError(f'"{run}" is no run. A run is a number, or "last". The runs: penstock runs')
         return self.journal.run(int(run)).run
 
 
@@ -59,6 +59,16 @@ def open_project() -> Opened:
     path = find(Path.cwd())
     home = Home.of(path.parent)
     return Opened(path, home, Journal(home.journal))
+
+
+def sound(opened: Opened) -> None:
+    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks."""
+    _, _, broken = opened.journal.check()
+    if broken is not None:
+        raise PluginError(
+            f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
+            "says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
+        )
 
 
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json
+from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json, sound
 from penstock.cli.run import work
 from penstock.cli.terminal import sign
 from penstock.engine import new_run
@@ -54,6 +54,7 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     opened = open_project()
     _, plugins, plan = load_plan(opened.path)
     _environments(plan, environment)
+    sound(opened)
     past = history(opened, environment)
     if not past:
         raise ConfigError(f"nothing was ever deployed to {environment} from here")
@@ -180,6 +181,9 @@ def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> 
 def _print(entry: dict[str, Any]) -> None:
     what = f"{short(entry['release'])} of run {entry['run']}" if entry["release"] else "nothing deployed yet"
     click.echo(f"{entry['environment']}  {what}")
+    if len(entry["artifacts"]) > 1:
+        for artifact in entry["artifacts"]:
+            click.echo(f"    {artifact['name']}  {short(artifact['digest'])}")
     for target in entry["targets"]:
         runs = short(target["release"]) if target["release"] else "nothing"
         mark = sign("passed" if target["health"] == "healthy" else "failed")

@@ -39,14 +39,22 @@ def runs(limit: int, as_json: bool) -> int:
         return 0
     if not rows:
         click.echo("No run yet. Start one: penstock run", err=True)
-    for row in rows:
+    for number, row in zip((line.run for line in lines), rows, strict=True):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))  # type: ignore[arg-type]  # a float
         revision = str(row["revision"] or "-")[:7]
         took = duration(float(row["seconds"]))  # type: ignore[arg-type]  # a float
-        click.echo(
-            f"{row['run']:>4}  {sign(str(row['state']))} {row['state']:<10} {revision:<8} {when}  {took}"
-        )
+        line = f"{row['run']:>4}  {sign(str(row['state']))} {row['state']:<10} {revision:<8} {when}  {took}"
+        click.echo(line + _cut_off(opened, number, str(row["state"])))
     return 0
+
+
+def _cut_off(opened: Opened, run: int, state: str) -> str:
+    """What to say of a run that is under way, and that nobody works on."""
+    lock = Lock(opened.home.run(run) / "engine.lock")
+    if state != "running" or not lock.take():
+        return ""
+    lock.drop()
+    return f"  cut off: penstock resume {run}"
 
 
 @click.command()
@@ -65,7 +73,8 @@ def show(run: str, step: str | None, as_json: bool) -> int:
         print_json(chosen[0] if chosen else document)
         return 0
     revision = state.revision.short if state.revision else "unknown revision"
-    click.echo(f"Run {state.run}  {document['state']}  {revision}  plan {state.plan.digest[7:19]}")
+    cut_off = _cut_off(opened, state.run, state.state)
+    click.echo(f"Run {state.run}  {document['state']}  {revision}  plan {state.plan.digest[7:19]}{cut_off}")
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     width = max(len(name) for name in state.steps) + 1

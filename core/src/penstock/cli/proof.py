@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from penstock import gates
-from penstock.cli.common import Opened, load_plan, open_project, print_json
+from penstock.cli.common import Opened, load_plan, open_project, print_json, sound
 from penstock.cli.terminal import sign
 from penstock.errors import ConfigError, StepRefused
 from penstock.evidence import Reference
@@ -52,6 +52,7 @@ class Link:
 def verify(digest: str, export: Path | None, as_json: bool) -> int:
     """Prove where an artifact comes from and why it was let through."""
     opened = open_project()
+    sound(opened)
     state, artifact = _find(opened, digest)
     # Whom to trust is what the project says now: what lies beside the evidence is under test itself.
     _, plugins, plan = load_plan(opened.path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project
+from penstock.cli.common import Opened, event_line, load_plan, open_project, sound
 from penstock.cli.terminal import Terminal, duration
 from penstock.engine import load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError
@@ -59,6 +59,7 @@ def resume(run: str, as_json: bool) -> int:
 
 def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     """Go on with a run; its exit code."""
+    sound(opened)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}.", err=True)
@@ -120,11 +121,22 @@ def _observer(opened: Opened, as_json: bool) -> Callable[[Event | Progress, RunS
     terminal = Terminal(opened.home, sys.stderr if as_json else sys.stdout)
 
     def show(event: Event | Progress, state: RunState) -> None:
-        if as_json and isinstance(event, Event):
-            click.echo(event_line(event))
-        terminal(event, state)
+        try:
+            if as_json and isinstance(event, Event):
+                click.echo(event_line(event))
+            terminal(event, state)
+        except OSError:  # whoever read it is gone; what is deployed must not hang on that
+            _silence()
 
     return show
+
+
+def _silence() -> None:
+    """Lead what is still said nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _tell_end(state: RunState, as_json: bool) -> None:
