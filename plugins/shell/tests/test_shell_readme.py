@@ -15,7 +15,7 @@ MODELS = {"build": Build, "test": Test, "scan": Scan, "verify": Verify}
 def test_every_configuration_is_valid() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     document = tomllib.loads(block)
-    assert document.pop("penstock") == {"plugins": ["shell"]}
+    assert document.pop("penstock") == {"plugins": ["git", "shell"]}
     assert document.keys() == MODELS.keys()
     for phase, sections in document.items():
         for section in sections.values():
