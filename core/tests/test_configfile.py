@@ -119,10 +119,12 @@ def test_the_nearest_file_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_a_pyproject_counts_where_it_has_our_table(tmp_path: Path, text: str, ours: bool) -> None:
-    (tmp_path / "pyproject.toml").write_text(text)
-    (tmp_path.parent / "penstock.toml").touch()
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "pyproject.toml").write_text(text)
+    (tmp_path / "penstock.toml").touch()
 
-    assert (find(tmp_path) == tmp_path / "pyproject.toml") is ours
+    assert (find(below) == below / "pyproject.toml") is ours
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:
@@ -199,7 +201,8 @@ _WORDS = (
 @given(st.lists(st.sampled_from(_WORDS), max_size=40).map("".join) | st.text(max_size=60))
 @settings(deadline=None)
 def test_any_text_is_a_project_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "penstock.toml"
+    path = tmp_path_factory.getbasetemp() / "any" / "penstock.toml"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
 
     assert faults(path)[0].startswith("penstock.toml")
@@ -240,7 +243,8 @@ _KEYS = st.sampled_from(
 def test_any_sections_are_a_project_or_a_clear_error_with_a_line(
     tmp_path_factory: pytest.TempPathFactory, sections: dict[tuple[str, str], dict[str, str]]
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "penstock.toml"
+    path = tmp_path_factory.getbasetemp() / "any" / "penstock.toml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(
         "".join(
             f"[{first}{second}]\n" + "".join(f"{key} = {value}\n" for key, value in table.items())
