@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -277,17 +278,20 @@ def test_progress_is_heard_before_the_answer(lab: Lab) -> None:
 
 
 def test_threads_that_tell_of_progress_while_the_answer_is_sent_do_no_harm(lab: Lab) -> None:
-    body = """
+    source = """
 import threading
-def chatter():
+from penstock import Revision
+def chatter(step):
     while True: step.progress(1, 2, "x" * 1000)
-for _ in range(3): threading.Thread(target=chatter, daemon=True).start()
-return TestReport(tool="t", cases=tuple(TestCase(name=f"{n}" * 100, outcome="passed") for n in range(1000)))
+@hookimpl
+def penstock_source(step):
+    for _ in range(3): threading.Thread(target=chatter, args=(step,), daemon=True).start()
+    return Revision(subject="x" * 5_000_000)
 """
-    pool = pool_of(lab, body)
+    pool = lab.pool(lab.load(fake=source))
 
     for _ in range(3):
-        assert ask(pool, lab.request()).outcome == "passed"
+        assert ask(pool, lab.request("source")).outcome == "passed"
 
 
 # --- one worker after another ---
@@ -492,6 +496,8 @@ step.run(["sh", "-c", "until test -e $0/dead; do sleep 0.01; done", step.project
 # --- told to stop ---
 
 RESISTANCE: dict[str, str] = {
+    "is deaf, and hides": "subprocess.Popen({stubborn}, env={{}}, start_new_session=True)\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(600)",
     "runs a program": "step.run({stubborn})",
     "sleeps": "{start}; time.sleep(600)",
     "catches everything": "{start}\nwhile True:\n    try: time.sleep(600)\n    except BaseException: pass",
@@ -544,26 +550,31 @@ def test_a_step_that_does_not_resist_ends_at_once_and_may_clean_up(lab: Lab) -> 
     assert "cleaned up" in lab.log()
 
 
-def test_a_step_is_ended_also_before_it_has_begun(lab: Lab) -> None:
-    pool = pool_of(lab, "time.sleep(600)")
-    started = time.monotonic()
+@pytest.mark.parametrize("used", [False, True], ids=["new worker", "idle worker"])
+def test_a_step_is_ended_also_before_it_has_begun(used: bool, lab: Lab) -> None:
+    pool = pool_of(lab, "if step.name == 'test.hangs': time.sleep(600)")
+    for _ in range(5):
+        if used:
+            ask(pool, lab.request("test.first"))
+        started = time.monotonic()
 
-    pool.submit("ask", lab.request())
-    pool.end("ask")
+        pool.submit("ask", lab.request("test.hangs"))
+        pool.end("ask")
 
-    assert answer(pool, "ask").outcome == "cancelled"
-    assert time.monotonic() - started < 2
+        assert answer(pool, "ask").outcome == "cancelled"
+        assert time.monotonic() - started < 2
 
 
 def test_an_end_that_comes_too_late_does_not_reach_the_next_step(lab: Lab) -> None:
-    pool = pool_of(lab, "step.run(['true'])")
+    pool = pool_of(lab, "pass")
+    pool.submit("ask", lab.request())
+    [worker] = pool._processes
+    until(lambda: b"passed" in worker.connection.recv(10_000, socket.MSG_PEEK))
 
-    for _ in range(15):
-        pool.submit("ask", lab.request())
-        until(lambda: "$ true" in lab.log() if lab.home.log(1, "test.unit", 1).exists() else False)
-        pool.end("ask")
-        assert answer(pool, "ask").outcome in ("passed", "cancelled")
-        assert ask(pool, lab.request("test.next")).outcome == "passed"
+    pool.end("ask")
+
+    assert answer(pool, "ask").outcome == "passed"
+    assert ask(pool, lab.request("test.next")).outcome == "passed"
 
 
 def test_closing_ends_what_is_under_way(lab: Lab) -> None:

@@ -344,8 +344,8 @@ def test_killed_at_any_moment_all_that_was_reported_is_there(lines: int, path: P
 def test_whoever_opens_a_journal_waits_for_another_that_makes_it(path: Path) -> None:
     path.parent.mkdir(parents=True)
     with database(path) as other:
-        other.execute("BEGIN EXCLUSIVE")
         other.execute("CREATE TABLE something (id INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(Journal, path)
             assert not wait([opening], 0.1).done

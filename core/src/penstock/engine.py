@@ -343,8 +343,10 @@ class Engine:
     def _on_interrupt(self, number: int) -> None:
         self._interrupted += 1
         if self._interrupted > 1:
-            self.executor.close()
-            os._exit(130)
+            try:
+                self.executor.close()
+            finally:
+                os._exit(130)
         what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         self._write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})
 

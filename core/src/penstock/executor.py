@@ -144,6 +144,7 @@ class LocalPool:
         sys.stdout.flush()
         sys.stderr.flush()
         engine = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
         pid = os.fork()
         if pid == 0:
             try:
@@ -154,6 +155,7 @@ class LocalPool:
                 _serve(theirs, self._make_worker(), engine)
             finally:
                 os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         worker = _Process(pid, ours, os.fstat(theirs.fileno()).st_ino, process.watch(pid))
         theirs.close()
         self._processes.append(worker)
@@ -230,8 +232,7 @@ class LocalPool:
         status = self._retire(worker)
 
         def rest() -> list[int]:
-            found = {*process.marked(worker.mark), *process.holders_of_socket(worker.other_end)}
-            return sorted(found - worker.detached)
+            return [*process.marked(worker.mark), *process.holders_of_socket(worker.other_end)]
 
         if worker.mark:
             process.end(rest, grace=0.2)
@@ -283,7 +284,6 @@ def _nothing(*_: object) -> None:
 
 def _prepare(engine: int) -> None:
     signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is the engine's to deal with
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, _nothing)  # the engine dies of it, and its death is what counts
     with contextlib.suppress(ValueError):

@@ -71,14 +71,10 @@ class Observers:
             os.close(watcher.call)
         deadline = time.monotonic() + PATIENCE
         for watcher in watchers:
-            below: list[int] = []
-            while process.alive(watcher.pid):
-                if time.monotonic() >= deadline:
-                    below = process.descendants(watcher.pid)
-                    break
-                time.sleep(0.005)  # a pidfd would be the event to wait for, and is Linux's alone
-            process.ended(watcher.pid, patience=0)
-            process.end(lambda pids=below: [pid for pid in pids if process.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
+            if process.waited(watcher.pid, patience=deadline - time.monotonic()) is None:
+                below = process.descendants(watcher.pid)
+                process.ended(watcher.pid, patience=0)
+                process.end(lambda pids=below: [pid for pid in pids if process.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
 
     def _start(self, name: str) -> _Watcher:
         reader, writer = os.pipe()

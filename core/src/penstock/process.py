@@ -214,25 +214,31 @@ def end_holders(path: Path, *, grace: float = GRACE) -> None:
         end(lambda: holders(path), grace=0)
 
 
-def ended(pid: int, *, patience: float) -> int:
-    """Wait for a child of this process; after so many seconds it is killed. Its exit status.
+def waited(pid: int, *, patience: float) -> int | None:
+    """Wait for a child of this process, for so many seconds; its exit status, None if it runs on.
 
     As in `subprocess`: negative where a signal ended it; 0 where somebody else has collected it.
     """
     deadline = time.monotonic() + patience
-    killed = False
-    try:
-        while True:
-            found, status = os.waitpid(pid, 0 if killed else os.WNOHANG)
-            if found:
-                return os.waitstatus_to_exitcode(status)
-            if time.monotonic() >= deadline:
-                killed = True
-                _signal(pid, signal.SIGKILL)
-            else:
-                time.sleep(0.002)  # it is about to end: seldom more than a turn or two
-    except ChildProcessError:
-        return 0
+    while True:
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return 0
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.002)  # it is about to end: seldom more than a turn or two
+
+
+def ended(pid: int, *, patience: float) -> int:
+    """Wait for a child as `waited` does, and kill it where that is too long; its exit status."""
+    status = waited(pid, patience=patience)
+    if status is None:
+        _signal(pid, signal.SIGKILL)
+        status = waited(pid, patience=5)
+    return -signal.SIGKILL if status is None else status
 
 
 def watch(pid: int) -> int | None:
@@ -333,7 +339,7 @@ def _signal_group(group: int, number: int) -> None:
 @contextlib.contextmanager
 def surroundings_restored() -> Iterator[None]:
     """What is the whole process's is afterwards as it was: environment, current directory, umask."""
-    environment, here, mask = dict(os.environ), os.open(".", os.O_RDONLY), os.umask(0o022)
+    environment, here, mask = dict(os.environ), here_opened(), os.umask(0o022)
     os.umask(mask)
     try:
         yield
@@ -344,6 +350,11 @@ def surroundings_restored() -> Iterator[None]:
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
+
+
+def here_opened() -> int:
+    """The current directory, to come back to it; it need not be readable."""
+    return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[L
     try:
         if clean:
             process.end_marked(f"{home.run(run)}:", grace=1.0)
-            process.end_holders(workers.path, grace=4.0)
+            process.end_holders(workers.path, grace=3.0)
         workers.take(wait=True)
         home.store.sweep()
         yield engine, workers

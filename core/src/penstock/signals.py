@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from penstock.home import Home
+from penstock.process import here_opened
 
 SOCKET = "wake"
 """The name of the socket in a run's directory: it is there as long as its engine listens."""
@@ -74,7 +75,7 @@ def wake(home: Home, run: int) -> bool:
 @contextlib.contextmanager
 def _inside(directory: Path) -> Iterator[None]:
     # The address of a Unix socket has about a hundred bytes: a relative one always fits.
-    before = os.open(".", os.O_RDONLY)
+    before = here_opened()
     try:
         os.chdir(directory)
         yield

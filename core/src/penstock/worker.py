@@ -23,16 +23,7 @@ from penstock.answers import all_different, checked, keep_matching, operate
 from penstock.errors import PenstockError, PluginError, StepCancelled, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
-from penstock.model import (
-    Approval,
-    Artifact,
-    Pending,
-    Refusal,
-    Revision,
-    ScanReport,
-    Signature,
-    Tool,
-)
+from penstock.model import Approval, Artifact, Pending, Refusal, Revision, ScanReport, Signature, Tool
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
