@@ -54,6 +54,7 @@ def test_a_lock_is_held_by_what_was_forked_too_until_it_is_released(release: boo
             lock.drop()
 
         assert other.take() == release
+        other.release()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
