@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from penstock import process
+from penstock import process, processes
 from penstock.executor import Done, LocalPool, Progress
 from penstock.home import Home
 from penstock.journal import Journal
@@ -48,7 +48,7 @@ def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
 
 
 def gone(pid: int) -> bool:
-    return not process.alive(pid)
+    return not processes.alive(pid)
 
 
 def number_in(path: Path) -> Callable[[], int | None]:
@@ -190,9 +190,9 @@ class Lab:
 
     def leftovers(self) -> list[int]:
         """Processes that belong to a step, or hold what belongs to a run."""
-        found = set(process.marked(f"{self.home.root}/"))
+        found = set(processes.marked(f"{self.home.root}/"))
         for run in (self.home.root / "runs").glob("*"):
-            found.update(process.holders(run / "workers.lock"))
+            found.update(processes.holders(run / "workers.lock"))
         return sorted(found)
 
     def close(self) -> None:

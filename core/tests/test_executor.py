@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from penstock import process
+from penstock import processes
 from penstock.executor import Done, LocalPool, Progress
 from penstock.request import Response
 
@@ -422,8 +422,8 @@ if step.name == "test.a":
     pool.close()
 
     for pid in (service, child):
-        assert process.alive(pid)
-        assert pid not in process.marked("")
+        assert processes.alive(pid)
+        assert pid not in processes.marked("")
         os.kill(pid, signal.SIGKILL)
 
 
@@ -439,7 +439,7 @@ pid = step.detach(["sleep", "600"], log=step.project / "log")
     assert ask(pool, lab.request()).outcome == "error"
 
     service = until(number_in(lab.root / "pid"))
-    assert process.alive(service)
+    assert processes.alive(service)
     os.kill(service, signal.SIGKILL)
 
 
@@ -675,4 +675,4 @@ def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
     pool.close()
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert process.descendants(os.getpid()) == []
+    assert processes.descendants(os.getpid()) == []

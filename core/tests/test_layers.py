@@ -22,7 +22,7 @@ LAYERS = (
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "process", "workspace", "proof"),
+    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
     *("step", "target", "request", "answers", "summary", "worker"),
     # the shell

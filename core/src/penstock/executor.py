@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
-from penstock import process
+from penstock import process, processes
 from penstock.request import Request, Response
 from penstock.worker import Stopped, Worker
 
@@ -212,11 +212,11 @@ class LocalPool:
 
     def _killed(self, worker: _Process) -> list[Done | Progress]:
         """End a worker and all that it started."""
-        below = process.descendants(worker.pid, spare=worker.detached)
+        below = processes.descendants(worker.pid, spare=worker.detached)
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
         news = self._lost(worker)
-        process.end(lambda: [pid for pid in below if process.alive(pid)], grace=0)
+        process.end(lambda: [pid for pid in below if processes.alive(pid)], grace=0)
         return news
 
     def _retire(self, worker: _Process) -> int:
@@ -232,7 +232,7 @@ class LocalPool:
         status = self._retire(worker)
 
         def rest() -> list[int]:
-            return [*process.marked(worker.mark), *process.holders_of_socket(worker.other_end)]
+            return [*processes.marked(worker.mark), *processes.holders_of_socket(worker.other_end)]
 
         if worker.mark:
             process.end(rest, grace=0.2)

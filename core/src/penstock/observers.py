@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock import process
+from penstock import process, processes
 from penstock.home import Home
 from penstock.journal import Journal
 from penstock.plugins import Plugins
@@ -72,9 +72,9 @@ class Observers:
         deadline = time.monotonic() + PATIENCE
         for watcher in watchers:
             if process.waited(watcher.pid, patience=deadline - time.monotonic()) is None:
-                below = process.descendants(watcher.pid)
+                below = processes.descendants(watcher.pid)
                 process.ended(watcher.pid, patience=0)
-                process.end(lambda pids=below: [pid for pid in pids if process.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
+                process.end(lambda pids=below: [pid for pid in pids if processes.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
 
     def _start(self, name: str) -> _Watcher:
         reader, writer = os.pipe()

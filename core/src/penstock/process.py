@@ -1,8 +1,7 @@
 """Child processes and their trees: start, wait for, and end them, however they try to stay.
 
-The processes of a step carry a mark in their environment, so that those that outlived a killed worker
-can be found and ended later. On Linux a worker is the subreaper of what it starts: a child that forks
-twice in a session of its own comes back to it. Where /proc is missing (macOS), process groups serve.
+On Linux a worker is the subreaper of what it starts: a child that forks twice in a session of its own
+comes back to it. Where /proc is missing (macOS), process groups serve.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import os
 import pwd
 import selectors
 import signal
-import stat
 import struct
 import subprocess
 import sys
@@ -25,7 +23,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-MARK = "PENSTOCK_STEP_MARK"
+from penstock import processes
+
 GRACE = 1.5
 """Seconds between asking a process to end and ending it."""
 
@@ -48,37 +47,6 @@ def signal_at_death_of(parent: int, number: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(0)
-
-
-def descendants(root: int, *, spare: Collection[int] = ()) -> list[int]:
-    """Every living process below `root`, by the parents that /proc names.
-
-    Without those in `spare`, what is below them, and what is in a session that one of them leads.
-    """
-    children: dict[int, list[int]] = {}
-    for pid, parent, session in _living():
-        if pid not in spare and session not in spare:
-            children.setdefault(parent, []).append(pid)
-    found: list[int] = []
-    queue = list(children.get(root, ()))
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        queue.extend(children.get(pid, ()))
-    return found
-
-
-def marked(prefix: str) -> list[int]:
-    """Every process whose environment carries a mark that begins with `prefix`."""
-    wanted = f"\0{MARK}={prefix}".encode()
-    found = []
-    for pid in _pids():
-        if pid == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if wanted in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
-                found.append(pid)
-    return found
 
 
 def end(find: Callable[[], list[int]], *, grace: float = GRACE) -> None:
@@ -106,7 +74,7 @@ def end_descendants(*, spare: Collection[int] = (), grace: float = GRACE) -> Non
     """End everything below this process, except the trees and sessions of `spare`."""
 
     def find() -> list[int]:
-        return descendants(os.getpid(), spare=spare) if reap() else []
+        return processes.descendants(os.getpid(), spare=spare) if reap() else []
 
     if _LINUX:
         end(find, grace=grace)
@@ -115,7 +83,7 @@ def end_descendants(*, spare: Collection[int] = (), grace: float = GRACE) -> Non
 def end_marked(prefix: str, *, grace: float = GRACE) -> None:
     """End every process that carries a mark with this prefix."""
     if _LINUX:
-        end(lambda: marked(prefix), grace=grace)
+        end(lambda: processes.marked(prefix), grace=grace)
 
 
 def reap() -> bool:
@@ -126,15 +94,6 @@ def reap() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    if not _LINUX:
-        return _signal(pid, 0)
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def user() -> str:
@@ -153,65 +112,14 @@ def _signal(pid: int, number: int) -> bool:
     return True
 
 
-def _pids() -> Iterator[int]:
-    with contextlib.suppress(OSError):
-        yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def sessions() -> set[int]:
-    """The sessions in which anything lives, each by the process that began it."""
-    return {session for _, _, session in _living()}
-
-
-def _living() -> Iterator[tuple[int, int, int]]:
-    """Each process that is no zombie, its parent and its session."""
-    for pid, fields in _stats():
-        yield pid, int(fields[1]), int(fields[3])
-
-
-def _stats() -> Iterator[tuple[int, list[bytes]]]:
-    """Each process that is no zombie, and what /proc says of it after its name: state, parent, group, …"""
-    for pid in _pids():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            if len(fields) > 3 and fields[0] not in (b"Z", b"X"):
-                yield pid, fields
-
-
-def holders(path: Path) -> list[int]:
-    """Every process, this one aside, that has a file open."""
-    try:
-        wanted = path.stat()
-    except OSError:
-        return []
-    return _with_open(lambda info: os.path.samestat(info, wanted))
-
-
-def holders_of_socket(inode: int) -> list[int]:
-    """Every process, this one aside, that has one end of a socket open."""
-    return _with_open(lambda info: stat.S_ISSOCK(info.st_mode) and info.st_ino == inode)
-
-
-def _with_open(is_it: Callable[[os.stat_result], bool]) -> list[int]:
-    own = os.getpid()
-    return [pid for pid in _pids() if pid != own and any(is_it(info) for info in _open_files(pid))]
-
-
-def _open_files(pid: int) -> Iterator[os.stat_result]:
-    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as scan:
-        for entry in scan:
-            with contextlib.suppress(OSError):
-                yield entry.stat()
-
-
 def end_holders(path: Path, *, grace: float = GRACE) -> None:
     """End every process, this one aside, that has a file open: the workers of an engine that was killed."""
     if _LINUX:
         # They were told to stop when their engine died, and are cleaning up: that comes first.
         deadline = time.monotonic() + grace
-        while holders(path) and time.monotonic() < deadline:
+        while processes.holders(path) and time.monotonic() < deadline:
             time.sleep(0.02)
-        end(lambda: holders(path), grace=0)
+        end(lambda: processes.holders(path), grace=0)
 
 
 def waited(pid: int, *, patience: float) -> int | None:
@@ -328,7 +236,7 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 def _group_lives(child: subprocess.Popen[bytes]) -> bool:
     if child.poll() is None:
         return True
-    return any(int(fields[2]) == child.pid for _, fields in _stats())
+    return child.pid in processes.groups()
 
 
 def _signal_group(group: int, number: int) -> None:

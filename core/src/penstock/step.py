@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from penstock import process
+from penstock import process, processes
 from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.model import Artifact, Model, Revision
@@ -284,7 +284,7 @@ class Step:
     # --- how ---
 
     def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
-        hidden = {*self._info.hidden, *_LEADING_AWAY, process.MARK}
+        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
@@ -311,7 +311,7 @@ class Step:
         env |= {
             "TMPDIR": str(self.tmp),
             "TRACEPARENT": f"00-{trace}-{span}-01",
-            process.MARK: self.mark,
+            processes.MARK: self.mark,
         }
         return {**env, **self._info.env, **self._secrets, **extra}
 

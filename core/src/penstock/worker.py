@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
-from penstock import __version__, evidence, gates, process, summary
+from penstock import __version__, evidence, gates, process, processes, summary
 from penstock.answers import all_different, checked, keep_matching, operate
 from penstock.errors import PenstockError, PluginError, StepCancelled, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
@@ -67,11 +67,11 @@ class Worker:
         """Do what the request says. Never raises for what a plugin does."""
         step: Step | None = None
         if self.detached:  # numbers are used again
-            self.detached &= process.sessions()
+            self.detached &= processes.sessions()
         with process.surroundings_restored():
             try:
                 step = self._prepared(request)
-                os.environ[process.MARK] = step.mark  # for what the plugin starts without `step.run`
+                os.environ[processes.MARK] = step.mark  # for what the plugin starts without `step.run`
                 with self._printing(step):
                     response = getattr(self, f"_do_{request.kind}")(request, step)
             except BaseException as error:  # a plugin's fault is a result, too
