@@ -69,7 +69,7 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
     if as_json:
         print_json(_document(state, artifact, links, faults))
     else:
-        _print(state, artifact, links, faults)
+        _print(artifact, links, faults)
     return 1 if faults else 0
 
 
@@ -152,7 +152,7 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
     }
 
 
-def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[str]) -> None:
+def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
     click.echo(f"{artifact.name}  {artifact.digest}")
     for line in _sources(links):
         click.echo(f"  {sign('passed')} source      {line}")
