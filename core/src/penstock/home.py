@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from penstock.artifacts import Store
@@ -37,18 +38,18 @@ class Home:
         """The database of events."""
         return self.root / "journal.db"
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The content-addressed store."""
         return Store(self.root / "artifacts")
 
     def run(self, number: int) -> Path:
         """What belongs to one run: logs and locks."""
-        return self.root / "runs" / str(number)
+        return Path(f"{self.root}/runs/{number}")
 
     def log(self, number: int, step: str, attempt: int) -> Path:
         """The output of one attempt at a step."""
-        return self.run(number) / f"{step}.{attempt}.log"
+        return Path(f"{self.root}/runs/{number}/{step}.{attempt}.log")
 
     def engine_lock(self, number: int) -> Lock:
         """Held by the engine that works on a run, and by none of its workers."""

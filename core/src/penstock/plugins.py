@@ -6,7 +6,6 @@ named with its distribution and the reason, and hurts only the steps that use it
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -74,6 +73,8 @@ def installed() -> dict[str, Installed]:
 
 def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     guess = f'Did you mean "{near[0]}"? Otherwise: ' if near else "Try: "
     return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'
@@ -94,6 +95,7 @@ class Plugins:
     modules: dict[str, ModuleType] = field(default_factory=dict)
     _manager: pluggy.PluginManager = field(default_factory=_new_manager)
     _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
+    _models: dict[tuple[str, str], type[BaseModel]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, names: Iterable[str], available: dict[str, Installed] | None = None) -> Plugins:
@@ -118,7 +120,9 @@ class Plugins:
 
     def settings_model(self, name: str, hook: str) -> type[BaseModel]:
         """The model that a hook of a plugin annotates its `settings` with."""
-        return _settings_model(self.modules[name], hook)
+        if (name, hook) not in self._models:
+            self._models[name, hook] = _settings_model(self.modules[name], hook)
+        return self._models[name, hook]
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""

@@ -76,16 +76,17 @@ class Step:
         find_secret: Callable[[str], str],
         on_progress: Callable[[int, int, str], None] = lambda *_: None,
         on_detach: Callable[[int], None] = lambda _: None,
+        environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
     ) -> None:
         self._info = info
         self._places = places
         self._store = store
         self._on_progress = on_progress
         self._on_detach = on_detach
+        self._inherited = environment
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
         self._masker = Masker(self._secrets.values())
-        places.log.parent.mkdir(parents=True, exist_ok=True)
-        self._log: IO[bytes] = places.log.open("ab", buffering=0)
+        self._log = _log_at(places.log)
 
     # --- what the step is about ---
 
@@ -285,7 +286,7 @@ class Step:
 
     def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
         hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
-        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
         env |= {
@@ -334,6 +335,9 @@ class Step:
             raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
+        if child.stdout is None and child.stderr is None:
+            process.follow(child, {}, deadline)
+            return ""
         captured = bytearray()
         show, show_rest = self.masked_log()
         sinks: dict[IO[bytes], Callable[[bytes], object]] = {}
@@ -367,6 +371,14 @@ def _why_not(program: str, place: Path, error: Exception) -> str:
 
 def _why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _log_at(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab", buffering=0)
+    except FileNotFoundError:  # the first of its run
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab", buffering=0)
 
 
 def _write(log: IO[bytes], data: bytes) -> None:
