@@ -396,7 +396,7 @@ def test_a_journal_that_takes_nothing_more_ends_the_engine_and_its_workers(
 
     def observer(event: Event | Progress, _: RunState) -> None:
         if isinstance(event, Event) and event.step == "test.a":
-            monkeypatch.setattr("penstock.journal.Journal.append", refuse)
+            monkeypatch.setattr("penstock.journal.Journal.stage", refuse)
 
     with pytest.raises(PluginError, match=r"can't be written: disk full"):
         run(observer=observer)

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ class Engine:
         self._held: dict[str, Lock] = {}
         self._taken: dict[str, float] = {}
         self._new: list[New] = []
+        self._told: list[Event] = []  # staged events, to be told of once they are durable
+        self._effects: list[Callable[[], None]] = []  # what may happen only then
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
@@ -95,28 +98,36 @@ class Engine:
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
-        self._again = False
-        now, known = time.time(), self.state.last_event
-        busy = set(self._busy.values())
-        slots = max(0, self.slots - len(self._busy))
-        actions = scheduler.decide(self.state, now, busy=busy, slots=slots, taken=self._taken)
-        wake: float | None = None
-        for action in actions:
-            if isinstance(action, WakeAt):
-                wake = action.time if wake is None else min(wake, action.time)
-            else:
-                self._act(action)
+        wake = self._decide()
         self._commit()
-        if self.state.last_event != known:
-            return  # what was just written may allow more, or have a deadline
-        if self._again or self.state.state != "running":
+        if self.state.state != "running":
             return
         timeout = None if wake is None else max(0.0, wake - time.time())
         for news in self.executor.wait(timeout, (wakeup.fileno(), calls.fileno())):
             self._take(news)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
-        self._commit()
+
+    def _decide(self) -> float | None:
+        """Do what the scheduler says until it has no more to say; when to ask it again at the latest."""
+        self._stage()
+        while True:
+            wake, known, self._again = None, self.state.last_event, False
+            if self.state.state != "running":
+                return None
+            busy = set(self._busy.values())
+            slots = max(0, self.slots - len(self._busy))
+            for action in scheduler.decide(
+                self.state, time.time(), busy=busy, slots=slots, taken=self._taken
+            ):
+                if isinstance(action, WakeAt):
+                    wake = action.time if wake is None else min(wake, action.time)
+                else:
+                    self._act(action)
+            self._stage()
+            # What was just written may allow more, or have a deadline.
+            if self.state.last_event == known and not self._again:
+                return wake
 
     # --- what the scheduler says ---
 
@@ -152,7 +163,7 @@ class Engine:
         if step.phase == "deploy" and not self._hold(step):
             return
         self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
-        self._commit()
+        self._stage()
         if step.phase == "deploy":
             self._submit(name, "admit", release=self._release(step))
         else:
@@ -185,7 +196,7 @@ class Engine:
         progress = self.state.steps[action.step].rollout
         assert progress is not None
         self._write("rollout.started", action.step, {"op": action.kind, "target": action.target})
-        self._commit()  # the intent is on record before anything is touched
+        self._stage()
         ticket = f"{action.step}\0{action.target}"
         self._ops[ticket] = action
         self._submit(
@@ -203,8 +214,7 @@ class Engine:
             return
         self._ended[action.step] = action
         tickets = [ticket for ticket, step in self._busy.items() if step == action.step]
-        for ticket in tickets:
-            self.executor.end(ticket)
+        self._effects.extend(partial(self.executor.end, ticket) for ticket in tickets)
         if not tickets:
             self._finish(action.step, action.state, action.reason)
 
@@ -212,7 +222,7 @@ class Engine:
         ticket = f"{action.step}\0{action.target}"
         if ticket not in self._stopped:
             self._stopped[ticket] = action.reason
-            self.executor.end(ticket)
+            self._effects.append(partial(self.executor.end, ticket))
 
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         self._ended.pop(name, None)
@@ -284,7 +294,8 @@ class Engine:
         ticket = ticket or name
         self._busy[ticket] = name
         request = make_request(self.plan, self.state, name, kind, **more)
-        self.executor.submit(ticket, request)
+        # The intent is on record before anything is touched.
+        self._effects.append(partial(self.executor.submit, ticket, request))
 
     def _release(self, step: PlanStep) -> Release:
         artifacts = self.state.artifacts_for(step.name)
@@ -305,19 +316,32 @@ class Engine:
     def _write(self, kind: str, step: str | None, data: dict[str, Any]) -> None:
         self._new.append(New(kind, step, data, time.time()))
 
-    def _commit(self) -> None:
+    def _stage(self) -> None:
+        """Fold what is new; others hear of it when the turn is committed."""
         if not self._new:
             return
         new, self._new = self._new, []
-        events = self.journal.append(self.state.run, new)
+        events = self.journal.stage(self.state.run, new)
         if events[0].id != self.state.last_event + 1:  # others wrote meanwhile, perhaps to this run
             events = self.journal.events(self.state.run, self.state.last_event)
         for event in events:
-            self._fold(event)
-        self.watchers.tell()
+            self.state.apply(event)
+        self._told += events
 
-    def _fold(self, event: Event) -> None:
-        self.state.apply(event)
+    def _commit(self) -> None:
+        """Make all that this turn led to durable, in one go; only then is it told, and acted upon."""
+        self._stage()
+        self.journal.commit()
+        told, self._told = self._told, []
+        for event in told:
+            self._tell(event)
+        if told:
+            self.watchers.tell()
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+
+    def _tell(self, event: Event) -> None:
         if event.type in ("step.finished", "step.retried"):
             self._let_go(str(event.step))
         self.observer(event, self.state)
@@ -335,7 +359,8 @@ class Engine:
         """Fold what others have written; whether there was any."""
         events = self.journal.events(self.state.run, self.state.last_event)
         for event in events:
-            self._fold(event)
+            self.state.apply(event)
+            self._tell(event)
         if events:
             self.watchers.tell()
         return bool(events)

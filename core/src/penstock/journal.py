@@ -91,15 +91,32 @@ class Journal:
 
     def begin(self, events: Iterable[New]) -> tuple[int, list[Event]]:
         """Open a new run with its first events, `run.started` before all; its number."""
-        with self._transaction():
+        with self._writing():
             [(run,)] = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM runs")
             made = self._append(run, events)
+        self.commit()
         return run, made
 
     def append(self, run: int, events: Iterable[New]) -> list[Event]:
         """Make events durable, in one commit. Raises PluginError where the disk does not take them."""
-        with self._transaction():
+        made = self.stage(run, events)
+        self.commit()
+        return made
+
+    def stage(self, run: int, events: Iterable[New]) -> list[Event]:
+        """Write events that are durable, and seen by others, once `commit` returns.
+
+        Until then all others who want to write wait. Raises PluginError as `append`; none of what was
+        staged is kept then.
+        """
+        with self._writing():
             return self._append(run, events)
+
+    def commit(self) -> None:
+        """Make durable what was staged. Raises PluginError as `append`."""
+        if self._db.in_transaction:
+            with self._writing():
+                self._db.execute("COMMIT")
 
     def events(self, run: int, after: int = 0) -> list[Event]:
         """The events of a run, in order."""
@@ -162,7 +179,7 @@ class Journal:
         made = []
         for event in events:
             number += 1
-            data = json.dumps(event.data, sort_keys=True, separators=(",", ":"))
+            data = _encode(event.data)
             at = float(event.time)
             previous = _hash(previous, number, run, at, event.type, event.step, data)
             self._db.execute(
@@ -188,12 +205,13 @@ class Journal:
             raise PluginError(f"the journal {self._path} can't be read: {error}") from None
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
+        """Within the transaction that is open, or a new one; where that fails, it is undone."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -205,6 +223,8 @@ class Journal:
             ) from None
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 _LINE = "run, plan, started, state, finished, revision"
 _TELLING = frozenset(("run.started", "run.finished", "run.waiting", "run.resumed"))
 
@@ -229,8 +249,7 @@ def _told(line: RunLine | None, run: int, event: New) -> RunLine:
 
 
 def _hash(previous: bytes, *fields: object) -> bytes:
-    text = json.dumps(fields, separators=(",", ":"), default=repr)
-    return hashlib.sha256(previous + text.encode()).digest()
+    return hashlib.sha256(previous + _encode_fields(fields).encode()).digest()
 
 
 def _event(number: int, run: int, time: float, kind: str, step: str | None, data: str) -> Event:
