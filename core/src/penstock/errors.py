@@ -11,7 +11,6 @@ PenstockError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -57,6 +56,8 @@ class StepCancelled(PenstockError):
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """The end of a message about a name that is not known: the nearest one that is, then `otherwise`."""
+    import difflib  # most runs make no such message
+
     match = difflib.get_close_matches(name, list(known), n=1)
     guess = f'. Did you mean "{match[0]}"?' if match else "." if otherwise else ""
     return f"{guess} {otherwise}".rstrip()

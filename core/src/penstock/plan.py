@@ -8,7 +8,6 @@ node of its own, so that the edges grow with the steps and not with their produc
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -172,6 +171,8 @@ def _check_needs(sections: Mapping[str, Section]) -> None:
     for section in sections.values():
         for need in section.keys.needs or ():
             if need not in sections:
+                import difflib
+
                 near = difflib.get_close_matches(need, sections, n=1)
                 guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(sections)}"
                 raise ConfigError(f'[{section.name}] needs: there is no step "{need}"{guess}')

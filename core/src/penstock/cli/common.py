@@ -58,7 +58,11 @@ def open_project() -> Opened:
     """The project that the current directory is in. Raises ConfigError where there is none."""
     path = find(Path.cwd())
     home = Home.of(path.parent)
-    return Opened(path, home, Journal(home.journal))
+    journal = Journal(home.journal)
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        command.call_on_close(journal.close)
+    return Opened(path, home, journal)
 
 
 def sound(opened: Opened) -> None:

@@ -9,8 +9,7 @@ from typing import Annotated
 from penstock import Proposal, Revision, Settings, Step, StepFailed, Tool, hookimpl
 from pydantic import AfterValidator, Field
 
-from penstock_git import parse, repository, snapshot, tools
-from penstock_git.changes import Trees
+from penstock_git import parse, repository, snapshot
 from penstock_git.parse import Commit, Entry
 from penstock_git.repository import HEAD, Repository
 
@@ -85,6 +84,8 @@ def penstock_source(settings: Git, step: Step) -> Revision:
 @hookimpl
 def penstock_tools(settings: Git) -> list[Tool]:  # noqa: ARG001 - its type tells the core what may be set
     """Name the git that would be run."""
+    from penstock_git import tools
+
     return tools.find()
 
 
@@ -96,8 +97,12 @@ def named(paths: Sequence[bytes]) -> list[str]:
 
 def _compare(settings: Git, step: Step, uncommitted: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """What was taken from the working tree, and what was left out."""
-    trees = Trees(step.project.resolve(), step.workspace)
     paths = [path for path in uncommitted if not path.startswith(_OWN_DIRECTORY)]
+    if not paths:
+        return [], []
+    from penstock_git.changes import Trees
+
+    trees = Trees(step.project.resolve(), step.workspace)
     # Git names a directory only where it is a repository of its own.
     nested = [path for path in paths if path.endswith(b"/")]
     differing = trees.differing(path for path in paths if not path.endswith(b"/"))
