@@ -63,6 +63,7 @@ class Terminal:
         self._live = self._out.isatty()
         self._shown: set[str] = set()
         self._progress: dict[str, str] = {}
+        self._width = 0
 
     def __call__(self, event: Event | Progress, state: RunState) -> None:
         """See an event or how far a step is."""
@@ -105,7 +106,8 @@ class Terminal:
 
     def width(self, state: RunState) -> int:
         """The width of the column of names."""
-        return min(28, max(len(name) for name in state.steps) + 1)
+        self._width = self._width or min(28, max(len(name) for name in state.steps) + 1)
+        return self._width
 
     def _running(self, state: RunState) -> None:
         if not self._live or not state.running:
