@@ -54,8 +54,7 @@ class Git(Settings):
 @hookimpl
 def penstock_source(settings: Git, step: Step) -> Revision:
     """Write the snapshot into the workspace, and say what it is of."""
-    found = repository.find(step)
-    head, commit = repository.head_and(found, settings.ref)
+    found, head, commit = repository.find(step, settings.ref)
     if settings.dirty and (head is None or head.name != commit.name):
         raise StepFailed(
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
@@ -63,10 +62,10 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         )
     entries = snapshot.write(step, found, commit.name)
     _say_what_is_missing(step, found, entries)
-    taken, left_out = _compare(settings, step, repository.uncommitted(found))
+    standing = repository.standing(found, commit.name)
+    taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
-    tag, distance = repository.nearest_tag(found, commit.name)
-    ref = repository.branch(found) if settings.ref in HEAD else settings.ref
+    ref = standing.branch if settings.ref in HEAD else settings.ref
     _say(step, commit, ref, len(entries), taken, left_out)
     return Revision(
         commit=commit.name,
@@ -74,8 +73,8 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         author=commit.author,
         subject=commit.subject,
         time=commit.time,
-        tag=tag,
-        distance=distance,
+        tag=standing.tag,
+        distance=standing.distance,
         dirty=bool(taken),
         left_out=tuple(named(left_out)),
     )

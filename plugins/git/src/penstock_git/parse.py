@@ -16,6 +16,7 @@ _LFS = re.compile(
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
 _ENCODING_OF_GIT = "utf-8"
+_BRANCH = b"## "
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,21 @@ def changed(output: bytes, prefix: bytes) -> list[bytes]:
     """The paths in the answer of `git status --porcelain -z`, relative to `prefix`, each once, sorted."""
     found = set()
     for line in output.split(b"\0")[:-1]:
+        if line.startswith(_BRANCH):
+            continue
         path = line[3:]
         if line[2:3] != b" " or not path.startswith(prefix):
             raise PluginError(f"git status printed {shown(line)}")
         found.add(path[len(prefix) :])
     return sorted(found)
+
+
+def branch(output: bytes) -> str | None:
+    """The branch in the answer of `git status --porcelain --branch -z`; None where HEAD is on none."""
+    first = output.partition(b"\0")[0]
+    # What it follows stands after three dots, which no name of a branch may hold.
+    name = first.removeprefix(_BRANCH).partition(b"...")[0]
+    return None if not first.startswith(_BRANCH) or b" " in name else shown(name)
 
 
 def filters(output: bytes) -> list[str]:

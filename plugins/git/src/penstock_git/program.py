@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ _HARMLESS = (
     ("submodule.recurse", "false"),
 )
 # `step.run` gives text, and no input; git's names are bytes.
-_SCRIPT = 'files=$1; shift; unset {unset}; exec "$@" <"$files.in" >"$files.out" 2>"$files.err"'
+_STREAMS = '<"$1.in" >"$1.{number}.out" 2>"$1.{number}.err"'
 _NOT_THERE, _NOT_RUN = 127, 126
 
 
@@ -91,27 +92,40 @@ class Git:
 
     def ask(self, *arguments: str | Path, given: bytes = b"") -> Answer:
         """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
+        return self.ask_all(arguments, given=given)[0]
+
+    def ask_all(self, *commands: Sequence[str | Path], given: bytes = b"") -> list[Answer]:
+        """Run git several times, side by side, as `ask` does; `given` is each one's input."""
         files = self.step.tmp / "git-streams"
         _beside(files, ".in").write_bytes(given)
         env = dict(self.env) | _QUIET
         env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
-        keep = frozenset(env)
-        argv = ["sh", "-c", script(os.environ, keep), "git", files, *command(arguments)]
-        ended = self.step.run(argv, cwd=self.cwd, env=env, check=False, quiet=True)
-        if ended.returncode in (_NOT_THERE, _NOT_RUN):
+        text = script(os.environ, frozenset(env), [command(arguments) for arguments in commands])
+        ended = self.step.run(
+            ["sh", "-c", text, "git", files], cwd=self.cwd, env=env, check=False, quiet=True
+        )
+        codes = [ended.returncode]
+        if len(commands) > 1 and ended.returncode == 0:
+            codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
+        if not {_NOT_THERE, _NOT_RUN}.isdisjoint(codes):
             raise StepFailed(
                 "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
                 "its directory to PATH"
             )
-        complaint = _beside(files, ".err").read_bytes().decode("utf-8", "backslashreplace").strip()
-        return Answer(ended.returncode, _beside(files, ".out").read_bytes(), complaint)
+        return [
+            Answer(
+                code,
+                _beside(files, f".{number}.out").read_bytes(),
+                _beside(files, f".{number}.err").read_bytes().decode("utf-8", "backslashreplace").strip(),
+            )
+            for number, code in enumerate(codes)
+        ]
 
-    def need(self, *arguments: str | Path, what: str, given: bytes = b"") -> bytes:
-        """Run git; its output. Raises StepFailed where it did not do what it was asked to."""
-        answer = self.ask(*arguments, given=given)
+    def must(self, answer: Answer, name: str, *, what: str) -> bytes:
+        """The output of git's command `name`. Raises StepFailed where it did not do what it was asked to."""
         if not answer.ok:
             raise StepFailed(
-                f"{what} failed: git {arguments[0]} ended with {answer.returncode}: {brief(answer.complaint)}"
+                f"{what} failed: git {name} ended with {answer.returncode}: {brief(answer.complaint)}"
             )
         for line in answer.complaint.splitlines():
             self.step.log(f"git: {parse.printable(line)}")
@@ -128,12 +142,28 @@ def command(arguments: Sequence[str | Path]) -> list[str | Path]:
     ]
 
 
-def script(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
-    """The shell script that starts git without the variables that are meant for another git."""
+def script(
+    environment: Sequence[str] | os._Environ[str],
+    keep: frozenset[str],
+    commands: Sequence[Sequence[str | Path]],
+) -> str:
+    """The shell script that starts git without the variables that are meant for another git.
+
+    Several commands run side by side; how each ended is written down in their order.
+    """
     inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
     unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
     # The shell itself drops a variable whose name is none that it could have.
-    return _SCRIPT.format(unset=" ".join(name for name in unset if _VARIABLE.fullmatch(name)))
+    begin = f"unset {' '.join(name for name in unset if _VARIABLE.fullmatch(name))}; "
+    runs = [
+        f"{shlex.join(map(str, words))} {_STREAMS.format(number=number)}"
+        for number, words in enumerate(commands)
+    ]
+    if len(runs) == 1:
+        return f"{begin}exec {runs[0]}"
+    started = " ".join(f"{run} & p{number}=$!;" for number, run in enumerate(runs))
+    ended = " ".join(f"wait $p{number}; echo $?;" for number in range(len(runs)))
+    return f'{begin}{started} {{ {ended} }} >"$1.codes"'
 
 
 def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:
