@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TextIO
+from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
 from penstock.request import Request, Response
@@ -38,16 +38,14 @@ _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """A request has ended."""
 
     ticket: str
     response: Response
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """A request tells how far it is."""
 
     ticket: str

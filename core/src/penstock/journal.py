@@ -12,9 +12,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.errors import ConfigError, PluginError
 from penstock.model import Event
@@ -33,8 +32,7 @@ CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, plan TEXT NOT NULL, st
 """
 
 
-@dataclass(frozen=True)
-class New:
+class New(NamedTuple):
     """An event that is not in the journal yet."""
 
     type: str
@@ -43,8 +41,7 @@ class New:
     time: float
 
 
-@dataclass(frozen=True)
-class RunLine:
+class RunLine(NamedTuple):
     """One line of `penstock runs`: a projection of the run's events, kept for speed."""
 
     run: int
@@ -196,7 +193,7 @@ class Journal:
         row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
         before = RunLine(*row) if row else None
         line = _told(before, run, event)
-        self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", astuple(line))
+        self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", line)
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         try:
@@ -239,12 +236,12 @@ def _told(line: RunLine | None, run: int, event: New) -> RunLine:
     if line is None:
         line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, None)
     if event.type == "run.resumed":
-        return replace(line, state="running", finished=None)
+        return line._replace(state="running", finished=None)
     if event.type in ("run.finished", "run.waiting"):
         state = "waiting" if event.type == "run.waiting" else str(event.data["state"])
-        return replace(line, state=state, finished=float(event.time))
+        return line._replace(state=state, finished=float(event.time))
     if event.type == "step.finished":
-        return replace(line, revision=event.data["revision"].get("commit"))
+        return line._replace(revision=event.data["revision"].get("commit"))
     return line
 
 

@@ -8,9 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from penstock import process, processes
 from penstock.artifacts import Store, remove
@@ -42,8 +41,7 @@ class StepInfo(Model):
     """Environment variables that hold secrets of other steps."""
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """How a program ended."""
 
     returncode: int
@@ -52,8 +50,7 @@ class Completed:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Where a step may write."""
 
     workspace: Path

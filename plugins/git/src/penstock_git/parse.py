@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penstock.errors import PluginError
 
@@ -19,8 +19,7 @@ _ENCODING_OF_GIT = "utf-8"
 _BRANCH = b"## "
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(NamedTuple):
     """The part of a commit that a revision tells."""
 
     name: str
@@ -29,8 +28,7 @@ class Commit:
     subject: str | None
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, link or submodule of a commit; `path` is relative to the project, `size` in bytes."""
 
     mode: bytes
@@ -38,8 +36,7 @@ class Entry:
     size: int = 0
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(NamedTuple):
     """What Git LFS commits in place of a file."""
 
     oid: str

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import Step, StepFailed
 
@@ -67,8 +68,7 @@ _STREAMS = '<"$1.in" >"$1.{number}.out" 2>"$1.{number}.err"'
 _NOT_THERE, _NOT_RUN = 127, 126
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """How git ended and what it printed."""
 
     returncode: int
@@ -104,7 +104,7 @@ class Git:
         ended = self.step.run(
             ["sh", "-c", text, "git", files], cwd=self.cwd, env=env, check=False, quiet=True
         )
-        codes = [ended.returncode]
+        codes = [ended.returncode] * len(commands)
         if len(commands) > 1 and ended.returncode == 0:
             codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
         if not {_NOT_THERE, _NOT_RUN}.isdisjoint(codes):

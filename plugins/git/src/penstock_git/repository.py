@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import Step, StepFailed
 from penstock.errors import did_you_mean
@@ -55,8 +56,7 @@ class Repository:
     object_format: str
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """How a commit stands to the working tree and to the tags."""
 
     uncommitted: tuple[bytes, ...]
