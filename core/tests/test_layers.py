@@ -20,7 +20,7 @@ LAYERS = (
     # values, and what is said about them
     *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "config"),
     # pure: from values to values
-    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -29,7 +29,18 @@ LAYERS = (
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
-PURE = ("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
+PURE = (
+    "plan",
+    "progress",
+    "state",
+    "gates",
+    "rollout",
+    "scheduler",
+    "evidence",
+    "reports",
+    "request",
+    "summary",
+)
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 
 

@@ -40,7 +40,7 @@ def propose(root: Path) -> Proposal:
         unsure.append(f"not in git, and so not in a run: {shown}")
     if inside.stdout.splitlines()[1:] == [b"true"]:
         unsure.append(
-            "the clone is shallow, so a version that comes from tags may be wrong: git fetch --unshallow --tags"
+            "the clone is shallow, so versions made from tags may be wrong: git fetch --unshallow --tags"
         )
     files = f"{len(committed)} file{'' if len(committed) == 1 else 's'}"
     return Proposal(

@@ -72,12 +72,11 @@ def _remarks(known: Sequence[tuple[str, str]], shipped: Sequence[Finding]) -> li
     if known:
         places = ", ".join(dict.fromkeys(path for _, path in known))
         lines.append(f"let pass by `ignore`, as tests and examples have them: {places}. Look at each of them")
-    for finding in shipped[:_FEW]:
-        lines.append(
-            f"{finding.location}: {finding.id} ({finding.severity}) closes the gate of scan.all. If it is a "
-            "real one, replace it and take it out; if not, name it under `ignore`"
-        )
-    return lines
+    return lines + [
+        f"{finding.location}: {finding.id} ({finding.severity}) closes the gate of scan.all. If it is a "
+        "real one, replace it and take it out; if not, name it under `ignore`"
+        for finding in shipped[:_FEW]
+    ]
 
 
 def _split(found: Sequence[Finding]) -> tuple[list[tuple[str, str]], list[Finding]]:

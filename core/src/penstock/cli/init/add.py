@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +49,11 @@ def add_section(start: Path, name: str, uses: str | None) -> int:
     )
     head = base or ("penstock",)
     try:
-        # As it is on disk: reading it as text would have made one kind of line end of all.
-        old = source.raw.decode()
-        new = added(old, head, (*base, *name.split(".", 1)), written, choice.plugin)
-    except (ValueError, AttributeError, tomllib.TOMLDecodeError) as error:
+        mark = codecs.BOM_UTF8 if source.raw.startswith(codecs.BOM_UTF8) else b""
+        new = added(source.text, head, (*base, *name.split(".", 1)), written, choice.plugin)
+    except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(_by_hand(path, choice.plugin, written, error)) from None
-    replace(path, new.encode())
+    replace(path, mark + new.encode())
     _tell(path, name, choice)
     return 0
 
