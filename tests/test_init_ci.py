@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import yaml
 from penstock_shell import junit, sarif
 
-from tests.projects import Project
+from tests.projects import ROOT, Project
 
 CASES = (
     '<testsuite name="s" tests="2" failures="{bad}"><testcase classname="tests.test_a" name="test_good" '
@@ -252,6 +254,56 @@ def test_a_configuration_that_is_wrong_fails_the_job_and_shows_no_old_report(pro
     project.write({"penstock.toml": "[penstock]\nplugins = 1\n"})
     assert do(project, "gitea", text=text).returncode == 2
     assert not list((project.root / "reports").iterdir())
+
+
+# --- what the how-to says of keys and approvals ---
+
+
+def commands_below(heading: str) -> str:
+    """The `sh` block below a heading of the how-to."""
+    text = (ROOT / "docs" / "how-to" / "ci.md").read_text().partition(f"\n## {heading}\n")[2]
+    [block] = re.findall(r"(?s)```sh\n(.*?)```", text.partition("\n## ")[0])
+    return str(block)
+
+
+def signed_by(project: Project, data: Path, key: str) -> Project:
+    """The project in a new job: nothing of the user is there but the key, as a secret."""
+    env = {**project.env, "XDG_DATA_HOME": str(data), "PENSTOCK_KEY": key, "GITHUB_ACTOR": "ana"}
+    env["PATH"] = f"{project.penstock.parent}{os.pathsep}{os.environ['PATH']}"
+    job = Project(project.root, env)
+    sh(job, commands_below("The key that signs"))
+    return job
+
+
+def sh(project: Project, commands: str) -> None:
+    done = subprocess.run(
+        ["bash", "-e", "-c", commands],
+        cwd=project.root,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_that_waits_goes_on_in_another_job_with_the_same_key(project: Project, tmp_path: Path) -> None:
+    text = files()["penstock.toml"].replace('"local"]', '"local", "sigstore"]')
+    project.commit({**files(), "penstock.toml": text + '\n[sign.release]\nuses = "sigstore"\n'})
+    made = project.passes("keys", "new", env={"XDG_DATA_HOME": str(tmp_path / "made")}).out.strip()
+    key = (tmp_path / "made" / "penstock" / "keys" / f"{made}.pem").read_text().rstrip("\n")
+
+    first = signed_by(project, tmp_path / "one", key)
+    assert first.run("run").code == 3
+    other = tmp_path / "elsewhere" / "checkout"
+    shutil.copytree(project.root, other, ignore=shutil.ignore_patterns("workspaces"))
+    project.root = other
+    second = signed_by(project, tmp_path / "two", key)
+    sh(second, commands_below("Approve in CI"))
+
+    assert second.json("show")["state"] == "passed"
+    assert [step["attempts"] for step in second.json("show")["steps"] if step["name"] == "test.unit"] == [1]
+    assert (tmp_path / "elsewhere" / "releases" / "current").exists()
 
 
 # --- the reports ---
