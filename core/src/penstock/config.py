@@ -16,6 +16,7 @@ from penstock import __version__
 from penstock.configfile import ConfigFile
 from penstock.errors import ConfigError, did_you_mean
 from penstock.faults import checked
+from penstock.inhouse import PluginFile, is_path, name_of
 from penstock.keys import Keys as Keys
 from penstock.keys import Manual as Manual
 from penstock.keys import Rollout as Rollout
@@ -39,7 +40,10 @@ class Penstock(Model):
     requires: str | None = Field(
         default=None, description='The versions of Penstock that will do, such as ">=0.1".'
     )
-    plugins: tuple[str, ...] = Field(default=(), description="The plugins that this project uses.")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description='The plugins that this project uses: names, or files of its own such as "./ci/ours.py".',
+    )
     name: str | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
 
 
@@ -50,6 +54,7 @@ class Project(Model):
     root: str
     digest: Digest = Field(description="Of the file as it was read.")
     plugins: tuple[str, ...]
+    files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
@@ -65,10 +70,12 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if head is None or errors:
         raise ConfigError("\n".join(errors))
     _check_requires(head, source)
-    plugins = Plugins.load(head.plugins, known)
-    for name, broken in plugins.broken.items():
-        if name not in known:
-            errors.append(source.error("penstock", "plugins", broken.reason))
+    plugins = Plugins.load(head.plugins, known, root=path.parent)
+    errors.extend(
+        source.error("penstock", "plugins", broken.reason)
+        for broken in plugins.broken.values()
+        if broken.absent
+    )
     _check_tables(data, source, errors)
     sections = read_sections(data, plugins, known, source, errors)
     policies = {
@@ -83,7 +90,8 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         name=head.name or path.parent.resolve().name,
         root=str(path.parent.resolve()),
         digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
-        plugins=head.plugins,
+        plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
+        files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
@@ -156,7 +164,7 @@ def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[
 
 
 def enabled(path: Path) -> tuple[str, ...]:
-    """Only the names of the plugins that a project enables. Raises ConfigError as `load`."""
+    """Only what the project names as its plugins, by name or path. Raises ConfigError as `load`."""
     source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
     head = checked(Penstock, source.read().get("penstock", {}), source, "penstock", errors)

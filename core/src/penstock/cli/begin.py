@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json
+from penstock.cli.common import enabled_here, load_plan, print_json
 from penstock.cli.terminal import sign
 from penstock.configfile import find
 from penstock.errors import ConfigError, PenstockError
@@ -53,10 +53,10 @@ def plan(as_json: bool) -> int:
 def schema() -> int:
     """Print the JSON Schema of penstock.toml, for this project's plugins."""
     try:
-        names = config.enabled(find(Path.cwd()))
+        entries, root = enabled_here()
     except ConfigError:
-        names = ()
-    print_json(make_schema(Plugins.load(names or tuple(installed()))))
+        entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
+    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
     return 0
 
 
@@ -121,16 +121,22 @@ def doctor() -> int:
             else 'no plugin is installed. A useful set: pip install "penstock[python]"',
         )
     )
-    names: tuple[str, ...] = tuple(known)
+    entries: tuple[str, ...] = tuple(known)
+    root = Path.cwd()
     steps: tuple[PlanStep, ...] = ()
     try:
-        path = find(Path.cwd())
-        names = config.enabled(path)
+        path = find(root)
+        root, entries = path.parent, config.enabled(path)
         steps = load_plan(path)[2].steps
         lines.append((True, f"{path} is right: {len(steps)} steps"))
     except PenstockError as error:
         lines.append((False, str(error)))
-    loaded = Plugins.load(names, known)
+    loaded = Plugins.load(entries, known, root=root)
+    lines += [
+        (True, f"{file.path} is the plugin {name}: {file.digest}")
+        for name, file in loaded.files.items()
+        if name in loaded.modules
+    ]
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
     lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
@@ -143,11 +149,11 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
     """The programs that a plugin's steps run, or with its defaults would run."""
     if not plugins.has(name, "penstock_tools"):
         return
-    model = plugins.settings_model(name, "penstock_tools")
     said = set()
     for settings in [step.settings for step in steps if step.uses == name] or [{}]:
         try:
-            found = plugins.call(name, "penstock_tools", settings=model.model_validate(settings)) or ()
+            wanted = plugins.settings(name, "penstock_tools", settings)
+            found = plugins.call(name, "penstock_tools", settings=wanted) or ()
         except ValidationError:
             continue  # it has no section here, or only ones of another kind
         except Exception as error:  # a plugin's own trouble is what is asked for here
