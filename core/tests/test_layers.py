@@ -18,7 +18,19 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "config"),
+    *(
+        "errors",
+        "model",
+        "hookspecs",
+        "plugins",
+        "tomlfile",
+        "configfile",
+        "faults",
+        "words",
+        "versions",
+        "people",
+        "config",
+    ),
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine

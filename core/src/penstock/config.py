@@ -6,20 +6,20 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, Strict, field_validator
+from pydantic import BaseModel, Field, JsonValue
 
-from penstock import __version__
+from penstock import people, versions
 from penstock.configfile import ConfigFile
 from penstock.errors import ConfigError, did_you_mean
 from penstock.faults import checked
-from penstock.model import Digest, Duration, Model, Percentage
-from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, installed
+from penstock.model import Digest, Duration, Model
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install, installed
+from penstock.words import NAME, Batch, Glob, Name, Secrets, Title, Variables
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_SHOWN = 20  # faults in one message
 _LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
@@ -31,27 +31,12 @@ class Rollout(Model):
     strategy: Literal["all-at-once", "rolling"] = Field(
         default="all-at-once", description="All targets together, or one batch after another."
     )
-    batch: Annotated[int, Strict()] | Percentage = Field(
-        default=1, description='Rolling: how many targets at a time, or "25%" of them.'
-    )
+    batch: Batch = Field(default=1, description='Rolling: how many targets at a time, or "25%" of them.')
     pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
     healthy_within: Duration = Field(
         default=60, description="How long a target may take until it is healthy; after that it is put back."
     )
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
-
-    @field_validator("batch")
-    @classmethod
-    def _some(cls, value: float) -> float:
-        if value <= 0:
-            raise ValueError('a batch is at least 1 target, or a share such as "25%"')
-        return value
-
-
-def _inside(pattern: str) -> str:
-    if not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
-        raise ValueError(f'"{pattern}" leads out of the workspace. A glob is such as "dist/*"')
-    return pattern
 
 
 class Keys(Model):
@@ -69,29 +54,20 @@ class Keys(Model):
     retries: int = Field(
         default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
     )
-    env: dict[str, str] = Field(
-        default={}, description="Environment variables for the programs that it runs."
-    )
-    secrets: dict[str, str] = Field(
+    env: Variables = Field(default={}, description="Environment variables for the programs that it runs.")
+    secrets: Secrets = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
     )
-    artifacts: tuple[Annotated[str, AfterValidator(_inside)], ...] = Field(
+    artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
-    environment: str | None = Field(
+    environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
     allow_failure: bool = Field(
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
     rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
-
-    @field_validator("environment")
-    @classmethod
-    def _named(cls, value: str | None) -> str | None:
-        if value is not None and not NAME.fullmatch(value):
-            raise ValueError(f'"{value}" is no name: a name is made of at most 63 letters, digits, - and _')
-        return value
 
 
 class Manual(Model):
@@ -118,7 +94,7 @@ class Penstock(Model):
         default=None, description='The versions of Penstock that will do, such as ">=0.1".'
     )
     plugins: tuple[str, ...] = Field(default=(), description="The plugins that this project uses.")
-    name: str | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
+    name: Title | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
 
 
 class Section(Model):
@@ -142,6 +118,7 @@ class Project(Model):
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
+    warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
 def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
@@ -149,11 +126,14 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
+    if not data:
+        raise ConfigError(f"{path.name}:1: the file is empty. Remove it, and have one made: penstock init")
     known = installed() if available is None else available
     head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
         raise ConfigError("\n".join(errors))
-    _check_requires(head, source)
+    if head.requires is not None:
+        versions.check(head.requires, source)
     plugins = Plugins.load(head.plugins, known)
     for name, broken in plugins.broken.items():
         if name not in known:
@@ -164,10 +144,15 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in _tables(data, "policy", source, errors).items()
     }
-    roles = _roles(data, source, errors)
+    roles = people.roles(data, source, errors)
+    warnings: list[str] = []
+    for section in sections:
+        if section.phase == "approve" and section.plugin is None:
+            by: Any = section.settings["by"]
+            warnings += people.check_by(section.name, by, data.get("roles", {}), source, errors)
     _check_environments(sections, source, errors)
     if errors:
-        raise ConfigError("\n".join(dict.fromkeys(errors)))
+        raise ConfigError(_in_lines(errors))
     project = Project(
         name=head.name or path.parent.resolve().name,
         root=str(path.parent.resolve()),
@@ -176,61 +161,28 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
+        warnings=tuple(warnings),
     )
     return project, plugins
 
 
-def _check_requires(head: Penstock, source: ConfigFile) -> None:
-    if head.requires is None:
-        return
-    for clause in head.requires.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|!=|<|>|~=)\s*(\d+(?:\.\d+)*)\s*", clause)
-        if match is None:
-            raise ConfigError(
-                source.error("penstock", "requires", f'"{clause}" is not a version bound, such as ">=0.1"')
-            )
-        if not _holds(__version__, match[1], match[2]):
-            raise ConfigError(
-                source.error(
-                    "penstock",
-                    "requires",
-                    f"this is Penstock {__version__}, and the project asks for {head.requires}. "
-                    f'Try: pip install "penstock{head.requires}"',
-                )
-            )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    numbers = [int(part) for part in re.match(r"[\d.]+", text)[0].rstrip(".").split(".")]  # type: ignore[index]  # both callers pass versions
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _holds(version: str, operator: str, limit: str) -> bool:
-    ours, bound = _version(version), _version(limit)
-    if operator == "~=":  # "~=0.1" is any 0.…, "~=0.1.0" is any 0.1.…
-        same = max(1, limit.count("."))
-        filled = (0,) * same
-        return ours >= bound and (*ours, *filled)[:same] == (*bound, *filled)[:same]
-    return {
-        ">=": ours >= bound,
-        "<=": ours <= bound,
-        "==": ours == bound,
-        "!=": ours != bound,
-        "<": ours < bound,
-        ">": ours > bound,
-    }[operator]
+def _in_lines(errors: list[str]) -> str:
+    lines = sorted(dict.fromkeys(errors), key=_line_of)
+    more = len(lines) - _SHOWN
+    return "\n".join([*lines[:_SHOWN], *([f"… and {more} more"] if more > 0 else [])])
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
     allowed = ("penstock", "policy", "roles", *PHASES)
     for name, table in data.items():
-        if name not in allowed:
+        if name in Penstock.model_fields:
+            errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))
+        elif name not in allowed:
             way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
             errors.append(source.error(name, "", f"this is no phase{way_out}"))
         elif not isinstance(table, dict):
-            errors.append(source.error(name, "", f"must be a table, such as [{name}.NAME]"))
+            like = name if name in ("penstock", "roles") else f"{name}.NAME"
+            errors.append(source.error(name, "", f"must be a section: [{like}]"))
 
 
 def _tables(
@@ -241,14 +193,16 @@ def _tables(
         return {}
     good = {}
     for key, value in found.items():
-        if not isinstance(value, dict):
-            errors.append(
-                source.error(name, key, f"must stand in a section with a name: [{name}.NAME], then {key} = …")
-            )
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            message = f"two brackets make a list, and a step is a table: [{name}.{key}]"
+            errors.append(source.error(f"{name}.{key}", "", message))
+        elif not isinstance(value, dict):
+            message = f"must stand in a section with a name: [{name}.NAME], then {key} = …"
+            errors.append(source.error(name, key, message))
+            return {}
         elif not NAME.fullmatch(key):
-            errors.append(
-                source.error(f"{name}.{key}", "", "a name is made of at most 63 letters, digits, - and _")
-            )
+            message = "a name is made of at most 63 letters, digits, - and _"
+            errors.append(source.error(f"{name}.{key}", "", message))
         else:
             good[key] = value
     return good
@@ -319,12 +273,19 @@ def _section(
     if phase in _GATES and table.get("allow_failure"):
         message = f"what a step of the phase {phase} stands for can't be done without. Leave it out"
         errors.append(source.error(full, "allow_failure", message))
-    keys = checked(Keys, core, source, full, errors)
-    if keys is None:
+    if rest and not core and all(isinstance(value, dict) for value in rest.values()):
+        message = f"a step's name has no dot. Write it such as [{phase}.{name}-{next(iter(rest))}]"
+        errors.append(source.error(f"{full}.{next(iter(rest))}", "", message))
         return None
-    model = _settings_of(phase, full, keys.uses, plugins, known, source, errors)
+    keys = checked(Keys, core, source, full, errors)
+    if keys:
+        _check_secrets(keys, full, plugins, source, errors)
+    uses = keys.uses if keys else table.get("uses")
+    if not isinstance(uses, str | None):
+        return None
+    model = _settings_of(phase, full, uses, plugins, known, source, errors)
     settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
-    if len(errors) > count or settings is None:
+    if len(errors) > count or settings is None or keys is None:
         return None
     return Section(
         name=full,
@@ -334,6 +295,17 @@ def _section(
         settings=settings.model_dump(mode="json"),
         environment=keys.environment or (name if phase in _ENVIRONMENT_PHASES else None),
     )
+
+
+def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: ConfigFile, errors: list[str]) -> None:
+    """Somebody must know what a reference means."""
+    if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
+        return
+    for name, reference in keys.secrets.items():
+        scheme = reference.partition(":")[0]
+        if scheme not in ("env", "file"):
+            message = f'no enabled plugin knows "{scheme}:". References are such as env:NAME or file:PATH'
+            errors.append(source.error(full, f"secrets.{name}", message))
 
 
 def _settings_of(
@@ -359,11 +331,15 @@ def _settings_of(
             what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
         else:
             what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
+            if not did_you_mean(uses, plugins.modules):
+                what = f"{how_to_install(uses, known)}, and add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):
         can = ", ".join(plugins.phases(uses)) or "nothing"
-        errors.append(source.error(full, "uses", f'the plugin "{uses}" can\'t {phase}; it can: {can}'))
+        others = ", ".join(plugins.that_do(phase)) or "none of the enabled ones"
+        message = f'the plugin "{uses}" can\'t {phase}; it can: {can}. Plugins that can {phase}: {others}'
+        errors.append(source.error(full, "uses", message))
         return None
     return plugins.settings_model(uses, HOOK_OF[phase])
 
@@ -379,15 +355,16 @@ def _check_environments(sections: list[Section], source: ConfigFile, errors: lis
             errors.append(source.error(section.name, "environment", message))
 
 
-def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[str, tuple[str, ...]]:
-    roles = {}
-    table = data.get("roles", {})
-    for name, members in table.items() if isinstance(table, dict) else ():
-        if isinstance(members, list) and all(isinstance(member, str) for member in members):
-            roles[name] = tuple(members)
-        else:
-            errors.append(source.error("roles", name, 'must be a list, such as ["ana@example.com"]'))
-    return roles
+def _line_of(error: str) -> int:
+    number = error.partition(": ")[0].rpartition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def placed(error: ConfigError, path: Path) -> ConfigError:
+    """The error with file and line, where it says of which section it is."""
+    if not error.section:
+        return error
+    return ConfigError(ConfigFile(path, Penstock.model_fields).error(error.section, error.key, str(error)))
 
 
 def enabled(path: Path) -> tuple[str, ...]:

@@ -74,7 +74,11 @@ def sound(opened: Opened) -> None:
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     """The configuration, checked, and its plan."""
     project, plugins = config.load(path)
-    return project, plugins, plan.make(project, plugins.versions)
+    try:
+        made = plan.make(project, plugins.versions)
+    except ConfigError as error:
+        raise config.placed(error, path) from None
+    return project, plugins, made
 
 
 def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:
