@@ -18,7 +18,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "config"),
+    *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "keys", "sections", "config"),
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine
