@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.projects import ROOT
 
 LANGUAGES = ("console", "js", "json", "python", "sh", "text", "toml", "yaml")
-_KEYS = ("project", "ports", "file", "append", "plugin", "config", "real")
+_KEYS = ("project", "ports", "file", "append", "plugin", "config", "with", "real")
 _FENCE = re.compile(r"^( *)(`{3,})([\w+-]*)[^`]*$")
 _COMMENT = re.compile(r"<!--\s*test:(.*?)-->", re.DOTALL)
 _SKIP = re.compile(r"skip, because \S.+", re.DOTALL)

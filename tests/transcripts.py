@@ -21,9 +21,10 @@ _SAME = (
     (re.compile(r"\bin \d+\.\d+s\b"), "in <time>"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:[KMG]i?B)\b"), "<size>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b"), "<date>"),
-    (re.compile(r"\b(?:sha256:)?[0-9a-f]{4}…[0-9a-f]{4}\b"), "<digest>"),
-    (re.compile(r"\b(?:sha256:)?[0-9a-f]{7,64}\b(?:…|\.\.\.)?"), "<digest>"),
+    (re.compile(r"\b(?:sha256:)?(?:[0-9a-f]{4}…[0-9a-f]{4}|[0-9a-f]{7,64})\b"), "<digest>"),
+    (re.compile(r"\bprocess \d+\b"), "process <number>"),
 )
+_DIGEST = re.compile(r"\b(?:[0-9a-f]{4}…[0-9a-f]{4}|[0-9a-f]{7,64})\b")
 _STEP = re.compile(r"[✓✗–↻] |… \w+\.")
 
 
@@ -31,6 +32,7 @@ _STEP = re.compile(r"[✓✗–↻] |… \w+\.")
 class Command:
     """A command of a transcript, and the lines that it is to print."""
 
+    number: int
     text: str
     expected: str
 
@@ -42,12 +44,17 @@ def parse(text: str) -> list[Command]:
         if line.startswith("$ "):
             found.append(([line[2:]], []))
         elif not found:
-            raise ValueError(f'a transcript begins with a command, such as "$ penstock run", not with "{line}"')
+            raise ValueError(
+                f'a transcript begins with a command, such as "$ penstock run", not with "{line}"'
+            )
         elif line.startswith("> ") and not found[-1][1]:
             found[-1][0].append(line[2:])
         else:
             found[-1][1].append(line)
-    return [Command("\n".join(command), "\n".join(output).rstrip("\n")) for command, output in found]
+    return [
+        Command(number, "\n".join(command), "\n".join(output).rstrip("\n"))
+        for number, (command, output) in enumerate(found)
+    ]
 
 
 def same(expected: str, printed: str) -> bool:
@@ -67,6 +74,16 @@ def normal(text: str) -> list[str]:
         line = indent + " ".join(line.split())
         lines.append(line.removesuffix(" <time>") if _STEP.match(line) else line)
     return lines
+
+
+def digests(expected: str, printed: str) -> dict[str, str]:
+    """What each digest of a page is here, where a line that was printed is the page's in all else."""
+    found: dict[str, str] = {}
+    theirs = {normal(line)[0]: line for line in printed.splitlines() if line.strip()}
+    for line in expected.splitlines():
+        ours = theirs.get(normal(line)[0]) if line.strip() else None
+        found |= zip(_DIGEST.findall(line), _DIGEST.findall(ours or ""), strict=False)
+    return found
 
 
 def _pattern(line: str) -> str:
@@ -110,14 +127,13 @@ class Shell:
             start_new_session=True,
             bufsize=0,
         )
-        self._say(f"_end() {{ printf '{_END}%s{_END}' \"$1\"; return \"$1\"; }}\n")
+        self._say(f'_end() {{ printf \'{_END}%s{_END}\' "$1"; return "$1"; }}\n')
 
     def run(self, command: str) -> tuple[str, int]:
         """What a command prints, and its exit code. Raises TimeoutError, and EOFError where the shell ended."""
         self._script.write_text(command + "\n")
         self._say(f". '{self._script}' </dev/null; _end $?\n")
-        printed, code = self._read_to_end()
-        return printed, code
+        return self._read_to_end()
 
     def close(self) -> None:
         assert self._child.stdin is not None
