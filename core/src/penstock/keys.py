@@ -56,7 +56,7 @@ class Keys(Model):
 
 
 class Manual(Model):
-    """The settings of an approve step without a plugin: it waits for `penstock approve`."""
+    """Waits for `penstock approve`: an approve step that needs no plugin."""
 
     by: tuple[str, ...] = Field(
         default=(), description="Roles or identities that may approve; empty: anybody."

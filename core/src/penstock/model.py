@@ -168,16 +168,25 @@ class Tool(Model):
 
 
 class Proposal(Model):
-    """What a plugin would do for a project that has no configuration yet."""
+    """What a plugin would do for a project, and what it saw there."""
 
     saw: str = Field(description='What it understood, such as "hatchling, src layout".')
+    about: str = Field(
+        default="", description='What it speaks of where that is not the plugin itself, such as "ruff".'
+    )
     sections: dict[str, dict[str, JsonValue]] = Field(
         default={},
         description="The sections to write, by their whole names such as build.wheel, with their settings. "
         "None: the plugin is enabled, and needs no section.",
     )
     unsure: tuple[str, ...] = Field(
-        default=(), description="What it could not tell, and what to do about it."
+        default=(), description="What it could not tell or did not add, and what to do about it."
+    )
+    enable: bool = Field(
+        default=True, description="Whether the plugin is to be enabled; no: it only says what it saw."
+    )
+    first: tuple[str, ...] = Field(
+        default=(), description='Commands without which no run can pass yet, such as "git init".'
     )
 
 
