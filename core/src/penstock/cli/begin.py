@@ -65,16 +65,22 @@ def doctor() -> int:
             else 'no plugin is installed. A useful set: pip install "penstock[python]"',
         )
     )
-    names: tuple[str, ...] = tuple(known)
+    entries: tuple[str, ...] = tuple(known)
+    root = Path.cwd()
     steps: tuple[PlanStep, ...] = ()
     try:
-        path = find(Path.cwd())
-        names = config.enabled(path)
+        path = find(root)
+        root, entries = path.parent, config.enabled(path)
         steps = load_plan(path)[2].steps
         lines.append((True, f"{path} is right: {len(steps)} steps"))
     except PenstockError as error:
         lines.append((False, str(error)))
-    loaded = Plugins.load(names, known)
+    loaded = Plugins.load(entries, known, root=root)
+    lines += [
+        (True, f"{file.path} is the plugin {name}: {file.digest}")
+        for name, file in loaded.files.items()
+        if name in loaded.modules
+    ]
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
     lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
@@ -87,11 +93,11 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
     """The programs that a plugin's steps run, or with its defaults would run."""
     if not plugins.has(name, "penstock_tools"):
         return
-    model = plugins.settings_model(name, "penstock_tools")
     said = set()
     for settings in [step.settings for step in steps if step.uses == name] or [{}]:
         try:
-            found = plugins.call(name, "penstock_tools", settings=model.model_validate(settings)) or ()
+            wanted = plugins.settings(name, "penstock_tools", settings)
+            found = plugins.call(name, "penstock_tools", settings=wanted) or ()
         except ValidationError:
             continue  # it has no section here, or only ones of another kind
         except Exception as error:  # a plugin's own trouble is what is asked for here

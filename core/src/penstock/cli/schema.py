@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from penstock import config
-from penstock.cli.common import print_json
+from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
 from penstock.errors import ConfigError, PluginError
@@ -31,14 +31,14 @@ def schema(to_file: bool) -> int:
     """Print the JSON Schema of penstock.toml, for this project's plugins."""
     if to_file:
         path = find(Path.cwd())
-        write_schema(path.parent, Plugins.load(config.enabled(path)))
+        write_schema(path.parent, Plugins.load(config.enabled(path), root=path.parent))
         click.echo(f"Wrote .penstock/schema.json. Editors find it by the first line: {FIRST_LINE}", err=True)
         return 0
     try:
-        names = config.enabled(find(Path.cwd()))
+        entries, root = enabled_here()
     except ConfigError:
-        names = ()
-    print_json(make_schema(Plugins.load(names or tuple(installed()))))
+        entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
+    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
     return 0
 
 

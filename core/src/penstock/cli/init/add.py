@@ -16,10 +16,11 @@ from penstock.cli.init import text
 from penstock.cli.init.insert import added
 from penstock.cli.init.look import Look, lines, look
 from penstock.cli.schema import refresh
-from penstock.config import NAME, Manual
 from penstock.configfile import FILE, ConfigFile, find
 from penstock.errors import ConfigError, did_you_mean
+from penstock.keys import Manual
 from penstock.plugins import HOOK_OF, PHASES, Plugins, how_to_install, installed
+from penstock.words import NAME
 
 
 @dataclass(frozen=True)

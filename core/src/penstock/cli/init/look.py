@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock.config import NAME, Keys
+from penstock.keys import Keys
 from penstock.model import Proposal
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Plugins
+from penstock.words import NAME
 
 _WIDTH = 100
 
