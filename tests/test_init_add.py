@@ -184,3 +184,31 @@ def test_a_link_goes_on_to_lead_to_the_file(project: Project) -> None:
     project.passes("init", "--add", "deploy.staging")
     assert os.readlink(project.root / "penstock.toml") == "ours.toml"
     assert "[deploy.staging]" in real.read_text()
+
+
+OURS = """\
+from penstock import Settings, TestReport, hookimpl
+from pydantic import Field
+
+
+class Size(Settings):
+    \"\"\"Looks at sizes.\"\"\"
+
+    limit: int = Field(description="Lets no artifact be larger than this.")
+
+
+@hookimpl
+def penstock_publish(settings: Size, step):
+    return []
+"""
+
+
+def test_a_plugin_that_is_a_file_of_the_project_can_be_the_one(project: Project) -> None:
+    text = CONFIG.replace('  "shell",\n', '  "shell",\n  "./ci/ours.py",\n')
+    project.write({"ci/ours.py": OURS, "penstock.toml": text})
+    project.passes("init", "--add", "publish.all")
+    assert config(project) == (
+        text + '\n# Looks at sizes.\n[publish.all]\nuses = "ours"\n'
+        "# limit = …  # REQUIRED: Lets no artifact be larger than this\n"
+    )
+    assert "[publish.all] limit: is missing" in project.run("validate").err

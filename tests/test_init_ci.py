@@ -194,8 +194,9 @@ def test_a_project_in_a_directory_of_its_repository(project: Project, platform: 
 
 
 def test_a_plugin_that_no_extra_brings_is_installed_by_its_name(project: Project) -> None:
-    project.commit({"penstock.toml": '[penstock]\nplugins = ["git", "somebody-elses"]\n'})
-    assert "pip install 'penstock[python]>=0.1' somebody-elses" in str(written(project, "gitlab"))
+    project.commit({"penstock.toml": '[penstock]\nplugins = ["git", "somebody-elses", "./ci/ours.py"]\n'})
+    [install] = written(project, "gitlab")["penstock"]["before_script"]
+    assert install == "python -m pip install 'penstock[python]>=0.1' somebody-elses"
 
 
 def test_without_a_configuration_there_is_nothing_to_run(project: Project) -> None:

@@ -15,6 +15,7 @@ from penstock.cli.files import create
 from penstock.cli.init.ci_files import ACTIONS, GITLAB, VERSIONS
 from penstock.configfile import find
 from penstock.errors import ConfigError
+from penstock.inhouse import is_path
 from penstock.plugins import Installed, installed
 
 PLATFORMS = {
@@ -68,7 +69,7 @@ def _belongs(line: str, platform: str, inner: str) -> bool:
 def requirements(plugins: tuple[str, ...], known: dict[str, Installed]) -> list[str]:
     """What pip has to install for these plugins: the extra that brings most, and the others."""
     missing = {known[name].distribution for name in plugins if name in known}
-    missing |= {name for name in plugins if name not in known}
+    missing |= {name for name in plugins if name not in known and not is_path(name)}
     bundle = ""
     for extra, brought in _extras().items():
         if brought & missing and (not bundle or len(brought & missing) > len(_extras()[bundle] & missing)):
