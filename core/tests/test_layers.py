@@ -22,6 +22,7 @@ LAYERS = (
         "errors",
         "model",
         "hookspecs",
+        "importing",
         "plugins",
         "tomlfile",
         "configfile",
@@ -36,7 +37,7 @@ LAYERS = (
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
-    *("step", "target", "request", "answers", "summary", "worker"),
+    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",

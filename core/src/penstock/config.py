@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from penstock import people, versions
 from penstock.configfile import ConfigFile
-from penstock.errors import ConfigError, did_you_mean
+from penstock.errors import ConfigError, did_you_mean, sentence
 from penstock.faults import checked
 from penstock.model import Digest, Duration, Model
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install, installed
@@ -127,7 +127,9 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     data = source.read()
     errors: list[str] = []
     if not data:
-        raise ConfigError(f"{path.name}:1: the file is empty. Remove it, and have one made: penstock init")
+        raise ConfigError(
+            f"{path.name}:1: the file says nothing. Remove it, and have one made: penstock init"
+        )
     known = installed() if available is None else available
     head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
@@ -135,9 +137,13 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if head.requires is not None:
         versions.check(head.requires, source)
     plugins = Plugins.load(head.plugins, known)
+    warnings: list[str] = []
     for name, broken in plugins.broken.items():
         if name not in known:
             errors.append(source.error("penstock", "plugins", broken.reason))
+        else:
+            unless = f"{sentence(str(broken))} Nothing is deployed until it is repaired, or taken out here"
+            warnings.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
     sections = _sections(data, plugins, known, source, errors)
     policies = {
@@ -145,7 +151,6 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         for name, table in _tables(data, "policy", source, errors).items()
     }
     roles = people.roles(data, source, errors)
-    warnings: list[str] = []
     for section in sections:
         if section.phase == "approve" and section.plugin is None:
             by: Any = section.settings["by"]
@@ -332,7 +337,7 @@ def _settings_of(
         else:
             what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
             if not did_you_mean(uses, plugins.modules):
-                what = f"{how_to_install(uses, known)}, and add it to plugins in [penstock]"
+                what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):

@@ -63,6 +63,20 @@ class StepCancelled(PenstockError):
     exit_code = 130
 
 
+def in_words(error: BaseException) -> str:
+    """An exception that is not ours, in one line: its type and what it says, whatever it does when asked."""
+    try:
+        said = " ".join(str(error).split())
+    except BaseException:  # its own __str__ fails
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def sentence(text: str) -> str:
+    """A text that another sentence can follow."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """The end of a message about a name that is not known: the nearest one that is, then `otherwise`."""
     match = difflib.get_close_matches(name, list(known), n=1)

@@ -78,6 +78,8 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
         made = plan.make(project, plugins.versions)
     except ConfigError as error:
         raise config.placed(error, path) from None
+    for warning in project.warnings:
+        click.echo(f"penstock: {warning}", err=True)
     return project, plugins, made
 
 

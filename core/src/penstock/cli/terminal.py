@@ -27,6 +27,7 @@ _COLOUR = {"passed": "32", "failed": "31", "refused": "31", "waiting": "33"}
 
 
 _LAST_LINES = 8
+_TRACEBACK = "Traceback (most recent call last):"
 _WIDEST = 200
 
 
@@ -100,6 +101,8 @@ class Terminal:
             text = self._home.log(state.run, name, step.attempts).read_text(errors="replace")
         except OSError:
             return []
+        if step.fault and _TRACEBACK in text:  # that of the plugin is for its author: it stays in the log
+            text = text.rpartition(_TRACEBACK)[0]
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
         return [f"    {line[:_WIDEST]}" for line in lines[-_LAST_LINES:]]
 
