@@ -119,9 +119,17 @@ def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
     """Keep what a step left that matches the section's `artifacts`. Raises StepFailed where nothing does."""
     kept = []
     for pattern in patterns:
-        found = sorted(path for path in step.workspace.glob(pattern) if not path.is_symlink())
+        matching = sorted(step.workspace.glob(pattern))
+        found = [path for path in matching if not path.is_symlink()]
         if not found:
-            raise StepFailed(f'artifacts: nothing matches "{pattern}" in the workspace after the step')
+            links = "nothing but symbolic links" if matching else "nothing"
+            raise StepFailed(f'artifacts: {links} matches "{pattern}" in the workspace after the step')
+        for path in found:
+            if not path.resolve().is_relative_to(step.workspace.resolve()):
+                raise StepFailed(
+                    f'artifacts: "{path.relative_to(step.workspace)}" leads out of the workspace, through a '
+                    "symbolic link"
+                )
         kept += [step.keep(path, "directory" if path.is_dir() else _kind(path)) for path in found]
     return kept
 

@@ -313,6 +313,10 @@ def _answer(worker: Worker, request: Request) -> str:
     except Stopped:  # while it was cleaning up
         process.end_descendants(spare=worker.detached)
         response = Response(outcome="cancelled", reason="it was told to stop")
+    except OSError as error:  # there is no place for its log
+        response = Response(
+            outcome="error", reason=f"the step can't begin: {error.strerror}: {error.filename}"
+        )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()

@@ -134,6 +134,9 @@ class Revision(Model):
     left_out: tuple[str, ...] = Field(
         default=(), description="Files that are not committed and were not taken."
     )
+    notes: tuple[str, ...] = Field(
+        default=(), description="What the snapshot lacks or is otherwise odd about, for people."
+    )
     snapshot: Digest | None = Field(
         default=None, description="The digest of the files themselves; the core fills it in."
     )

@@ -33,6 +33,8 @@ from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
 from penstock.workspace import Workspace
 
+_NOTES = 10
+
 
 @dataclass
 class Worker:
@@ -284,8 +286,9 @@ class Worker:
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
-        found = revision.model_copy(update={"snapshot": digest})
-        notes = [f"not committed, left out: {name}" for name in found.left_out[:5]]
+        found = revision.model_copy(update={"snapshot": digest, "notes": ()})
+        notes = [*revision.notes[:_NOTES]]
+        notes += [f"not committed, left out: {name}" for name in found.left_out[:5]]
         if len(found.left_out) > 5:
             notes.append(f"and {len(found.left_out) - 5} more")
         return Response(

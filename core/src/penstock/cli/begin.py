@@ -25,8 +25,13 @@ def validate() -> int:
     """Check the configuration; says what is wrong with it, all at once."""
     path = find(Path.cwd())
     project, _, plan = load_plan(path)
-    click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
+    plugins = ", ".join(dict.fromkeys(project.plugins))
+    click.echo(f"{path.name} is right: {_steps(plan.steps)}, plugins {plugins}")
     return 0
+
+
+def _steps(steps: Sequence[PlanStep]) -> str:
+    return f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
 
 
 @click.command()
@@ -127,7 +132,7 @@ def doctor() -> int:
         path = find(Path.cwd())
         names = config.enabled(path)
         steps = load_plan(path)[2].steps
-        lines.append((True, f"{path} is right: {len(steps)} steps"))
+        lines.append((True, f"{path} is right: {_steps(steps)}"))
     except PenstockError as error:
         lines.append((False, str(error)))
     loaded = Plugins.load(names, known)

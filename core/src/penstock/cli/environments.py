@@ -11,7 +11,7 @@ from penstock.cli.common import Opened, ask_worker, load_plan, open_project, pri
 from penstock.cli.run import work
 from penstock.cli.terminal import sign
 from penstock.engine import new_run
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Release, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
@@ -87,13 +87,16 @@ def history(opened: Opened, environment: str) -> list[Deployed]:
     """What was deployed to an environment with success, the newest first, each change once."""
     began: dict[tuple[int, str], Release] = {}
     for event in opened.journal.find("rollout.began"):
-        release = Release.model_validate(event.data["release"])
+        try:
+            release = Release.model_validate(event.data.get("release"))
+        except ValueError:
+            raise PluginError(f"the journal was changed: event {event.id} names no release") from None
         if release.environment == environment:
             began.setdefault((event.run, str(event.step)), release)
     found: list[Deployed] = []
     for event in opened.journal.find("step.finished"):
         done = began.get((event.run, str(event.step)))
-        if done is None or event.data["state"] != "passed":
+        if done is None or event.data.get("state") != "passed":
             continue
         if not found or found[-1].release.digest != done.digest:
             found.append(Deployed(event.run, done))
@@ -137,9 +140,8 @@ def _environments(plan: Plan, environment: str | None) -> list[str]:
             raise ConfigError("the pipeline deploys nothing. Add a section [deploy.NAME]")
         return deployed
     if environment not in deployed:
-        raise ConfigError(
-            f'there is no environment "{environment}". The environments: {", ".join(deployed) or "none"}'
-        )
+        near = nearest(environment, deployed, "environments")
+        raise ConfigError(f'there is no environment "{environment}"{near}')
     return [environment]
 
 

@@ -6,14 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from penstock.cli.common import Opened, event_line, load_plan, open_project, sound
 from penstock.cli.terminal import Terminal, duration
+from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.executor import Progress
 from penstock.journal import New
 from penstock.model import Event
@@ -21,6 +23,7 @@ from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.state import RunState
 
+_LOGS = 5  # failed steps whose logs are named
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
 
 
@@ -32,13 +35,14 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, ...], as_json: bool) -> int:
     """Run the pipeline, from the source to where it goes."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)  # before anything is written: a run that can't begin leaves nothing
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:
         _known_environment(environment, plan, "--approve")
     selected = _selected(plan, only, to)
+    opened = open_project(path)
     state, events = new_run(
         opened.journal,
         opened.home,
@@ -62,7 +66,7 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     sound(opened)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
-        click.echo(f"Run {number} is over: {state.state}.", err=True)
+        click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
         return exit_code(state)
     plugins = Plugins.load(state.plan.plugins)
     changed = [name for name, version in state.plan.plugins.items() if plugins.versions.get(name) != version]
@@ -148,7 +152,7 @@ def _tell_end(state: RunState, as_json: bool) -> None:
             s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()
         ):
             lines[-1] += " Nothing was deployed."
-        lines.append(f"  penstock logs {state.run} {bad[0]}     the whole output")
+        lines += [f"  penstock logs {state.run} {name}     the whole output" for name in bad[:_LOGS]]
     if state.state == "waiting":
         for name in state.asked:
             environment = state.plan.by_name[name].environment
@@ -159,8 +163,8 @@ def _tell_end(state: RunState, as_json: bool) -> None:
 
 def _known_environment(name: str, plan: Plan, option: str) -> None:
     if name not in plan.environments:
-        known = ", ".join(plan.environments) or "none"
-        raise ConfigError(f'{option}: there is no environment "{name}". The environments: {known}')
+        near = nearest(name, plan.environments, "environments")
+        raise ConfigError(f'{option}: there is no environment "{name}"{near}')
 
 
 def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | None:
@@ -168,7 +172,7 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
     if only:
         for name in only:
             if name not in plan.by_name:
-                raise ConfigError(f'--only: there is no step "{name}". The steps: {", ".join(plan.by_name)}')
+                raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
         wanted = plan.closure(only, plan.waits_for)
     if to is not None:
         _known_environment(to, plan, "--to")
