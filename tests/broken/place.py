@@ -6,7 +6,6 @@ was. Each command is checked for that as it is run.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -20,7 +19,6 @@ from typing import Any, Self
 
 from tests.projects import IDENTITY, PENSTOCK, ROOT
 
-_numbers = itertools.count(1)
 _HEADER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
@@ -136,7 +134,7 @@ class Place:
 
     def plugin(self, name: str, source: str, *, header: str = _HEADER) -> None:
         """Write a plugin and install it."""
-        module = f"penstock_{name}_{next(_numbers)}"
+        module = f"penstock_{name}"
         (self.base / "site" / f"{module}.py").write_text(header + textwrap.dedent(source))
         info = self.base / "site" / f"penstock_{name}-1.0.dist-info"
         info.mkdir(exist_ok=True)

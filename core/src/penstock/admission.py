@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from penstock.errors import PenstockError, PluginError, in_words
 from penstock.model import Evidence, Refusal
+from penstock.outcomes import Stopped
 from penstock.plan import PlanStep
 from penstock.plugins import Plugins
 from penstock.step import Step
@@ -23,9 +24,9 @@ def refusals(
             continue
         try:
             answers = plugins.call(name, _HOOK, step=step, evidence=list(on_record))
-        except PenstockError:
+        except (PenstockError, Stopped):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise PluginError(f'the plugin "{name}" failed in {_HOOK}: {in_words(error)}') from error
         for answer in answers:
             if not isinstance(answer, Refusal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json, sound
 from penstock.cli.run import work
 from penstock.cli.terminal import sign
+from penstock.configfile import find
 from penstock.engine import new_run
 from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Release, short
@@ -32,8 +34,9 @@ class Deployed:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(environment: str | None, as_json: bool) -> int:
     """Show what runs in an environment, or in all of them, by asking its targets."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)
+    opened = open_project(path)
     names = _environments(plan, environment)
     document = [_observe(opened, plan, plugins, name) for name in names]
     if as_json:
@@ -51,8 +54,9 @@ def status(environment: str | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def rollback(environment: str, why: str, as_json: bool) -> int:
     """Bring back the last good release before the one that runs now."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)
+    opened = open_project(path)
     _environments(plan, environment)
     sound(opened)
     past = history(opened, environment)
