@@ -203,8 +203,8 @@ class Place:
     def same(self, text: str) -> str:
         """A text with what differs from place to place and run to run made the same."""
         text = text.replace(str(self.base), "")
-        text = re.sub(r"\b\d+(\.\d+)? s\b", "N s", text)
-        return re.sub(r" +(?=N s\n)", "  ", text)
+        text = re.sub(r" +\d+(\.\d+)? s$", "", text, flags=re.MULTILINE)  # a quick step has none
+        return re.sub(r"\b\d+(\.\d+)? s\b", "N s", text)
 
     # --- what came of it ---
 
