@@ -172,9 +172,11 @@ def _open_streams() -> None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
 
 
-def _is_stdout(error: Exception) -> bool:
-    """Whether it is what was printed that could not be written: it names no file."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and not error.filename
+def _of_stdout(error: Exception) -> str:
+    """Why what was printed could not be written, if that is what it says: it names no file."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and not error.filename:
+        return str(error.strerror)
+    return ""
 
 
 def _explain(error: Exception) -> int:
@@ -183,9 +185,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, PenstockError):
         click.echo(f"penstock: {error}", err=True)
         return error.exit_code
-    if _is_stdout(error):
+    if why := _of_stdout(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried once more, and told
-        click.echo(f"penstock: standard output can't be written: {error.strerror}", err=True)
+        click.echo(f"penstock: standard output can't be written: {why}", err=True)
         return 4
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
