@@ -18,20 +18,8 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *(
-        "errors",
-        "model",
-        "hookspecs",
-        "importing",
-        "plugins",
-        "tomlfile",
-        "configfile",
-        "faults",
-        "words",
-        "versions",
-        "people",
-        "config",
-    ),
+    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine

@@ -109,8 +109,9 @@ def test_nothing_is_deployed_while_an_enabled_plugin_is_broken(broken: Place) ->
     assert done.code == 1
     assert broken.states() == {"source": "passed", "build.box": "passed", "deploy.live": "refused"}
     assert broken.reason("deploy.live") == "; ".join(
-        f"{unusable(name)} (every enabled plugin may refuse). "
-        "Repair it, or take it out of plugins in [penstock]."
+        f"the plugin \"{name}\" is enabled and can't be used, so it can't say whether to deploy (every enabled "
+        "plugin is asked). See why: penstock plugins list. Repair it or take it out of plugins, then: "
+        "penstock run"
         for name in IMPORTS
     )
     assert not (broken.base / "live").exists()
@@ -313,7 +314,7 @@ def test_a_run_with_faults_of_plugins_says_so_without_a_traceback(ran: tuple[Pla
     place, done = ran
 
     assert done.code == 4
-    assert "Failed in N s. Run 1. Nothing was deployed.\n" in done.out
+    assert "Failed in N s. Run 1.\n" in done.out
     assert 'File "' not in done.out + done.err  # not even its end
     assert "ValueError: odd" in (place.root / ".penstock" / "runs" / "1" / "test.raises.1.log").read_text()
 

@@ -155,8 +155,9 @@ def test_names_that_are_not_text_and_links_that_lead_away(place: Place) -> None:
     after = place.run("run")
 
     assert (before.code, after.code) == (0, 0)
-    assert "not committed, left out: a\\nb\n" in before.out
-    assert "not committed, left out: caf\\xe9\n" in before.out
-    assert "left out" not in after.out
+    assert "NOT in this run: 7 uncommitted files\n" in before.out
+    left_out = place.json("show", "1")["revision"]["left_out"]
+    assert left_out == ["README", "a\\nb", "away", "binary", "caf\\xe9", "readme", "round"]
+    assert "NOT in this run" not in after.out
     log = place.run("logs", "last", "test.a").out
     assert "caf\ufffd" in log or "caf\\xe9" in log or "caf?" in log

@@ -39,7 +39,7 @@ BEFORE: dict[str, str] = {
     "run --xyzzy": 'penstock run: there is no option "--xyzzy". See: penstock run --help',
     "run extra": "penstock run: got unexpected extra argument (extra). See: penstock run --help",
     "rollback": "penstock rollback: missing argument 'ENVIRONMENT'. See: penstock rollback --help",
-    "verify": "penstock verify: missing argument 'DIGEST'. See: penstock verify --help",
+    "verify": "penstock verify: missing argument 'DIGEST|FILE'. See: penstock verify --help",
     "runs --limit -5": "penstock runs: invalid value for '--limit': -5 is not in the range x>=1. "
     "See: penstock runs --help",
     "plugins lst": "penstock plugins: no such command 'lst'. Did you mean 'list'? See: penstock plugins --help",

@@ -217,8 +217,8 @@ def test_each_failed_step_is_told_once_with_the_end_of_what_it_printed(place: Pl
         "    one\n"
         "    two\n"
         "\n"
-        "Failed in N s. Run 1. Nothing was deployed.\n"
-        "  penstock logs 1 test.a     the whole output\n"
+        "Failed in N s. Run 1.\n"
+        "  penstock logs last test.a     whole output\n"
     )
 
 

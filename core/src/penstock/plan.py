@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue
 
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError, did_you_mean, nearest
+from penstock.inhouse import PluginFile
 from penstock.model import Digest, Model
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
@@ -63,6 +64,12 @@ class Plan(Model):
     name: str
     config: Digest
     plugins: dict[str, str] = Field(description="The enabled plugins and their versions.")
+    files: tuple[PluginFile, ...] = Field(
+        default=(), description="Those plugins that are files of the project."
+    )
+    broken: tuple[str, ...] = Field(
+        default=(), description="Enabled plugins that can't be used, and so can't say whether to deploy."
+    )
     steps: tuple[PlanStep, ...] = Field(description="In an order in which they could run.")
     barriers: tuple[Barrier, ...]
     environments: tuple[str, ...]
@@ -144,6 +151,8 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         name=project.name,
         config=project.digest,
         plugins={name: versions[name] for name in project.plugins if name in versions},
+        files=project.files,
+        broken=tuple(name for name in project.plugins if name not in versions),
         steps=tuple(steps[name] for name in _in_order(steps, stages)),
         barriers=tuple(barriers.values()),
         environments=environments,

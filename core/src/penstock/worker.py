@@ -162,7 +162,8 @@ class Worker:
                 )
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
-        refusals += admission.refusals(self.plugins, request.step, step, on_record)
+        refusals += gates.unasked(request.broken)
+        refusals += admission.refusals(self.plugins, step, on_record)
         if refusals:
             return Response(outcome="refused", reason="; ".join(str(refusal) for refusal in refusals))
         targets = self._targets(request, step)
@@ -280,23 +281,18 @@ class Worker:
             raise PluginError(str(broken) if broken else f'the plugin "{name}" is not enabled')
         if not self.plugins.has(name, hook):
             raise PluginError(f'the plugin "{name}" does not implement {hook}')
-        model = self.plugins.settings_model(name, hook)
-        settings = model.model_validate(plan_step.settings)
+        settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
         found = revision.model_copy(update={"snapshot": digest, "notes": ()})
-        notes = [*revision.notes[:_NOTES]]
-        notes += [f"not committed, left out: {name}" for name in found.left_out[:5]]
-        if len(found.left_out) > 5:
-            notes.append(f"and {len(found.left_out) - 5} more")
         return Response(
             outcome="passed",
             data={
                 "revision": found.model_dump(mode="json"),
                 "summary": f"snapshot of {found.short}",
-                "notes": notes,
+                "notes": list(revision.notes[:_NOTES]),
             },
         )
 
@@ -356,6 +352,7 @@ class Worker:
             config=request.config,
             version=__version__,
             plugins=request.plugins,
+            files=request.files,
             tools=self._tools(request.step),
             revision=request.info.revision,
             started=started,
