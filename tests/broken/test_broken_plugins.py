@@ -168,6 +168,16 @@ def test_what_a_plugin_prints_and_closes_at_import_is_not_among_results(place: P
     assert json.loads(place.run("plan", "--json").out)["steps"]
 
 
+def test_ctrl_c_while_plugins_are_imported_is_no_fault_of_theirs(place: Place) -> None:
+    place.plugin("slow", "os.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
+    place.toml("", ("plain", "slow"))
+
+    done = place.run("run", within=20)
+
+    assert (done.code, done.out, done.err.strip()) == (130, "", "cancelled")
+    assert not (place.root / ".penstock").exists()
+
+
 # --- while a step runs ---
 
 DIED = "the process of the step {} before it had a result"

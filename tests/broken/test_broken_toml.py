@@ -111,8 +111,8 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         '[penstock]\nplugins = ["plain", "a b; rm -rf", "../x", ""]\n',
         'penstock.toml:2: [penstock] plugins: "a b; rm -rf" is no name of a plugin: one is made '
         "of letters, digits, - and _\n"
-        'penstock.toml:2: [penstock] plugins: "../x" is no name of a plugin: one is made of '
-        "letters, digits, - and _\n"
+        'penstock.toml:2: [penstock] plugins: "../x" leads out of the project. An in-house plugin is '
+        'a file of the project, named from its root, such as "./ci/ours.py"\n'
         'penstock.toml:2: [penstock] plugins: "" is no name of a plugin: one is made of letters, '
         "digits, - and _",
     ),
