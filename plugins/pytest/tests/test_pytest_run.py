@@ -359,7 +359,7 @@ def test_a_file_that_skips_itself_is_no_success(bench: Any, thing: Path, outcome
             id="internal error",
         ),
         pytest.param(
-            {"pyproject.toml": f'{INI}addopts = "--cov=thing"\n', "test_it.py": "def test(): pass"},
+            {"pyproject.toml": f'{INI}addopts = "--nobodys"\n', "test_it.py": "def test(): pass"},
             {},
             "requirements =",
             id="plugin missing",

@@ -39,6 +39,16 @@ class Pytest(Settings):
         default=None,
         description="Installs these requirements files, relative to `directory`, and searches for nothing.",
     )
+    locked: bool = Field(
+        default=True,
+        description="Keeps to the versions of the project's lock file (pylock.toml, uv.lock, poetry.lock, "
+        "pdm.lock), where it has one and they can be had.",
+    )
+    deselect: tuple[str, ...] = Field(
+        default=(),
+        description='Leaves these tests out, such as ["tests/test_api.py::test_refund"]: names as the report '
+        "has them, or their beginnings. They count as skipped.",
+    )
     coverage: bool = Field(
         default=False,
         description="Measures which share of the wheel's lines the tests run, with coverage.py.",

@@ -24,7 +24,7 @@ from penstock_pytest.python import Interpreter
 from penstock_pytest.requirements import Wanted
 from penstock_pytest.wheels import Wheel
 
-_FORMAT = 1  # of the environments: another one is another key
+_FORMAT = 2  # of the environments: another one is another key
 _READY = "penstock-ready.json"
 _UNUSED = 30 * 86400.0  # seconds after which an environment that no step used is removed
 
@@ -53,6 +53,7 @@ def key_of(interpreter: Interpreter, wheels: Sequence[Wheel], wanted: Wanted, mo
         "wheels": sorted([wheel.name, *wheel.requires] for wheel in wheels),
         "lines": wanted.lines,
         "constraints": wanted.constraints,
+        "lock": wanted.lock.lines,
         "extras": wanted.extras,
         "more": list(more),
     }
@@ -141,10 +142,7 @@ def _make(
     lines = [*(_direct(wheel, wanted.extras) for wheel in wheels), *wanted.lines, *more]
     requirements = place / "requirements.txt"
     requirements.write_text("".join(f"{line}\n" for line in lines))
-    constraints = place / "constraints.txt" if wanted.constraints else None
-    if constraints:
-        constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
-    _install(step, tool.install(environment.python, requirements, constraints), failed)
+    _fill(step, environment, requirements, wanted, tool, failed)
     # The wheel brought its dependencies. It goes itself: each step puts its own in front.
     if wheels:
         _install(step, tool.uninstall(environment.python, [wheel.name for wheel in wheels]), failed)
@@ -153,6 +151,28 @@ def _make(
     note = environment.path / f"{_READY}.new"
     note.write_text(json.dumps({"packages": packages}))
     note.rename(environment.path / _READY)
+
+
+def _fill(
+    step: Step, environment: Environment, requirements: Path, wanted: Wanted, tool: Installer, failed: str
+) -> None:
+    if wanted.lock.lines:
+        locked = _file("locked.txt", requirements, (*wanted.constraints, *wanted.lock.lines))
+        try:
+            _install(step, tool.install(environment.python, requirements, locked), failed)
+        except CommandFailed:
+            # A lock may be for another Python, or older than what it locks: it is no requirement.
+            step.log(f"{wanted.lock.file} can't be kept to here: once more without it")
+        else:
+            return
+    constraints = _file("constraints.txt", requirements, wanted.constraints) if wanted.constraints else None
+    _install(step, tool.install(environment.python, requirements, constraints), failed)
+
+
+def _file(name: str, beside: Path, lines: Sequence[str]) -> Path:
+    path = beside.with_name(name)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def _direct(wheel: Wheel, extras: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,13 @@ class Reporter:
         for name in self._open:
             self._journal.write(kind="unfinished", name=name)
         workers = session.config.pluginmanager.hasplugin("dsession")
-        self._journal.write(kind="collected", count=None if workers else session.testscollected)
+        names = Counter(item.nodeid for item in getattr(session, "items", ()))
+        # Two tests may have one name: both must have been run, which their beginnings tell.
+        self._journal.write(
+            kind="collected",
+            count=None if workers else len(names),
+            again={name: number for name, number in names.items() if number > 1},
+        )
 
 
 def pytest_sessionfinish(session: Any) -> None:
@@ -139,6 +146,19 @@ def pytest_sessionfinish(session: Any) -> None:
     Journal(settings["results"]).write(kind="modules", **_origins(settings["modules"], settings["tree"]))
     if hasattr(session.config, "workerinput") and _WORKERS:
         _WORKERS[0].save()
+
+
+def pytest_deselected(items: Any) -> None:
+    """In the first process that collects: what the section leaves out counts as skipped."""
+    if not items or getattr(items[0].config, "workerinput", {}).get("workerid", "gw0") != "gw0":
+        return
+    settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    journal = Journal(settings["results"])
+    for item in items:
+        if item.nodeid.startswith(tuple(settings["deselect"])):
+            file = item.nodeid.partition("::")[0]
+            said = "left out by `deselect`"
+            journal.write(kind="case", name=item.nodeid, outcome="skipped", file=file, message=said)
 
 
 def _origins(modules: list[str], tree: str) -> dict[str, Any]:

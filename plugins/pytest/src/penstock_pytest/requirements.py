@@ -11,7 +11,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from penstock import ConfigError, Model
 
-from penstock_pytest import backends, files
+from penstock_pytest import backends, files, tox
+from penstock_pytest.known import Need
+from penstock_pytest.locks import Lock
 from penstock_pytest.wheels import Wheel
 
 _TEST = ("test", "tests", "testing")
@@ -29,6 +31,10 @@ class Wanted(Model):
     origin: str = "nothing says what the tests need"
     left_out: tuple[str, ...] = ()
     """What can't or must not be installed, such as the project's own tree."""
+    lock: Lock = Lock()
+    """The versions to keep to, where the project has a lock file and they can be had."""
+    added: tuple[Need, ...] = ()
+    """What nothing asks for, although configuration or tests use it."""
 
     @property
     def anything(self) -> bool:
@@ -42,6 +48,7 @@ class Choice(Model):
     groups: tuple[str, ...] | None = None
     extras: tuple[str, ...] | None = None
     requirements_files: tuple[str, ...] | None = None
+    locked: bool = True
 
     @property
     def made(self) -> bool:
@@ -58,12 +65,24 @@ class Project:
         self.name = canonicalize_name(str(self._table("project").get("name", "")))
         self._wheels = wheels
         self.extras = self._extras()
+        self.tox = tox.read(root, self.pyproject)
 
     def wanted(self, choice: Choice) -> Wanted:
         """What the settings name, or else the best that is found."""
         found = self._named(choice) if choice.made else self._found()
         found = self._without_itself(found)
         return found if self._wheels else self._without_itself(self._without_wheel(found))
+
+    def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
+        """With what is used and not asked for, neither by name here nor among what the wheel needs."""
+        asked = {_name(line) for line in (*wanted.lines, *self._required())}
+        own = {wheel.name for wheel in self._wheels} | {self.name}
+        added = [need for need in needs if _name(need.distribution) not in asked | own]
+        lines = (*wanted.lines, *(need.distribution for need in added))
+        return wanted.model_copy(update={"lines": lines, "added": tuple(added)})
+
+    def _required(self) -> list[str]:
+        return [line for wheel in self._wheels for line in wheel.requires]
 
     def _named(self, choice: Choice) -> Wanted:
         parts = [self._group(name) for name in choice.groups or ()]
@@ -102,10 +121,10 @@ class Project:
         """Groups and extras of any name, if pytest is among what they ask for."""
         for name in self._table("dependency-groups"):
             group = self._group(name)
-            if any(_asks_for_pytest(line) for line in group.lines):
+            if any(asks_for_pytest(line) for line in group.lines):
                 yield group
         for extra in sorted(self.extras):
-            if any(_asks_for_pytest(line, extra) for wheel in self._wheels for line in wheel.requires):
+            if any(asks_for_pytest(line, extra) for wheel in self._wheels for line in wheel.requires):
                 yield Wanted(extras=(extra,), origin=f'extra "{extra}", which names pytest')
 
     def _group(self, name: str) -> Wanted:
@@ -128,7 +147,7 @@ class Project:
         return None
 
     def _tox(self) -> Wanted | None:
-        found = files.tox(self.root, self.pyproject)
+        found = self.tox
         if found is None:
             return None
         parts = [_from_lines(self.root, found.lines, found.origin)]
@@ -236,7 +255,13 @@ def _parsed(line: str) -> Requirement | None:
         return None
 
 
-def _asks_for_pytest(line: str, extra: str = "") -> bool:
+def _name(line: str) -> str:
+    requirement = _parsed(line)
+    return canonicalize_name(requirement.name) if requirement else ""
+
+
+def asks_for_pytest(line: str, extra: str = "") -> bool:
+    """Whether it is a requirement of pytest, or one that an extra has."""
     requirement = _parsed(line)
     if requirement is None or requirement.name.lower() != "pytest":
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -117,9 +118,14 @@ def _missing(records: list[Record]) -> TestCase | None:
     collected = _last(records, "collected")
     if collected is None:
         return _about_run("pytest did not say how many tests it collected")
-    began = len({record["name"] for record in records if record["kind"] == "start"})
-    if collected["count"] is not None and began < collected["count"]:
-        return _about_run(f"only {began} of {collected['count']} collected tests were run")
+    if collected["count"] is None:
+        return None  # pytest-xdist's workers have their own books
+    began = Counter(record["name"] for record in records if record["kind"] == "start")
+    if len(began) < collected["count"]:
+        return _about_run(f"only {len(began)} of {collected['count']} collected tests were run")
+    for name, number in collected.get("again", {}).items():
+        if began[name] < number:
+            return _about_run(f"only {began[name]} of {number} collected tests of the name {name} were run")
     return None
 
 
