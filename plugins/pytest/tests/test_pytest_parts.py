@@ -174,7 +174,7 @@ def test_no_configuration(tmp_path: Path, file: str, text: str) -> None:
 
 # --- records
 
-BEGIN = {"kind": "begin", "pytest": "9.0"}
+BEGIN = {"kind": "begin", "tool": "pytest 9.0"}
 START = {"kind": "start", "name": "t.py::a"}
 CASE = {"kind": "case", "name": "t.py::a", "outcome": "passed", "seconds": 0.1, "file": "t.py", "line": 1}
 COLLECTED = {"kind": "collected", "count": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from penstock import Percentage, Proposal, Settings, Step, TestReport, Tool, hookimpl
 from pydantic import Field
@@ -14,13 +15,18 @@ PENSTOCK_API = 1
 class Pytest(Settings):
     """Runs the project's tests with pytest against the wheel that the build steps made."""
 
+    runner: Literal["pytest", "unittest"] | None = Field(
+        default=None,
+        description="Runs the tests with this. By default with pytest, and with unittest where nothing in "
+        "the project speaks of pytest and tox runs unittest, or a script of tests.",
+    )
     paths: tuple[str, ...] = Field(
         default=(),
         description="Runs these files, directories or single tests, relative to `directory`. By default what "
         "pytest's own configuration says.",
     )
     args: tuple[str, ...] = Field(
-        default=(), description='Hands these further arguments to pytest, such as ["-n", "2"].'
+        default=(), description='Hands these further arguments to pytest (or unittest), such as ["-n", "2"].'
     )
     requirements: tuple[str, ...] = Field(
         default=(),

@@ -19,6 +19,7 @@ _LARGEST = 2_000_000  # bytes of a file; a test is smaller
 _TEST = re.compile(
     r"^[ \t]*(?:async[ \t]+)?def test\w*\(|^class \w*\([^)]*TestCase\b|\bdef load_tests\(", re.MULTILINE
 )
+_MAIN = re.compile(r"^unittest\.main\(", re.MULTILINE)
 _OWN_NAME = re.compile(r"\bpytest\b|\bpy\.test\b")
 
 
@@ -41,6 +42,16 @@ class Found(Model):
     def speaks_of_pytest(self) -> bool:
         """Whether a file of the suite is written for pytest."""
         return any(_OWN_NAME.search(text) for text in self.texts.values())
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Files that run their tests when they are imported, which only a process of their own can bear."""
+        return tuple(file for file in (*self.usual, *self.unusual) if _MAIN.search(self.texts[file]))
+
+    @property
+    def all_of_unittest(self) -> tuple[str, ...]:
+        """What unittest's own discovery would find."""
+        return tuple(sorted(f for f in (*self.usual, *self.unusual) if _matches(f, (_UNITTEST,))))
 
     @property
     def local(self) -> frozenset[str]:

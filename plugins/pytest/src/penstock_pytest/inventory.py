@@ -39,6 +39,20 @@ class Inventory:
         found = self.project.wanted(choice).model_copy(update={"lock": self._lock(choice)})
         return found if choice.made else self.project.completed(found, self._needs())
 
+    def unittests(self, settings: Pytest, wanted: Wanted) -> tuple[tuple[str, ...], ...]:
+        """What is run with unittest instead of pytest; nothing: pytest it is."""
+        if settings.runner == "pytest":
+            return ()
+        if settings.runner is None and not self._is_unittest(wanted):
+            return ()
+        tox = self.project.tox
+        commands = tox.unittests(self.root) if tox else ()
+        if settings.runner == "unittest" and (settings.paths or not commands):
+            names = settings.paths or self.files.all_of_unittest
+            return (("-m", "unittest", *settings.args, *names),)
+        scripts = tuple((file,) for file in self.files.programs)
+        return tuple((*command, *settings.args) for command in commands or scripts)
+
     def chosen(self, settings: Pytest, wanted: Wanted, log: Callable[[str], None]) -> tuple[str, ...]:
         """The paths that pytest is started with; none: what it finds by itself."""
         if settings.paths:
@@ -72,4 +86,4 @@ class Inventory:
         tox = self.project.tox
         spoken = self.config.file is not None or self.files.speaks_of_pytest
         asked = any(asks_for_pytest(line) for line in wanted.lines)
-        return not spoken and not asked and not (tox is not None and tox.runner == "pytest")
+        return not spoken and not asked and not (tox is not None and tox.runs_pytest)

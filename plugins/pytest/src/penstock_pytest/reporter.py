@@ -42,13 +42,25 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str], settings: dict[str, Any], journal: Journal) -> int:
     # Before pytest, whose plugins may import the wheel.
     measuring = Measuring(settings) if settings["coverage"] else None
-    import pytest
-
-    journal.write(kind="begin", pytest=pytest.__version__)
-    status = int(pytest.main(argv, plugins=[Reporter(journal)]))
+    status = _unittest(settings, journal) if settings["unittest"] else _pytest(argv, journal)
     if measuring is not None:
         journal.write(kind="coverage", **measuring.report())
     return status
+
+
+def _pytest(argv: list[str], journal: Journal) -> int:
+    import pytest
+
+    journal.write(kind="begin", tool=f"pytest {pytest.__version__}")
+    return int(pytest.main(argv, plugins=[Reporter(journal)]))
+
+
+def _unittest(settings: dict[str, Any], journal: Journal) -> int:
+    import _penstock_unittest  # type: ignore[import-not-found]  # beside this file, where it is copied to
+
+    status = _penstock_unittest.run(settings["unittest"], settings["deselect"], journal)
+    journal.write(kind="modules", **_origins(settings["modules"], settings["tree"]))
+    return int(status)
 
 
 def _prepare(bin_directory: str, emptied: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from penstock import ConfigError, Step, StepFailed, TestCase, TestReport
 
-from penstock_pytest import environment, installer, layout, python, reporter, results, wheels
+from penstock_pytest import environment, installer, layout, python, reporter, results, unittests, wheels
 from penstock_pytest.advice import about
 from penstock_pytest.environment import Environment
 from penstock_pytest.inventory import Inventory
@@ -46,10 +46,14 @@ def run(settings: Pytest, step: Step) -> TestReport:
     built = _wheels(step, interpreter)
     tests = Inventory(project, interpreter.version, built)
     wanted = _wanted(settings, step, tests)
-    more = ["pytest>=6", *(["coverage>=7.2"] if settings.measures else [])]
+    commands = tests.unittests(settings, wanted)
+    for command in commands:
+        step.log(f"With unittest: {' '.join(command)}")
+    more = [*([] if commands else ["pytest>=6"]), *(["coverage>=7.2"] if settings.measures else [])]
     base = environment.shared(step, interpreter, built, wanted, more, tool)
     env = environment.private(step, base, interpreter, built, tool)
-    launch = _Launch(settings, step, tests, env, tests.chosen(settings, wanted, step.log))
+    paths = () if commands else tests.chosen(settings, wanted, step.log)
+    launch = _Launch(settings, step, tests, env, paths, commands)
     launch.lay_out()
     status = launch.run()
     return launch.verdict(status)
@@ -105,13 +109,20 @@ class _Launch:
     """pytest's start, over a prepared tree, and its end."""
 
     def __init__(
-        self, settings: Pytest, step: Step, tests: Inventory, env: Environment, paths: Sequence[str]
+        self,
+        settings: Pytest,
+        step: Step,
+        tests: Inventory,
+        env: Environment,
+        paths: Sequence[str],
+        unittests: Sequence[Sequence[str]],
     ) -> None:
         self._settings = settings
         self._step = step
         self._project = tests.root
         self._env = env
         self._paths = paths
+        self._unittests = unittests
         self._place = step.tmp / "penstock-pytest"
         self._results = self._place / "results.jsonl"
         self._built = bool(tests.wheels)
@@ -204,11 +215,13 @@ class _Launch:
             "emptied": [name for name in _MACHINE if name in os.environ],
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
+            "unittest": [list(command) for command in self._unittests],
             "deselect": list(self._settings.deselect),
         }
         (self._env.site / f"{reporter.NAME}.json").write_text(json.dumps(settings))
-        source = Path(reporter.__file__).read_text(encoding="utf-8")
-        (self._env.site / f"{reporter.NAME}.py").write_text(source, encoding="utf-8")
+        for name, file in ((reporter.NAME, reporter.__file__), (unittests.NAME, unittests.__file__)):
+            source = Path(file).read_text(encoding="utf-8")
+            (self._env.site / f"{name}.py").write_text(source, encoding="utf-8")
 
     def _masked(self, case: TestCase) -> TestCase:
         if case.message is None and case.output is None:

@@ -16,6 +16,9 @@ from penstock_pytest.files import logical_lines
 _FACTOR = re.compile(r"^!?[\w.{}!-]+(?:,[\w.{}!-]+)*:\s+")
 _PYTEST = re.compile(r"(?:^|[\s/])(?:-m\s*)?(?:pytest|py\.test)(?=\s|$)")
 _UNITTEST = re.compile(r"(?:^|\s)-m\s*unittest(?=\s|$)")
+_SCRIPT = re.compile(
+    r"^-?\s*(?:\S*python[\d.]*|\{envpython\}|coverage\s+run|\S*python\S*\s+-m\s+coverage\s+run)\s+(.*)"
+)
 _FLAG = re.compile(
     r"-[vqxslb]+$|-r[a-zA-Z]+$|--(?:verbose|quiet|exitfirst|strict\S*|pyargs|doctest-modules)$"
 )
@@ -33,11 +36,14 @@ class Tox:
     commands: Sequence[str] = ()
 
     @property
-    def runner(self) -> str:
-        """What it runs the tests with: "pytest", "unittest", or nothing that is known here."""
-        if any(_PYTEST.search(line) for line in self.commands):
-            return "pytest"
-        return "unittest" if any(_UNITTEST.search(line) for line in self.commands) else ""
+    def runs_pytest(self) -> bool:
+        """Whether it tests with pytest."""
+        return any(_PYTEST.search(line) for line in self.commands)
+
+    def unittests(self, project: Path) -> tuple[tuple[str, ...], ...]:
+        """What it runs with unittest instead: `-m unittest …`, or a script of the project's tests."""
+        found = (_unittest(project, line) for line in self.commands)
+        return () if self.runs_pytest else tuple(words for words in found if words)
 
     def paths(self, project: Path) -> tuple[str, ...]:
         """The files and directories of the project that pytest is started with."""
@@ -94,19 +100,37 @@ def _of_toml(table: Mapping[str, Any], file: str) -> Tox | None:
     return Tox(f"env_run_base of {file}", deps, extras, groups, commands)
 
 
-def _paths(project: Path, rest: str) -> Iterator[str]:
+def _unittest(project: Path, line: str) -> tuple[str, ...]:
+    if match := _UNITTEST.search(line):
+        words = _words(line[match.end() :])
+        return () if any("{" in word for word in words) else ("-m", "unittest", *words)
+    match = _SCRIPT.match(line)
+    words = _words(match[1]) if match else []
+    while words and words[0].startswith("-"):
+        words.pop(0)
+    if not words or "{" in " ".join(words) or not words[0].endswith(".py") or "test" not in words[0]:
+        return ()
+    script = (project / words[0]).resolve()
+    return tuple(words) if script.is_file() and project.resolve() in script.parents else ()
+
+
+def _words(text: str) -> list[str]:
     # "{posargs:tests}" stands for "tests" unless somebody says otherwise.
-    rest = re.sub(r"\{(?:posargs|tty):?([^{}]*)\}", r" \1 ", rest.replace("{toxinidir}/", ""))
+    text = re.sub(r"\{(?:posargs|tty):?([^{}]*)\}", r" \1 ", re.sub(r"\{tox(?:inidir|_root)\}/?", "./", text))
     try:
-        words = shlex.split(rest)
+        return shlex.split(text)
     except ValueError:
-        return
+        return []
+
+
+def _paths(project: Path, rest: str) -> Iterator[str]:
+    words = _words(rest)
     root = project.resolve()
     for before, word in zip(["", *words], words, strict=False):
         is_a_value = before.startswith("-") and "=" not in before and not _FLAG.match(before)
         place = (root / word.partition("::")[0]).resolve()
         if not word.startswith("-") and not is_a_value and place.exists() and root in place.parents:
-            yield word
+            yield word.removeprefix("./")
 
 
 def _text(path: Path) -> str:
