@@ -204,7 +204,7 @@ def test_a_good_run() -> None:
         pytest.param(
             [BEGIN, START, {**COLLECTED, "count": 2}, CASE, END], 0, "only 1 of 2 collected", id="too few"
         ),
-        pytest.param([BEGIN, START, CASE, END], 0, "did not say how many", id="no count"),
+        pytest.param([BEGIN, START, CASE, END], 0, "nothing says how many", id="no count"),
         pytest.param([*GOOD[:-1], {**END, "status": 2}], 2, "the run was cut short", id="interrupted"),
         pytest.param([*GOOD[:-1], {**END, "status": 7}], 7, "something else did", id="a plugin's status"),
         pytest.param(GOOD, -11, "ended with signal 11", id="crash at exit"),

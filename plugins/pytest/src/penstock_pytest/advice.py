@@ -27,7 +27,8 @@ def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
     special = next(known, None)
     if special is None and root and any(_PERMISSION.search(text) for text in texts):
         special = "These tests run as root, whom no permission stops: run Penstock as somebody else"
-    name = next((case.name for case in failed if "::" in case.name), "tests/test_x.py::test_y")
+    named = (case.name for case in failed if "::" in case.name or "." in case.name)
+    name = next(named, "tests/test_x.py::test_y")
     leave_out = f"To leave a test out: deselect = [{_quoted(name)}] under [{step}]"
     return f"{special}. {leave_out}" if special else leave_out
 

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ def key_of(interpreter: Interpreter, wheels: Sequence[Wheel], wanted: Wanted, mo
         "lines": wanted.lines,
         "constraints": wanted.constraints,
         "lock": wanted.lock.lines,
+        "guessed": wanted.guessed,
         "extras": wanted.extras,
         "more": list(more),
     }
@@ -139,10 +140,7 @@ def _make(
     failed = f"the tests' environment can't be made (requirements: {wanted.origin})"
     argv = [str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment.path)]
     _install(step, argv, f"{failed}: {interpreter.path} can't make virtual environments")
-    lines = [*(_direct(wheel, wanted.extras) for wheel in wheels), *wanted.lines, *more]
-    requirements = place / "requirements.txt"
-    requirements.write_text("".join(f"{line}\n" for line in lines))
-    _fill(step, environment, requirements, wanted, tool, failed)
+    _fill(step, environment, _attempts(place, wheels, wanted, more), tool, failed)
     # The wheel brought its dependencies. It goes itself: each step puts its own in front.
     if wheels:
         _install(step, tool.uninstall(environment.python, [wheel.name for wheel in wheels]), failed)
@@ -153,24 +151,52 @@ def _make(
     note.rename(environment.path / _READY)
 
 
-def _fill(
-    step: Step, environment: Environment, requirements: Path, wanted: Wanted, tool: Installer, failed: str
-) -> None:
+def _attempts(
+    place: Path, wheels: Sequence[Wheel], wanted: Wanted, more: Sequence[str]
+) -> Iterator[tuple[str, Path, Path | None]]:
+    """Files of requirements and constraints, and what is given up with the one before."""
+
+    def files(number: int, extras: Sequence[str], constraints: Sequence[str]) -> tuple[Path, Path | None]:
+        lines = [*(_direct(wheel, extras) for wheel in wheels), *wanted.lines, *more]
+        limits = place / f"constraints-{number}.txt"
+        return _written(place / f"requirements-{number}.txt", lines), (
+            _written(limits, constraints) if constraints else None
+        )
+
+    wished = (*wanted.extras, *wanted.guessed)
     if wanted.lock.lines:
-        locked = _file("locked.txt", requirements, (*wanted.constraints, *wanted.lock.lines))
+        yield "", *files(1, wished, (*wanted.constraints, *wanted.lock.lines))
+    # A lock may be for another Python, or older than what it locks: it is no requirement.
+    given_up = f"{wanted.lock.file} can't be kept to here" if wanted.lock.lines else ""
+    yield given_up, *files(2, wished, wanted.constraints)
+    if wanted.guessed:
+        yield (
+            f"the extras {', '.join(wanted.guessed)} can't be had here",
+            *files(3, wanted.extras, wanted.constraints),
+        )
+
+
+def _fill(
+    step: Step,
+    environment: Environment,
+    attempts: Iterable[tuple[str, Path, Path | None]],
+    tool: Installer,
+    failed: str,
+) -> None:
+    error = CommandFailed(failed, 1)
+    for given_up, requirements, constraints in attempts:
+        if given_up:
+            step.log(f"{given_up[0].upper()}{given_up[1:]}: once more without")
         try:
-            _install(step, tool.install(environment.python, requirements, locked), failed)
-        except CommandFailed:
-            # A lock may be for another Python, or older than what it locks: it is no requirement.
-            step.log(f"{wanted.lock.file} can't be kept to here: once more without it")
+            _install(step, tool.install(environment.python, requirements, constraints), failed)
+        except CommandFailed as again:
+            error = again
         else:
             return
-    constraints = _file("constraints.txt", requirements, wanted.constraints) if wanted.constraints else None
-    _install(step, tool.install(environment.python, requirements, constraints), failed)
+    raise error
 
 
-def _file(name: str, beside: Path, lines: Sequence[str]) -> Path:
-    path = beside.with_name(name)
+def _written(path: Path, lines: Sequence[str]) -> Path:
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
 

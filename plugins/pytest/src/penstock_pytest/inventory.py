@@ -82,8 +82,10 @@ class Inventory:
         return [*plugins, *used, *known.of_tests(self.files.texts, self.files.local)]
 
     def _is_unittest(self, wanted: Wanted) -> bool:
-        """Whether nothing about the project speaks of pytest."""
+        """Whether nothing about the project speaks of pytest, or tox has another word in it."""
         tox = self.project.tox
+        if self.config.file is None and tox is not None and tox.unittests(self.root):
+            return True
         spoken = self.config.file is not None or self.files.speaks_of_pytest
         asked = any(asks_for_pytest(line) for line in wanted.lines)
         return not spoken and not asked and not (tox is not None and tox.runs_pytest)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from penstock import ConfigError, Proposal
 
+from penstock_pytest import Pytest
 from penstock_pytest.inventory import Inventory
 from penstock_pytest.python import own
 from penstock_pytest.requirements import Choice
@@ -29,6 +30,8 @@ def propose(root: Path) -> Proposal | None:
         return Proposal(saw=where, sections={"test.pytest": {}}, unsure=(str(error),))
     more = [need.distribution for need in wanted.added]
     origin = f"{wanted.origin}, and {', '.join(more)}" if more else wanted.origin
+    if tests.unittests(Pytest(), wanted):
+        where = f"{where}, with unittest"
     if wanted.lock.file:
         origin = f"{origin}, in the versions of {wanted.lock.file}"
     return Proposal(saw=f"{where}, requirements: {origin}", sections={"test.pytest": {}})

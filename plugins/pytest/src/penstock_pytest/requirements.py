@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ from penstock_pytest.wheels import Wheel
 
 _TEST = ("test", "tests", "testing")
 _DEV = ("dev",)
+# Extras that are for people who work on the project, or bring everything at once.
+_NOT_FOR_USE = re.compile(
+    r"all|full|complete|dev|doc|lint|typ|mypy|format|style|build|release|publish|bench|perf|gpu|cuda"
+)
 
 
 class Wanted(Model):
@@ -31,6 +36,8 @@ class Wanted(Model):
     origin: str = "nothing says what the tests need"
     left_out: tuple[str, ...] = ()
     """What can't or must not be installed, such as the project's own tree."""
+    guessed: tuple[str, ...] = ()
+    """Extras of the wheel, where nothing says what the tests need: to have, or to do without."""
     lock: Lock = Lock()
     """The versions to keep to, where the project has a lock file and they can be had."""
     added: tuple[Need, ...] = ()
@@ -79,7 +86,13 @@ class Project:
         own = {wheel.name for wheel in self._wheels} | {self.name}
         added = [need for need in needs if _name(need.distribution) not in asked | own]
         lines = (*wanted.lines, *(need.distribution for need in added))
-        return wanted.model_copy(update={"lines": lines, "added": tuple(added)})
+        more = {"lines": lines, "added": tuple(added), "guessed": () if wanted.anything else self._of_use()}
+        return wanted.model_copy(update=more)
+
+    def _of_use(self) -> tuple[str, ...]:
+        return tuple(
+            sorted(extra for extra in self.extras if self._wheels and not _NOT_FOR_USE.search(extra))
+        )
 
     def _required(self) -> list[str]:
         return [line for wheel in self._wheels for line in wheel.requires]

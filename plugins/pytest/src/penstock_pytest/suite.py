@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 from penstock import ConfigError, Step, StepFailed, TestCase, TestReport
 
-from penstock_pytest import environment, installer, layout, python, reporter, results, unittests, wheels
+from penstock_pytest import (
+    environment,
+    installer,
+    layout,
+    python,
+    reporter,
+    results,
+    scratch,
+    unittests,
+    wheels,
+)
 from penstock_pytest.advice import about
 from penstock_pytest.environment import Environment
 from penstock_pytest.inventory import Inventory
@@ -98,6 +108,8 @@ def _wanted(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
     step.log(f"What the tests need: {wanted.origin}")
     for line in wanted.left_out:
         step.log(f"Left out, since it would install from a path or an address: {line}")
+    if wanted.guessed:
+        step.log(f"So the wheel's extras come along: {', '.join(wanted.guessed)}")
     if wanted.lock.file:
         step.log(f"In the versions of {wanted.lock.file}")
     for need in wanted.added:
@@ -158,7 +170,9 @@ class _Launch:
         )
         argv = [str(self._env.python), str(launcher), *self._arguments()]
         emptied = {name: "" for name in _MACHINE if name in os.environ}
-        return self._step.run(argv, cwd=self._project, env=emptied, check=False).returncode
+        with scratch.short(self._step.tmp) as temporary:
+            env = {**emptied, "TMPDIR": str(temporary)}
+            return self._step.run(argv, cwd=self._project, env=env, check=False).returncode
 
     def verdict(self, status: int) -> TestReport:
         """What the records and the status come to."""
@@ -178,7 +192,10 @@ class _Launch:
             self._step.log("Coverage: no line of the wheel was measured")
         cases = report.cases
         for name in self._settings.deselect:
-            if not any(case.name.startswith(name) for case in cases):
+            if (self._project / name).exists():
+                said = "left out by `deselect`"
+                cases += (TestCase(name=name, outcome="skipped", file=name, message=said),)
+            elif not any(case.name.startswith(name) for case in cases):
                 self._step.log(f'`deselect` names "{name}", and no test is called so')
         tested = any(
             case.outcome != "skipped" for case in cases
@@ -201,8 +218,12 @@ class _Launch:
             a.startswith("--cov") for a in self._settings.args
         ):
             argv.append("--no-cov")
-        argv += [f"--deselect={name}" for name in self._settings.deselect]
+        argv += [self._without(name) for name in self._settings.deselect]
         return [*argv, *self._settings.args, *self._paths]
+
+    def _without(self, name: str) -> str:
+        # A whole file, such as one that can't be imported here, must not even be read.
+        return f"--ignore={name}" if (self._project / name).exists() else f"--deselect={name}"
 
     def _write_reporter(self) -> None:
         coverage = self._place / "coverage"
@@ -213,6 +234,7 @@ class _Launch:
             "tree": str(self._step.workspace.resolve()),
             "bin": str(self._env.bin),
             "emptied": [name for name in _MACHINE if name in os.environ],
+            "epoch": str(self._step.revision.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
             "unittest": [list(command) for command in self._unittests],

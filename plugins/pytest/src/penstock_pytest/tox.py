@@ -16,7 +16,7 @@ from penstock_pytest.files import logical_lines
 _FACTOR = re.compile(r"^!?[\w.{}!-]+(?:,[\w.{}!-]+)*:\s+")
 _PYTEST = re.compile(r"(?:^|[\s/])(?:-m\s*)?(?:pytest|py\.test)(?=\s|$)")
 _UNITTEST = re.compile(r"(?:^|\s)-m\s*unittest(?=\s|$)")
-_SCRIPT = re.compile(
+_PROGRAM = re.compile(
     r"^-?\s*(?:\S*python[\d.]*|\{envpython\}|coverage\s+run|\S*python\S*\s+-m\s+coverage\s+run)\s+(.*)"
 )
 _FLAG = re.compile(
@@ -41,7 +41,7 @@ class Tox:
         return any(_PYTEST.search(line) for line in self.commands)
 
     def unittests(self, project: Path) -> tuple[tuple[str, ...], ...]:
-        """What it runs with unittest instead: `-m unittest …`, or a script of the project's tests."""
+        """What it runs with unittest instead: `-m unittest …`, or a script or module of tests."""
         found = (_unittest(project, line) for line in self.commands)
         return () if self.runs_pytest else tuple(words for words in found if words)
 
@@ -104,14 +104,23 @@ def _unittest(project: Path, line: str) -> tuple[str, ...]:
     if match := _UNITTEST.search(line):
         words = _words(line[match.end() :])
         return () if any("{" in word for word in words) else ("-m", "unittest", *words)
-    match = _SCRIPT.match(line)
+    match = _PROGRAM.match(line)
     words = _words(match[1]) if match else []
-    while words and words[0].startswith("-"):
+    while words and words[0].startswith("-") and words[0] != "-m":
         words.pop(0)
-    if not words or "{" in " ".join(words) or not words[0].endswith(".py") or "test" not in words[0]:
+    if "{" in "".join(words) or not _is_of_tests(project, words):
         return ()
+    return tuple(words)
+
+
+def _is_of_tests(project: Path, words: Sequence[str]) -> bool:
+    """Whether it is a script of the project's, or a module, that is named for tests."""
+    if words[:1] == ["-m"]:
+        return len(words) > 1 and "test" in words[1]
+    if not words or not words[0].endswith(".py") or "test" not in words[0]:
+        return False
     script = (project / words[0]).resolve()
-    return tuple(words) if script.is_file() and project.resolve() in script.parents else ()
+    return script.is_file() and project.resolve() in script.parents
 
 
 def _words(text: str) -> list[str]:

@@ -136,13 +136,17 @@ def _leave_out(suite: Any, names: tuple[str, ...]) -> None:
 
 
 def _one(command: list[str]) -> int:
-    """Run `-m unittest …` or `SCRIPT …` in this process."""
+    """Run `-m unittest …`, `-m MODULE …` or `SCRIPT …` in this process."""
     directory = os.getcwd()  # noqa: PTH109 - as a string, which `sys.path` wants
     try:
         if command[:2] == ["-m", "unittest"]:
             sys.path.insert(0, directory)
             sys.argv = ["python -m unittest", *command[2:]]
             unittest.main(module=None)
+        elif command[0] == "-m":
+            sys.path.insert(0, directory)
+            sys.argv = list(command[1:])
+            runpy.run_module(command[1], run_name="__main__", alter_sys=True)
         else:
             sys.path.insert(0, os.path.dirname(os.path.abspath(command[0])))  # noqa: PTH100, PTH120
             sys.argv = list(command)
