@@ -93,6 +93,42 @@ def test_the_paths_that_pytest_is_told(
     assert _chosen(tmp_path, files) == chosen
 
 
+@pytest.mark.parametrize(
+    ("files", "commands"),
+    [
+        pytest.param({"tox.ini": "python tests.py -v"}, (("tests.py", "-v"),), id="a script"),
+        pytest.param({"tox.ini": "coverage run -p --branch tests.py"}, (("tests.py",),), id="under coverage"),
+        pytest.param({"tox.ini": "{envpython} -m a.test {posargs}"}, (("-m", "a.test"),), id="a module"),
+        pytest.param(
+            {"tox.ini": "-python -Wd -m unittest discover -s {toxinidir}/t"},
+            (("-m", "unittest", "discover", "-s", "./t"),),
+            id="unittest",
+        ),
+        pytest.param({"tox.ini": "python setup.py test"}, (), id="no script of tests"),
+        pytest.param({"tox.ini": "python ../tests.py"}, (), id="no script of the project's"),
+        pytest.param({"tox.ini": "python tests.py {env:X}"}, (), id="not simple"),
+        pytest.param({"tox.ini": "pytest\n  python tests.py"}, (), id="pytest too"),
+        pytest.param(
+            {"tox.ini": "python tests.py\n[pytest]\nxfail_strict = true"},
+            (("tests.py",),),
+            id="configuration that is not used",
+        ),
+        pytest.param(
+            {"tox.ini": "python tests.py", "tests.py": "import pytest\n" + CASE}, (), id="tests for pytest"
+        ),
+        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("tests.py",),), id="a program"),
+        pytest.param({}, (), id="nothing says so"),
+    ],
+)
+def test_what_is_run_with_unittest(
+    tmp_path: Path, files: dict[str, str], commands: tuple[tuple[str, ...], ...]
+) -> None:
+    if "tox.ini" in files:
+        files = {**files, "tox.ini": f"[testenv]\ncommands =\n  {files['tox.ini']}\n"}
+    tests = _inventory(tmp_path, {"tests.py": CASE, **files})
+    assert tests.unittests(Pytest(), tests.wanted(Choice())) == commands
+
+
 def test_paths_of_the_section_are_the_last_word(tmp_path: Path) -> None:
     assert _chosen(tmp_path, {"tests.py": CASE, "other.py": ""}, paths=("other.py",)) == ("other.py",)
 

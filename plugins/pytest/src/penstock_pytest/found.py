@@ -20,6 +20,7 @@ _TEST = re.compile(
     r"^[ \t]*(?:async[ \t]+)?def test\w*\(|^class \w*\([^)]*TestCase\b|\bdef load_tests\(", re.MULTILINE
 )
 _MAIN = re.compile(r"^unittest\.main\(", re.MULTILINE)
+_IMPORTED = re.compile(r"^(?:import|from)[ \t]+pytest\b", re.MULTILINE)
 _OWN_NAME = re.compile(r"\bpytest\b|\bpy\.test\b")
 
 
@@ -42,6 +43,11 @@ class Found(Model):
     def speaks_of_pytest(self) -> bool:
         """Whether a file of the suite is written for pytest."""
         return any(_OWN_NAME.search(text) for text in self.texts.values())
+
+    @property
+    def imports_pytest(self) -> bool:
+        """Whether a file of the suite can't be run without pytest."""
+        return any(_IMPORTED.search(self.texts[file]) for file in (*self.usual, *self.unusual))
 
     @property
     def programs(self) -> tuple[str, ...]:

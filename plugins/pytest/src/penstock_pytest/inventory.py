@@ -82,10 +82,12 @@ class Inventory:
         return [*plugins, *used, *known.of_tests(self.files.texts, self.files.local)]
 
     def _is_unittest(self, wanted: Wanted) -> bool:
-        """Whether nothing about the project speaks of pytest, or tox has another word in it."""
+        """Whether tox runs the suite without pytest, or nothing about the project speaks of it."""
         tox = self.project.tox
-        if self.config.file is None and tox is not None and tox.unittests(self.root):
-            return True
-        spoken = self.config.file is not None or self.files.speaks_of_pytest
+        if tox is not None and tox.runs_pytest:
+            return False
+        if tox is not None and tox.unittests(self.root):
+            # What is run counts for more than a line of configuration, but not for more than the tests.
+            return not self.files.imports_pytest
         asked = any(asks_for_pytest(line) for line in wanted.lines)
-        return not spoken and not asked and not (tox is not None and tox.runs_pytest)
+        return not (asked or self.config.file or self.files.speaks_of_pytest)
