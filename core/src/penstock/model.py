@@ -145,6 +145,7 @@ class TestReport(Model):
     checks_only: bool = Field(
         default=False, description="The outcome of a command that reports no cases, such as a linter."
     )
+    advice: str | None = Field(default=None, description="What a person may do about the failed cases.")
 
     def count(self, outcome: str) -> int:
         """How many cases ended so."""
