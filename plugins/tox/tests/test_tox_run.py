@@ -162,6 +162,7 @@ def test_a_configuration_above_the_project_is_not_taken(bench, make_step: StepMa
 def test_what_the_user_keeps_for_tox_at_home_decides_nothing(
     bench, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    files = ini("skip_install = true\ncommands = python -c 1\n")
     options = tmp_path / "options.ini"
     options.write_text("[tox]\nskip_env = .*\nfail_fast = true\n")
     for name, value in {
@@ -170,11 +171,10 @@ def test_what_the_user_keeps_for_tox_at_home_decides_nothing(
         "TOXENV": "nothing",
         "TOX_OVERRIDE": "testenv.commands=false",
         "TOX_WORK_DIR": str(tmp_path / "elsewhere"),
-        "PYTHONPATH": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "tox.py").write_text("raise SystemExit('not this one')\n")
-    report = bench(ini("skip_install = true\ncommands = python -c 1\n"))
+    files["tox.py"] = "raise SystemExit('not this one')\n"
+    report = bench(files)
     assert outcomes(report) == {"a": "passed"}
     assert not (tmp_path / "elsewhere").exists()
 

@@ -20,7 +20,7 @@ KEYS = ("package", "base_python", "platform", "ignore_outcome")
 USER_CONFIG = "TOX_USER_CONFIG_FILE"
 """Names the user's own options for tox; a step sets it to a file that is not there."""
 
-_LEADING_AWAY = re.compile(r"TOXENV|TOX_\w+|PYTHONPATH")
+_LEADING_AWAY = re.compile(r"TOXENV|TOX_\w+")
 _PATIENCE = 30.0  # seconds
 _VERSION = re.compile(r"\d+\.\d+\S*")
 
