@@ -88,7 +88,7 @@ class _Publishing:
             ]
         except StepFailed as error:
             kind = StepRefused if isinstance(error, StepRefused) else StepFailed
-            raise kind(f"{error}. {self._so_far()}") from None
+            raise kind(f"{error}{_stop(str(error))} {self._so_far()}") from None
 
     def _publish(self, file: File, entry: Entry | None, which: str) -> Publication:
         already = entry is not None
@@ -182,6 +182,10 @@ class _Publishing:
         if self._client.index.rstrip("/") == index_of(repository(NAMED[0])).rstrip("/"):
             return name
         return f"{name}?repository_url={quote(self._client.index, safe='')}"
+
+
+def _stop(text: str) -> str:
+    return "" if text.endswith(("?", ".", "!")) else "."
 
 
 def _release(name: str) -> list[str]:
