@@ -1,0 +1,75 @@
+"""The keys of a section that belong to the core, and what a section comes to once it is checked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from penstock.model import Duration, Model
+from penstock.words import Batch, Glob, Name, Secrets, Variables
+
+
+class Rollout(Model):
+    """How a deploy step moves its targets to the new release."""
+
+    strategy: Literal["all-at-once", "rolling"] = Field(
+        default="all-at-once", description="All targets together, or one batch after another."
+    )
+    batch: Batch = Field(default=1, description='Rolling: how many targets at a time, or "25%" of them.')
+    pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
+    healthy_within: Duration = Field(
+        default=60, description="How long a target may take until it is healthy; after that it is put back."
+    )
+    interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
+
+
+class Keys(Model):
+    """The keys that every section may have."""
+
+    uses: str | None = Field(default=None, description="The plugin that does the work.")
+    needs: tuple[str, ...] | None = Field(
+        default=None, description="The steps to wait for, instead of all of the nearest earlier phase."
+    )
+    timeout: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="How long the step may take, or each operation of a deploy step; then it is ended.",
+    )
+    retries: int = Field(
+        default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
+    )
+    env: Variables = Field(default={}, description="Environment variables for the programs that it runs.")
+    secrets: Secrets = Field(
+        default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
+    )
+    artifacts: tuple[Glob, ...] = Field(
+        default=(), description="Files that it leaves in its workspace and that are kept, as globs."
+    )
+    environment: Name | None = Field(
+        default=None, description="The environment that it belongs to; a test then runs after its deployment."
+    )
+    allow_failure: bool = Field(
+        default=False, strict=True, description="Whether the pipeline goes on if it fails."
+    )
+    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+
+
+class Manual(Model):
+    """Waits for `penstock approve`: an approve step that needs no plugin."""
+
+    by: tuple[str, ...] = Field(
+        default=(), description="Roles or identities that may approve; empty: anybody."
+    )
+    expires: Duration = Field(default=86400, description="How long an approval is good for.")
+
+
+class Section(Model):
+    """One step as written: the core's keys, and the plugin's settings, checked."""
+
+    name: str
+    phase: str
+    keys: Keys
+    plugin: str | None
+    settings: dict[str, JsonValue]
+    environment: str | None

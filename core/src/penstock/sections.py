@@ -1,0 +1,190 @@
+"""The sections of the configuration → steps as written: core keys and plugin settings, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from penstock.configfile import ConfigFile
+from penstock.errors import did_you_mean
+from penstock.faults import checked
+from penstock.keys import Keys, Manual, Section
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
+from penstock.words import NAME
+
+LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
+_GATES = ("source", "sign", "approve", "deploy")
+_ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
+
+
+def read_sections(
+    data: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: ConfigFile,
+    errors: list[str],
+) -> list[Section]:
+    """Every section that is a step; what is wrong with one is added to `errors`."""
+    found = []
+    for phase in PHASES:
+        for name, table in tables(data, phase, source, errors).items():
+            section = _section(phase, name, table, plugins, known, source, errors)
+            if section:
+                found.append(section)
+    if not any(section.phase == "source" for section in found):
+        default = _default_source(plugins, source, errors)
+        if default:
+            found.insert(0, default)
+    return found
+
+
+def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> Section | None:
+    """Without a source section, the one enabled plugin that can do it."""
+    able = plugins.that_do("source")
+    if len(able) == 1:
+        model = plugins.settings_model(able[0], "penstock_source")
+        settings = checked(model, {}, source, "source", errors)
+        if settings is None:
+            return None
+        return Section(
+            name="source",
+            phase="source",
+            keys=Keys(uses=able[0]),
+            plugin=able[0],
+            settings=settings.model_dump(mode="json"),
+            environment=None,
+        )
+    if plugins.broken:
+        return None  # it may be the one, and is reported itself
+    what = f"several can: {', '.join(able)}. Add a section [source.NAME]" if able else 'add "git"'
+    errors.append(source.error("penstock", "plugins", f"no plugin was chosen that gets the source: {what}"))
+    return None
+
+
+def _section(
+    phase: str,
+    name: str,
+    table: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: ConfigFile,
+    errors: list[str],
+) -> Section | None:
+    full = f"{phase}.{name}"
+    count = len(errors)
+    core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
+    rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
+    errors.extend(
+        source.error(full, key, "is a key of the core that this version does not have yet")
+        for key in table.keys() & LATER
+    )
+    if phase != "deploy" and "rollout" in table:
+        errors.append(source.error(full, "rollout", "belongs in a deploy section"))
+    if phase in _GATES and table.get("allow_failure"):
+        message = f"what a step of the phase {phase} stands for can't be done without. Leave it out"
+        errors.append(source.error(full, "allow_failure", message))
+    if rest and not core and all(isinstance(value, dict) for value in rest.values()):
+        message = f"a step's name has no dot. Write it such as [{phase}.{name}-{next(iter(rest))}]"
+        errors.append(source.error(f"{full}.{next(iter(rest))}", "", message))
+        return None
+    keys = checked(Keys, core, source, full, errors)
+    if keys:
+        _check_secrets(keys, full, plugins, source, errors)
+    uses = keys.uses if keys else table.get("uses")
+    if not isinstance(uses, str | None):
+        return None
+    model = _settings_of(phase, full, uses, plugins, known, source, errors)
+    settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
+    if len(errors) > count or settings is None or keys is None:
+        return None
+    return Section(
+        name=full,
+        phase=phase,
+        keys=keys,
+        plugin=keys.uses,
+        settings=settings.model_dump(mode="json"),
+        environment=keys.environment or (name if phase in _ENVIRONMENT_PHASES else None),
+    )
+
+
+def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: ConfigFile, errors: list[str]) -> None:
+    """Somebody must know what a reference means."""
+    if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
+        return
+    for name, reference in keys.secrets.items():
+        scheme = reference.partition(":")[0]
+        if scheme not in ("env", "file"):
+            message = f'no enabled plugin knows "{scheme}:". References are such as env:NAME or file:PATH'
+            errors.append(source.error(full, f"secrets.{name}", message))
+
+
+def _settings_of(
+    phase: str,
+    full: str,
+    uses: str | None,
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: ConfigFile,
+    errors: list[str],
+) -> type[BaseModel] | None:
+    if uses is None:
+        if phase == "approve":
+            return Manual
+        able = ", ".join(f'"{name}"' for name in plugins.that_do(phase)) or "none of the enabled ones"
+        errors.append(source.error(full, "uses", f"is missing. Plugins that can {phase}: {able}"))
+        return None
+    if uses in plugins.broken:
+        errors.append(source.error(full, "uses", str(plugins.broken[uses])))
+        return None
+    if uses not in plugins.modules:
+        if uses in known:
+            what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
+        else:
+            what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
+            if not did_you_mean(uses, plugins.modules):
+                what = f"{how_to_install(uses, known)}, and add it to plugins in [penstock]"
+        errors.append(source.error(full, "uses", what))
+        return None
+    if phase not in plugins.phases(uses):
+        can = ", ".join(plugins.phases(uses)) or "nothing"
+        others = ", ".join(plugins.that_do(phase)) or "none of the enabled ones"
+        message = f'the plugin "{uses}" can\'t {phase}; it can: {can}. Plugins that can {phase}: {others}'
+        errors.append(source.error(full, "uses", message))
+        return None
+    return plugins.settings_model(uses, HOOK_OF[phase])
+
+
+def check_environments(sections: list[Section], source: ConfigFile, errors: list[str]) -> None:
+    """An environment that a section names must be one that something is deployed to."""
+    deployed = {section.environment for section in sections if section.phase == "deploy"}
+    for section in sections:
+        named = section.keys.environment
+        if named is not None and named not in deployed and not errors:
+            near = did_you_mean(named, [name for name in deployed if name])
+            message = f'there is no deploy section for the environment "{named}"{near}'
+            errors.append(source.error(section.name, "environment", message))
+
+
+def tables(
+    data: dict[str, Any], name: str, source: ConfigFile, errors: list[str]
+) -> dict[str, dict[str, Any]]:
+    """The sections below a first word, such as those of a phase, by name."""
+    found = data.get(name, {})
+    if not isinstance(found, dict):
+        return {}
+    good = {}
+    for key, value in found.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            message = f"two brackets make a list, and a step is a table: [{name}.{key}]"
+            errors.append(source.error(f"{name}.{key}", "", message))
+        elif not isinstance(value, dict):
+            message = f"must stand in a section with a name: [{name}.NAME], then {key} = …"
+            errors.append(source.error(name, key, message))
+            return {}
+        elif not NAME.fullmatch(key):
+            message = "a name is made of at most 63 letters, digits, - and _"
+            errors.append(source.error(f"{name}.{key}", "", message))
+        else:
+            good[key] = value
+    return good
