@@ -33,6 +33,7 @@ class StepState:
     findings: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    publications: tuple[dict[str, Any], ...] = ()
     evidence: tuple[dict[str, Any], ...] = ()
     rollout: RolloutState | None = None
     tried_since: float = 0.0
@@ -162,6 +163,7 @@ class RunState:
         step.tests, step.findings = data.get("tests"), data.get("findings")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
+        step.publications = tuple(data.get("publications", ()))
         step.evidence = (*step.evidence, *data.get("evidence", ()))
         step.seconds = event.time - (step.started or event.time)
         if data.get("revision"):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -288,13 +290,15 @@ def test_configurations_are_read(
         assert (found.path.name, found.environments, found.commands) == expected
 
 
-TOX = "[tox]\nenv_list = a, b, c, d, e\n[testenv]\ncommands = python -m unittest\n"
+TOX = "[tox]\nenv_list = lint, py3{9,11,12,13,14,15}-{a,b}, docs, x, y\n[testenv]\ncommands = python -m unittest\n"
+HERE = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 
-def test_init_proposes_the_environments_of_a_project_that_is_tested_by_tox_alone(tmp_path: Path) -> None:
+def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp_path: Path) -> None:
     (tmp_path / "tox.ini").write_text(TOX)
-    assert penstock_propose(root=tmp_path) == Proposal(
-        saw="tox.ini: a, b, c, d, …", sections={"test.tox": {}}
+    assert penstock_propose(root=tmp_path, add=None) == Proposal(
+        saw="tox.ini: lint, py3{9,11,12,13,14,15}-{a,b}, docs, x, …; added as test.tox",
+        sections={"test.tox": {"environments": [f"{HERE}-a"]}},
     )
 
 
@@ -303,16 +307,43 @@ def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()
     (tmp_path / "tox.ini").write_text(TOX)
-    proposal = penstock_propose(root=tmp_path)
+    proposal = penstock_propose(root=tmp_path, add=None)
     assert proposal is not None
-    assert proposal.sections == {}
-    assert 'is tested already. Instead: [test.tox] uses = "tox"' in proposal.unsure[0]
+    assert (proposal.sections, proposal.enable) == ({}, False)
+    assert re.fullmatch(
+        r"not added, since \S+ is tested already: penstock init --add test\.tox adds it", proposal.unsure[0]
+    )
+
+
+def test_init_does_not_guess_which_environment_runs_here(tmp_path: Path) -> None:
+    (tmp_path / "tox.ini").write_text("[tox]\nenv_list = lint, docs\n[testenv]\ncommands = x\n")
+    proposal = penstock_propose(root=tmp_path, add=None)
+    assert proposal is not None
+    assert (proposal.sections, proposal.enable) == ({}, False)
+
+
+@pytest.mark.parametrize(
+    ("add", "environments"),
+    [
+        ("test.tox", f"{HERE}-a"),
+        ("test.lint", "lint"),
+        ("test.py39-b", "py39-b"),
+        ("test.other", None),
+        ("scan.lint", None),
+    ],
+)
+def test_a_section_that_init_is_asked_for(tmp_path: Path, add: str, environments: str | None) -> None:
+    (tmp_path / "tox.ini").write_text(TOX)
+    (tmp_path / "tests").mkdir()
+    proposal = penstock_propose(root=tmp_path, add=add)
+    found = proposal.sections if proposal else None
+    assert found == ({add: {"environments": [environments]}} if environments else None)
 
 
 @pytest.mark.parametrize("text", ["[tox]\nenv_list = a\n", "[pytest]\n", "[tox\n"])
 def test_init_is_told_nothing_where_no_environment_runs_anything(tmp_path: Path, text: str) -> None:
     (tmp_path / "tox.ini").write_text(text)
-    assert penstock_propose(root=tmp_path) is None
+    assert penstock_propose(root=tmp_path, add=None) is None
 
 
 # --- work directories ---

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
-import io
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,50 +10,9 @@ from penstock import Artifact, Publication, Step
 from penstock.testing import StepMaker, make_step
 from penstock_twine import Twine, penstock_publish
 
-from tests.package_index import pypiserver
+from tests.package_index import build_sdist, build_wheel, pypiserver
 
 __all__ = ["make_step"]
-
-
-def _metadata(name: str, version: str) -> str:
-    return (
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: a toy\n"
-        "Description-Content-Type: text/markdown\n\n# A toy\n"
-    )
-
-
-def build_wheel(place: Path, text: str, name: str = "demo", version: str = "1.0") -> Path:
-    info = f"{name}-{version}.dist-info"
-    members = {
-        f"{name}/__init__.py": text,
-        f"{info}/METADATA": _metadata(name, version),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    rows = [
-        f"{member},sha256={base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode().rstrip('=')},"
-        f"{len(content.encode())}"
-        for member, content in members.items()
-    ]
-    path = place / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in {
-            **members,
-            f"{info}/RECORD": "\n".join([*rows, f"{info}/RECORD,,", ""]),
-        }.items():
-            archive.writestr(member, content)
-    return path
-
-
-def build_sdist(place: Path, text: str, name: str = "demo", version: str = "1.0") -> Path:
-    path = place / f"{name}-{version}.tar.gz"
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for member, content in {"PKG-INFO": _metadata(name, version), f"{name}.py": text}.items():
-            info = tarfile.TarInfo(f"{name}-{version}/{member}")
-            info.size = len(content.encode())
-            archive.addfile(info, io.BytesIO(content.encode()))
-    path.write_bytes(gzip.compress(plain.getvalue(), mtime=0))
-    return path
 
 
 class Bench:

@@ -81,8 +81,8 @@ def penstock_tools(settings: Tox) -> list[Tool]:
 
 
 @hookimpl
-def penstock_propose(root: Path) -> Proposal | None:
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
     """The environments, where tox is the only way to test the project."""
     from penstock_tox import propose
 
-    return propose.propose(root)
+    return propose.propose(root, add)

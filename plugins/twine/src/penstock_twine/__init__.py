@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from penstock import Publication, Step, Tool, hookimpl
+from penstock import Proposal, Publication, Step, Tool, hookimpl
 
 from penstock_twine.settings import Twine
 
 PENSTOCK_API = 1
 
-__all__ = ["Twine", "penstock_publish", "penstock_tools"]
+__all__ = ["Twine", "penstock_propose", "penstock_publish", "penstock_tools"]
 
 
 @hookimpl
@@ -25,3 +25,11 @@ def penstock_tools(settings: Twine) -> list[Tool]:  # noqa: ARG001 - the core ha
     from penstock_twine import upload
 
     return upload.tools()
+
+
+@hookimpl
+def penstock_propose(add: str | None) -> Proposal | None:
+    """A publish step, for those who ask for one."""
+    from penstock_twine import propose
+
+    return propose.propose(add)
