@@ -50,7 +50,7 @@ def judge(text: str, status: int = 0, *names: str, **more: Any) -> TestReport:
     ("found", "outcome", "message"),
     [
         (PASSED, "passed", None),
-        (FAILED, "failed", "`pytest -k 'x y'` ended with 1"),
+        (FAILED, "failed", "`pytest -k 'x y'` ended with 1\nout\nerr"),
         (SKIPPED, "skipped", "tox skipped it: the log says why"),
         # Older releases of tox don't say that an environment was skipped: it must not look like a success.
         (

@@ -67,7 +67,7 @@ base_python = python3.99
     assert "/site-packages/demo/__init__.py" in bench.log
     message = cases["fails"].message or ""
     assert message.startswith("`python -c 'import sys; ")
-    assert message.endswith("` ended with 3")
+    assert message.endswith("` ended with 3\nout\na < b")
     assert cases["fails"].output == "out\na < b"
     assert cases["ignored"].message == (
         "`python -c 'raise SystemExit(5)'` ended with 5. ignore_outcome says that this does not count"

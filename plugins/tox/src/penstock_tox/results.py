@@ -15,6 +15,8 @@ from penstock_tox.listing import Environment
 _OUTPUT = 10_000  # characters
 _COMMAND = 100
 _SHOWN = 5
+_LINES = 6  # of the output, below the message
+_LINE = 300
 
 Table = dict[str, Any]
 
@@ -85,12 +87,12 @@ def _case(expected: Environment, found: Table, package: str | None) -> TestCase:
     commands = [*_commands(found, "setup"), *_commands(found, "test")]
     failed = [command for command in commands if command.get("retcode") != 0]
     if result["success"] is not True:
-        message = _failure(failed, result)
+        message, output = _failure(failed, result), _output(failed)
         if expected.ignored:
             return _made(
                 expected, "skipped", seconds, f"{message}. ignore_outcome says that this does not count"
             )
-        return _made(expected, "failed", seconds, message, _output(failed))
+        return _made(expected, "failed", seconds, "\n".join([message, *_end(output)]), output)
     if result.get("skipped") is True or not commands:
         return _made(expected, "skipped", seconds, expected.why_skipped)
     if not any(
@@ -139,6 +141,12 @@ def _output(failed: Sequence[Table]) -> str | None:
     )
     text = text.encode(errors="backslashreplace").decode()
     return ("…" + text[-_OUTPUT:] if len(text) > _OUTPUT else text) or None
+
+
+def _end(output: str | None) -> list[str]:
+    """The last lines of what was printed: tools say there what was wrong."""
+    lines = [line.rstrip()[:_LINE] for line in (output or "").splitlines() if line.strip()]
+    return lines[-_LINES:]
 
 
 def _shown(words: object) -> str:

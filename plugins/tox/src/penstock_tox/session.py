@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,7 +32,7 @@ def run(settings: Tox, step: Step) -> TestReport:
         tree = Tree(config.parent)
         status, text = tox.run(work, environments, artifact)
         if status < 0:  # it was killed: what it left may be half made
-            shutil.rmtree(work)
+            workdir.remove(work)
     report = results.judge(
         text, status, environments, package=artifact.digest if artifact else None, mask=step.mask
     )

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _RUNNING = "penstock-running"
+_GONE = "-gone-"
 _UNUSED = 30 * 86400.0  # seconds after which a directory that no step used is removed
 
 
@@ -32,7 +33,7 @@ def taken(root: Path, *about: str) -> Iterator[Path]:
     running = work / _RUNNING
     try:
         if running.exists():  # whoever was here was killed: what it left may be half made
-            shutil.rmtree(work)
+            remove(work)
         work.mkdir(exist_ok=True)
         running.touch()
         yield work
@@ -42,6 +43,14 @@ def taken(root: Path, *about: str) -> Iterator[Path]:
         raise
     finally:
         os.close(lock)
+
+
+def remove(work: Path) -> None:
+    """Remove a work directory, also while a tox that is about to be ended still writes into it."""
+    gone = work.with_name(f"{work.name}{_GONE}{os.getpid()}")
+    shutil.rmtree(gone, ignore_errors=True)
+    work.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _lock(path: Path) -> int | None:
@@ -57,6 +66,8 @@ def _lock(path: Path) -> int | None:
 
 def _tidy(root: Path) -> None:
     """Remove what was not used for long. Locks stay: another process may be about to take one."""
+    for path in root.glob(f"*{_GONE}*"):
+        shutil.rmtree(path, ignore_errors=True)
     for path in root.glob("*.lock"):
         work = path.with_suffix("")
         if not work.exists() or path.stat().st_mtime > time.time() - _UNUSED:

@@ -61,7 +61,10 @@ def read(artifact: Artifact, path: Path) -> File:
             else parse_sdist_filename(artifact.name)
         )
     except (InvalidWheelFilename, InvalidSdistFilename) as error:
-        raise StepFailed(f"{artifact.name} is not the name of a {artifact.kind}: {error}") from None
+        raise StepFailed(
+            f"{artifact.name} is not the name of a {artifact.kind}: {error}. Where it is none, name the "
+            "build steps that are meant under `needs`. Nothing was uploaded"
+        ) from None
     return File(
         artifact=artifact,
         path=path,
