@@ -65,6 +65,15 @@ class Page:
     def real(self) -> bool:
         return "real" in self.says
 
+    def file(self, block: Block) -> str:
+        """A block's text, below what the page has put into the same file before."""
+        where = block.says.get("append")
+        before = self.blocks[: self.blocks.index(block)] if where else ()
+        parts = [
+            other.text for other in before if where in (other.says.get("file"), other.says.get("append"))
+        ]
+        return "\n".join([*parts, block.text])
+
     def of(self, language: str) -> list[Block]:
         return [block for block in self.blocks if block.language == language]
 

@@ -40,14 +40,15 @@ def with_transcripts() -> list[ParameterSet]:
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_configuration_is_right(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "…" not in block.text, f"{block.name}: an example of configuration leaves nothing out"
-    data = tomllib.loads(block.text)
+    [page] = [page for page in PAGES if page.name == block.page]
+    text = page.file(block)
+    data = tomllib.loads(text)
     if not sections.is_configuration(data):
         assert block.says.get("file", "").endswith("pyproject.toml") or "config" in block.says, (
             f"{block.name}: this is no configuration of Penstock's. If it is that of another tool, its comment "
             "says `config=NAME`, or `file=` and where it stands"
         )
         return
-    [page] = [page for page in PAGES if page.name == block.page]
     monkeypatch.syspath_prepend(tmp_path)
     own = {
         python.says["plugin"]: sections.plugin(python.says["plugin"], python.text, tmp_path)
@@ -55,7 +56,7 @@ def test_configuration_is_right(block: Block, tmp_path: Path, monkeypatch: pytes
         if "plugin" in python.says
     }
     try:
-        sections.check(block.text, tmp_path, own)
+        sections.check(text, tmp_path, own)
     except ConfigError as error:
         pytest.fail(f"{block.name}: {error}")
 
