@@ -183,6 +183,7 @@ class Worker:
                 )
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
+        refusals += gates.unasked(request.broken)
         refusals += [
             answer
             for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=on_record)
@@ -305,22 +306,17 @@ class Worker:
             raise PluginError(str(broken) if broken else f'the plugin "{name}" is not enabled')
         if not self.plugins.has(name, hook):
             raise PluginError(f'the plugin "{name}" does not implement {hook}')
-        model = self.plugins.settings_model(name, hook)
-        settings = model.model_validate(plan_step.settings)
+        settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
         found = revision.model_copy(update={"snapshot": digest})
-        notes = [f"not committed, left out: {name}" for name in found.left_out[:5]]
-        if len(found.left_out) > 5:
-            notes.append(f"and {len(found.left_out) - 5} more")
         return Response(
             outcome="passed",
             data={
                 "revision": found.model_dump(mode="json"),
                 "summary": f"snapshot of {found.short}",
-                "notes": notes,
             },
         )
 
@@ -380,6 +376,7 @@ class Worker:
             config=request.config,
             version=__version__,
             plugins=request.plugins,
+            files=request.files,
             tools=self._tools(request.step),
             revision=request.info.revision,
             started=started,

@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from penstock import gates
-from penstock.cli.common import Opened, ask_worker, must_pass, open_project
+from penstock.cli.common import Opened, ask_worker, must_pass, open_project, plugins_of
 from penstock.cli.run import resume_run
 from penstock.errors import ConfigError, StepRefused
 from penstock.journal import New
 from penstock.model import short
-from penstock.plugins import Plugins
 from penstock.process import user
 from penstock.request import approval_of, make_request
 from penstock.signals import wake
@@ -34,7 +33,7 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
     if digest is not None and digest not in {artifact.digest for artifact in artifacts}:
         ours = ", ".join(artifact.digest for artifact in artifacts)
         raise StepRefused(f"{name} waits with {ours}, not with {digest}. Nothing was approved")
-    plugins = Plugins.load(state.plan.plugins)
+    plugins = plugins_of(opened, state)
     request = make_request(
         state.plan, state, name, "approve", approval=approval_of(state, name, user(), why, time.time())
     )
