@@ -140,7 +140,7 @@ def _environment(home: Path, page: Page) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PENSTOCK_", "XDG_", "PYTHONPATH"))
+        if not name.startswith(("PENSTOCK_", "XDG_", "PYTHONPATH", "VIRTUAL_ENV")) and name != "CI"
     }
     return {
         **kept,
