@@ -133,7 +133,7 @@ def _pieces(name: str, text: str) -> Iterator[tuple[int, str, str]]:
                 raise PageError(f"{name}:{start + 1}: the block is not closed")
             inside = [line.removeprefix(fence[1]) for line in lines[start + 1 : number]]
             yield start + 1, fence[3], "\n".join(inside) + "\n"
-        elif "<!--" in lines[number]:
+        elif lines[number].lstrip().startswith("<!--"):
             start = number
             while "-->" not in lines[number]:
                 number += 1
