@@ -31,6 +31,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    report: str | None = None
+    """The digest under which the store has all cases or findings."""
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     evidence: tuple[dict[str, Any], ...] = ()
@@ -160,6 +162,7 @@ class RunState:
         step.summary = data.get("summary", "")
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
         step.evidence = (*step.evidence, *data.get("evidence", ()))
