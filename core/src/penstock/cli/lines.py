@@ -103,11 +103,12 @@ def row(look: Look, state: str, name: str, names: int, words: str, time: str = "
     said = [line for part in lines_of(words) for line in _fitting(part, look, begin)]
     room = look.edge - begin - (_TIME if time else 0)
     if look.columns is not None and room < _LEAST:  # beside the name there is room for the time alone
-        first = start.rstrip()
-        lone = look.edge - (2 + width(clean(name)))
-        beside = f"{first}{time:>{lone}}" if time and len(time) < lone else first
+        *first, last = wrap(clean(name), look.columns - 3)
+        lone = look.edge - 2 - width(last)
+        last += f"{time:>{lone}}" if len(time) < lone else ""
+        named = [f"{look.sign(state) if at == 0 else ' '} {line}" for at, line in enumerate([*first, last])]
         below = (line for part in lines_of(words) if part for line in _indented(part, look, _INDENT))
-        return [beside.rstrip(), *below]
+        return [*(line.rstrip() for line in named), *below]
     first, rest = said[0], said[1:]
     if look.columns is not None and time and width(first) > room:
         first, *more = [*wrap(first, room), *rest]
