@@ -244,3 +244,93 @@ Passed in T. Run 1."""
 
 
 # --- the transcripts of the first minutes ---
+
+
+OWN = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "app"
+version = "2.3.1"
+requires-python = ">=3.11"
+
+[dependency-groups]
+test = ["pytest>=8"]
+""",
+    "src/app/__init__.py": "",
+    "src/app/api.py": "def refund(order):\n    return Answer(200)\n\n\nclass Answer:\n"
+    "    def __init__(self, status):\n        self.status = status\n",
+    "tests/test_many.py": "import pytest\n\n\n@pytest.mark.parametrize('n', range(211))\ndef test_n(n):\n    pass\n",
+    "tests/test_api.py": "from app.api import refund\n" + "\n" * 36 + "\ndef test_refund_twice():\n"
+    "    order = 7\n    assert refund(order).status == 409\n",
+}
+OWN_PIPELINE = """\
+[penstock]
+plugins = ["git", "python", "pytest", "shell", "trivy", "sigstore"]
+
+[build.wheel]
+uses = "python"
+formats = ["wheel"]
+
+[test.pytest]
+uses = "pytest"
+
+[test.style]
+uses = "shell"
+run = "grep -q def src/app/api.py"
+
+[scan.wheel]
+uses = "trivy"
+scanners = ["secret"]
+
+[sign.release]
+uses = "sigstore"
+"""
+
+
+@pytest.mark.real
+def test_one_failing_test_in_a_project_of_ones_own(
+    project: Project, open_terminal: Callable[..., Emulator]
+) -> None:
+    project.commit(OWN, message="Refund, 返金 \x1b[2J\u202e")
+    project.write({"penstock.toml": OWN_PIPELINE, "src/app/api.py": "broken"})
+    emulator = open_terminal()
+
+    assert emulator.end(start(emulator, project, "run"), within=600) == 1
+    head, rest = plainly(emulator.text).split("✓ build.wheel", 1)
+    assert (
+        head
+        == """\
+Revision COMMIT, main. NOT in this run: 1 uncommitted file
+  penstock.toml is used as it stands; --dirty takes src/app/api.py too
+✓ source        snapshot of COMMIT
+"""
+    )
+    lines = ("✓ build.wheel" + rest).split("\n")
+    assert lines[:2] == [
+        "✓ build.wheel   app-2.3.1-py3-none-any.whl",
+        "                sha256:DIGEST",
+    ]
+    failed = lines.index("✗ test.pytest   1 of 212 failed")
+    assert lines[failed + 1 : failed + 4] == [
+        "    tests/test_api.py:41  test_refund_twice",
+        "      > assert refund(order).status == 409",
+        "      E assert 200 == 409",
+    ]
+    assert "✓ test.style    grep -q def src/app/api.py" in lines
+    assert "✓ scan.wheel    no secrets" in lines
+    assert lines[-4:] == [
+        "– sign.release  not started: test.pytest failed",
+        "",
+        "Failed in T. Run 1. Nothing was signed.",
+        "  penstock logs last test.pytest     whole output",
+    ]
+    assert "1 failed, 211 passed" in project.passes("logs", "last", "test.pytest").out
+    for columns, rows in ((80, 60), (40, 60)):
+        again = open_terminal(columns, rows)
+        assert again.end(start(again, project, "show")) == 0
+        assert "Refund, 返金" in again.text
+        assert columns == 40 or again.text.partition("Refund, 返金 \\u202e\n")[2] == emulator.text
