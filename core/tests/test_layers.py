@@ -18,7 +18,8 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "hookspecs", "plugins", "configfile", "faults", "keys", "sections", "config"),
+    *("errors", "model", "words", "keys", "hookspecs", "inhouse", "plugins"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine

@@ -25,6 +25,7 @@ from penstock.gates import (
     VULNERABILITIES,
     judge,
 )
+from penstock.inhouse import PluginFile
 from penstock.model import (
     Approval,
     Artifact,
@@ -64,6 +65,7 @@ class Circumstances(Model):
     config: str
     version: str
     plugins: dict[str, str]
+    files: tuple[PluginFile, ...] = ()
     tools: tuple[Tool, ...] = ()
     revision: Revision
     started: float
@@ -232,13 +234,8 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "id": "https://penstock.dev/builder/local/v1",
                 "version": {"penstock": circumstances.version, **circumstances.plugins},
                 "builderDependencies": [
-                    {
-                        "name": tool.name,
-                        "uri": f"pkg:generic/{tool.name}@{tool.version}",
-                        **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
-                        "annotations": {"version": tool.version, "path": tool.path},
-                    }
-                    for tool in circumstances.tools
+                    *(_plugin(file) for file in circumstances.files),
+                    *(_tool(tool) for tool in circumstances.tools),
                 ],
             },
             "metadata": {
@@ -247,6 +244,23 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "finishedOn": _time(circumstances.finished),
             },
         },
+    }
+
+
+def _plugin(file: PluginFile) -> dict[str, Any]:
+    return {
+        "name": f"plugin {file.name}",
+        "digest": {"sha256": file.digest.removeprefix("sha256:")},
+        "annotations": {"path": file.path},
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "uri": f"pkg:generic/{tool.name}@{tool.version}",
+        **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
+        "annotations": {"version": tool.version, "path": tool.path},
     }
 
 

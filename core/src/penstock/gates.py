@@ -117,6 +117,18 @@ def admit(
     return refusals
 
 
+def unasked(plugins: Iterable[str]) -> list[Refusal]:
+    """Plugins that can't be asked whether something may be deployed: any of them might have refused it."""
+    return [
+        Refusal(
+            rule="every enabled plugin is asked",
+            reason=f"the plugin \"{name}\" is enabled and can't be used, so it can't say whether to deploy",
+            way_out="See why: penstock plugins list. Repair it or take it out of plugins, then: penstock run",
+        )
+        for name in plugins
+    ]
+
+
 def _missing(
     requirement: str,
     step: PlanStep,

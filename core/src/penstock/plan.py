@@ -17,7 +17,8 @@ from functools import cached_property
 from pydantic import Field, JsonValue
 
 from penstock.config import Keys, Project, Section
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, did_you_mean
+from penstock.inhouse import PluginFile
 from penstock.model import Digest, Model
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
@@ -25,6 +26,7 @@ _FIRST_ENVIRONMENT = 5
 _IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
 _SLOTS = 4
 _TESTS = ("test", "scan")
+_NAMED = 12  # names in one message
 
 
 class Need(Model):
@@ -63,6 +65,12 @@ class Plan(Model):
     name: str
     config: Digest
     plugins: dict[str, str] = Field(description="The enabled plugins and their versions.")
+    files: tuple[PluginFile, ...] = Field(
+        default=(), description="Those plugins that are files of the project."
+    )
+    broken: tuple[str, ...] = Field(
+        default=(), description="Enabled plugins that can't be used, and so can't say whether to deploy."
+    )
     steps: tuple[PlanStep, ...] = Field(description="In an order in which they could run.")
     barriers: tuple[Barrier, ...]
     environments: tuple[str, ...]
@@ -144,6 +152,8 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         name=project.name,
         config=project.digest,
         plugins={name: versions[name] for name in project.plugins if name in versions},
+        files=project.files,
+        broken=tuple(name for name in project.plugins if name not in versions),
         steps=tuple(steps[name] for name in _in_order(steps, stages)),
         barriers=tuple(barriers.values()),
         environments=environments,
@@ -157,24 +167,36 @@ def _environments(project: Project) -> tuple[str, ...]:
     for section in project.sections:
         if section.phase == "approve" and section.environment not in deployed:
             raise ConfigError(
-                f"[{section.name}]: there is no [deploy.{section.environment}] for it to approve. "
-                "Add one, or name another with environment"
+                f"there is no [deploy.{section.environment}] for it to approve. "
+                "Add one, or name another with environment",
+                section=section.name,
             )
     for environment in project.policies:
         if environment not in deployed:
-            raise ConfigError(
-                f"[policy.{environment}]: there is no [deploy.{environment}] that it could guard"
-            )
+            near = did_you_mean(environment, [name for name in deployed if name])
+            message = f"there is no [deploy.{environment}] that it could guard{near}"
+            raise ConfigError(message, section=f"policy.{environment}")
     return tuple(dict.fromkeys([*deployed, *others]))
 
 
 def _check_needs(sections: Mapping[str, Section]) -> None:
     for section in sections.values():
         for need in section.keys.needs or ():
+            if need == section.name:
+                raise ConfigError("the step names itself. Leave it out", section=need, key="needs")
             if need not in sections:
-                near = difflib.get_close_matches(need, sections, n=1)
-                guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(sections)}"
-                raise ConfigError(f'[{section.name}] needs: there is no step "{need}"{guess}')
+                message = f'there is no step "{need}"{_nearest(need, sections)}'
+                raise ConfigError(message, section=section.name, key="needs")
+
+
+def _nearest(name: str, steps: Iterable[str]) -> str:
+    """The end of a message about a step that is not there: the nearest name, or all of them."""
+    near = [step for step in steps if step.partition(".")[2] == name]
+    near = near or difflib.get_close_matches(name, list(steps), n=1)
+    shown = list(steps)[:_NAMED]
+    more = len(list(steps)) - len(shown)
+    rest = f" and {more} more" if more else ""
+    return f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(shown)}{rest}"
 
 
 def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:
@@ -193,7 +215,10 @@ def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> d
                 if name in path:
                     way = list(path)
                     circle = [*way[way.index(name) :], name]
-                    raise ConfigError(f"these steps wait for each other: {' → '.join(circle)}")
+                    message = (
+                        f"these steps wait for each other: {' → '.join(circle)}. Take one of the needs out"
+                    )
+                    raise ConfigError(message, section=circle[0], key="needs")
                 path[name] = None
                 queue.append((name, True))
                 queue.extend((need, False) for need in sections[name].keys.needs or ())
@@ -281,7 +306,7 @@ def _requirement(
         phase = "test" if entry == "tests" else "scan"
         found = [other.name for other in counted if other.phase == phase]
         if not found and explicit:
-            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+            raise _asked_in_vain(entry, f"{phase} step that must pass", rule)
         return found
     if entry == "provenance":
         return ["provenance"] if any(other.phase == "build" for other in before) or explicit else []
@@ -292,14 +317,21 @@ def _requirement(
             for other in before
         )
         if not able and explicit:
-            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+            raise _asked_in_vain(entry, f"{phase} step", rule)
         return [entry] if able else []
-    if entry not in {other.name for other in before if other.phase in (*_TESTS, "verify")}:
-        raise ConfigError(
-            f'[{rule}] require: "{entry}" is no test, scan or verify step that comes before {step.name}. '
-            'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"'
-        )
+    able_steps = [other.name for other in before if other.phase in (*_TESTS, "verify")]
+    if entry not in able_steps:
+        entries = ("provenance", "tests", "scan", "approval", "signature", *able_steps)
+        can_be = f"Entries are {', '.join(json.dumps(name) for name in entries[:_NAMED])}"
+        near = did_you_mean(entry, entries, otherwise=can_be)
+        message = f'"{entry}" is no test, scan or verify step that comes before {step.name}{near}'
+        raise ConfigError(message, section=rule, key="require")
     return [entry]
+
+
+def _asked_in_vain(entry: str, what: str, rule: str) -> ConfigError:
+    message = f'"{entry}" is asked for, but no {what} comes before. Add one, or take "{entry}" out'
+    return ConfigError(message, section=rule, key="require")
 
 
 def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Plugins: found by entry point, imported when a project enables them, asked through pluggy.
+"""Plugins: found by entry point or by path, imported when a project enables them, asked through pluggy.
 
 Only the names of installed plugins are read until a project enables some. One that can't be used is
 named with its distribution and the reason, and hurts only the steps that use it.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 from pydantic import BaseModel
 
-from penstock import API_VERSION, hookspecs
+from penstock import API_VERSION, hookspecs, inhouse
 from penstock.errors import PluginError
+from penstock.inhouse import InHouse, PluginFile
 from penstock.model import Settings
 
 PHASES = ("source", "build", "test", "scan", "sign", "publish", "approve", "deploy", "verify")
@@ -36,6 +40,9 @@ CORE_KEYS = frozenset(
 """The keys of a section that belong to the core: a plugin's settings must leave them alone."""
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
 class NoSettings(Settings):
     """The settings of a plugin that has none."""
 
@@ -49,6 +56,16 @@ class Installed:
     version: str
     entry_point: EntryPoint
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+        return f"{self.distribution} {self.version}"
+
+    def load(self) -> ModuleType:
+        """Import it."""
+        module: ModuleType = self.entry_point.load()
+        return module
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -57,6 +74,8 @@ class Broken:
     name: str
     distribution: str
     reason: str
+    absent: bool = False
+    """Whether there is no such plugin: what enables it is wrong, and not the plugin."""
 
     def __str__(self) -> str:
         return f'the plugin "{self.name}" (of {self.distribution}) can\'t be used: {self.reason}'
@@ -74,6 +93,8 @@ def installed() -> dict[str, Installed]:
 
 def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
+    if not _NAME.fullmatch(name):
+        return f"{json.dumps(name)} is no name of a plugin: one is made of letters, digits, - and _"
     near = difflib.get_close_matches(name, list(known), n=1)
     guess = f'Did you mean "{near[0]}"? Otherwise: ' if near else "Try: "
     return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'
@@ -92,19 +113,33 @@ class Plugins:
     versions: dict[str, str] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
+    files: dict[str, PluginFile] = field(default_factory=dict)
+    """Those of them that are files of the project."""
     _manager: pluggy.PluginManager = field(default_factory=_new_manager)
     _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, names: Iterable[str], available: dict[str, Installed] | None = None) -> Plugins:
-        """Import these plugins. One that is not installed or fails is in `broken` afterwards."""
+    def load(
+        cls,
+        entries: Iterable[str | InHouse],
+        available: Mapping[str, Installed] | None = None,
+        *,
+        root: Path | None = None,
+    ) -> Plugins:
+        """Import the plugins that these names, or paths below `root`, mean; a file that was read is one, too.
+
+        One that is not there or fails is in `broken` afterwards.
+        """
         available = installed() if available is None else available
         plugins = cls()
-        for name in dict.fromkeys(names):
-            if name in available:
-                plugins._add(available[name])
+        for entry in dict.fromkeys(entries):
+            if isinstance(entry, InHouse) or inhouse.is_path(entry):
+                plugins._add_file(entry, available, root or Path.cwd())
+            elif entry in available:
+                plugins._add(available[entry])
             else:
-                plugins.broken[name] = Broken(name, "no distribution", how_to_install(name, available))
+                reason = how_to_install(entry, available)
+                plugins.broken[entry] = Broken(entry, "no distribution", reason, absent=True)
         return plugins
 
     def phases(self, name: str) -> tuple[str, ...]:
@@ -119,6 +154,11 @@ class Plugins:
     def settings_model(self, name: str, hook: str) -> type[BaseModel]:
         """The model that a hook of a plugin annotates its `settings` with."""
         return _settings_model(self.modules[name], hook)
+
+    def settings(self, name: str, hook: str, values: Mapping[str, Any]) -> BaseModel:
+        """A step's settings as this hook wants them."""
+        model = self.settings_model(name, hook)
+        return NoSettings() if model is NoSettings else model.model_validate(values)
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
@@ -139,16 +179,36 @@ class Plugins:
             self._callers[name, hook] = self._manager.subset_hook_caller(hook, others)
         return self._callers[name, hook]
 
-    def _add(self, plugin: Installed) -> None:
-        label = f"{plugin.distribution} {plugin.version}"
+    def _add_file(self, entry: str | InHouse, available: Mapping[str, Installed], root: Path) -> None:
+        path = entry if isinstance(entry, str) else entry.origin
+        name = inhouse.name_of(path)
         try:
-            module = plugin.entry_point.load()
+            plugin = inhouse.read(root, entry) if isinstance(entry, str) else entry
+            other = self.files.get(name)
+            if other == plugin.file:
+                return
+            if other or name in available:
+                theirs = f"the file {other.path}" if other else f"the installed {available[name].origin}"
+                raise PluginError(
+                    f'{plugin.origin} would be the plugin "{name}", and so is {theirs}. Rename the file: '
+                    "its stem is the plugin's name"
+                )
+        except PluginError as error:
+            taken = name in available or name in self.files
+            self.broken[path if taken else name] = Broken(name, path, str(error), absent=True)
+            return
+        self.files[name] = plugin.file
+        self._add(plugin)
+
+    def _add(self, plugin: Installed | InHouse) -> None:
+        try:
+            module = plugin.load()
             _check(module)
             self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import is its own fault
             self._forget(plugin.name)
-            self.broken[plugin.name] = Broken(plugin.name, label, _explain(error))
+            self.broken[plugin.name] = Broken(plugin.name, plugin.origin, _explain(error))
             return
         self.modules[plugin.name] = module
         self.versions[plugin.name] = plugin.version

@@ -183,6 +183,7 @@ class Worker:
                 )
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
+        refusals += gates.unasked(request.broken)
         refusals += [
             answer
             for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=on_record)
@@ -305,8 +306,7 @@ class Worker:
             raise PluginError(str(broken) if broken else f'the plugin "{name}" is not enabled')
         if not self.plugins.has(name, hook):
             raise PluginError(f'the plugin "{name}" does not implement {hook}')
-        model = self.plugins.settings_model(name, hook)
-        settings = model.model_validate(plan_step.settings)
+        settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
@@ -376,6 +376,7 @@ class Worker:
             config=request.config,
             version=__version__,
             plugins=request.plugins,
+            files=request.files,
             tools=self._tools(request.step),
             revision=request.info.revision,
             started=started,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from penstock import config, plan
+from penstock import config, inhouse, plan
 from penstock.config import Project
 from penstock.configfile import find
 from penstock.engine import load_run
@@ -17,7 +17,7 @@ from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Journal
-from penstock.model import Event
+from penstock.model import Event, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import Request, Response
@@ -71,10 +71,52 @@ def sound(opened: Opened) -> None:
         )
 
 
+def enabled_here() -> tuple[tuple[str, ...], Path]:
+    """What the project that the current directory is in names as its plugins, and that project's root.
+
+    None where there is no project. Raises ConfigError where it is wrong.
+    """
+    try:
+        path = find(Path.cwd())
+    except ConfigError:
+        return (), Path.cwd()
+    return config.enabled(path), path.parent
+
+
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     """The configuration, checked, and its plan."""
     project, plugins = config.load(path)
-    return project, plugins, plan.make(project, plugins.versions)
+    try:
+        made = plan.make(project, plugins.versions)
+    except ConfigError as error:
+        raise config.placed(error, path) from None
+    return project, plugins, made
+
+
+def plugins_of(opened: Opened, state: RunState) -> Plugins:
+    """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
+    plan = state.plan
+    try:
+        read = {file.name: inhouse.read(opened.root, file.path) for file in plan.files}
+    except PluginError as error:
+        raise ConfigError(f"run {state.run} began with a plugin that is not here now: {error}") from None
+    for file in plan.files:  # nothing is executed that the run does not know
+        found = read[file.name].file.digest
+        if found != file.digest:
+            raise ConfigError(
+                f"{file.path} has changed since run {state.run} began: it was {short(file.digest)}, and is "
+                f"{short(found)}. Put it back as it was, or start anew: penstock run"
+            )
+    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=opened.root)
+    changed = [name for name, version in plan.plugins.items() if plugins.versions.get(name) != version]
+    if changed:
+        broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
+        raise ConfigError(
+            "; ".join(broken)
+            or f"the plugin {changed[0]} has another version than when run {state.run} began. "
+            "Start anew: penstock run"
+        )
+    return plugins
 
 
 def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, sound
+from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.engine import load_run, local_engine, new_run, working_on
@@ -66,15 +66,7 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}.", err=True)
         return exit_code(state)
-    plugins = Plugins.load(state.plan.plugins)
-    changed = [name for name, version in state.plan.plugins.items() if plugins.versions.get(name) != version]
-    if changed:
-        broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
-        raise ConfigError(
-            "; ".join(broken)
-            or f"the plugin {changed[0]} has another version than when run {number} began. "
-            "Start anew: penstock run"
-        )
+    plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
 
