@@ -26,6 +26,7 @@ _COMMANDS = {
     "resume": ("run", "Go on with a run that was cut off."),
     # the others
     "cancel": ("word", "Stop a run."),
+    "completion": ("completion", "Print what makes your shell complete commands and names."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, or tell about one."),
@@ -37,6 +38,8 @@ _COMMANDS = {
     "verify": ("proof", "Prove where an artifact comes from."),
 }
 _EVERYDAY = 8
+_COMPLETE = "_PENSTOCK_COMPLETE"
+"""Set by the scripts of `penstock completion`, which ask for what may follow."""
 
 
 class _Commands(click.Group):
@@ -96,6 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
 def invoke(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Every error is one message on standard error."""
     _open_streams()
+    if arguments is None and _COMPLETE in os.environ:
+        from penstock.cli import complete
+
+        return complete.main(_COMMANDS, lambda: cli.main(prog_name="penstock", complete_var=_COMPLETE))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

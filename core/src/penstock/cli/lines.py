@@ -98,27 +98,27 @@ def names_width(names: Iterable[str]) -> int:
 
 def row(look: Look, state: str, name: str, names: int, words: str, time: str = "") -> list[str]:
     """A step's line: its state and name, what there is to say, and a time. More than one where it is long."""
-    start = f"{look.sign(state)} {fill(clean(name), names)} "
-    begin = 2 + max(names, width(clean(name))) + 1
-    said = [line for part in lines_of(words) for line in _fitting(part, look, begin)]
+    mark, name = look.sign(state), clean(name)
+    begin = 2 + max(names, width(name)) + 1
     room = look.edge - begin - (_TIME if time else 0)
-    if look.columns is not None and room < _LEAST:  # beside the name there is room for the time alone
-        *first, last = wrap(clean(name), look.columns - 3)
-        lone = look.edge - 2 - width(last)
-        last += f"{time:>{lone}}" if len(time) < lone else ""
-        named = [f"{look.sign(state) if at == 0 else ' '} {line}" for at, line in enumerate([*first, last])]
-        below = (line for part in lines_of(words) if part for line in _indented(part, look, _INDENT))
-        return [*(line.rstrip() for line in named), *below]
-    first, rest = said[0], said[1:]
-    if look.columns is not None and time and width(first) > room:
-        first, *more = [*wrap(first, room), *rest]
-        rest = more
-    line = start + (f"{fill(first, room)}{time:>{_TIME}}" if time else first)
-    return [line.rstrip(), *(" " * begin + line for line in rest)]
+    if look.columns is None:
+        first, *rest = lines_of(words)
+    elif room >= _LEAST:
+        first, *rest = [line for part in lines_of(words) for line in wrap(part, room)]
+    else:
+        return _narrow_row(look, mark, name, words, time)
+    line = f"{mark} {fill(name, names)} {fill(first, room)}{time:>{_TIME}}" if time else ""
+    return [line or f"{mark} {fill(name, names)} {first}".rstrip(), *(" " * begin + line for line in rest)]
 
 
-def _fitting(text: str, look: Look, begin: int) -> list[str]:
-    return [text] if look.columns is None else wrap(text, look.columns - 1 - begin)
+def _narrow_row(look: Look, mark: str, name: str, words: str, time: str) -> list[str]:
+    """The same where beside the name there is room for the time alone: the words stand below."""
+    *first, last = wrap(name, (look.columns or 80) - 3)
+    left = look.edge - 2 - width(last)
+    if len(time) < left:
+        last = f"{last}{time:>{left}}"
+    lines = [f"{mark if at == 0 else ' '} {part}".rstrip() for at, part in enumerate([*first, last])]
+    return lines + [line for part in lines_of(words) if part for line in _indented(part, look, _INDENT)]
 
 
 def _indented(text: str, look: Look, indent: str) -> list[str]:
