@@ -482,6 +482,5 @@ def test_a_run_that_waits_says_both_words(home: Home) -> None:
     assert end_lines(run.state, 3.0, "last", Look()) == [
         "",
         "Waiting in 3.0 s. Run 1.",
-        "  penstock approve 1 live     go on",
-        "  penstock reject 1 live      end it here",
+        "  penstock approve 1 live     or: penstock reject 1 live",
     ]

@@ -135,10 +135,11 @@ def _open_streams() -> None:
 
 
 def _explain(error: Exception) -> int:
+    from penstock.cli.text import harmless
     from penstock.errors import PenstockError
 
     if isinstance(error, PenstockError):
-        click.echo(f"penstock: {error}", err=True)
+        click.echo(harmless(f"penstock: {error}"), err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""

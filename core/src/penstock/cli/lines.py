@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from penstock.cli.text import clean, fill, lines_of, width, wrap
@@ -69,6 +69,10 @@ class Look:
         """A text in colour, where that is wanted."""
         return f"\x1b[{colour}m{text}\x1b[0m" if colour and self.colour else text
 
+    def inside(self, indent: int) -> Look:
+        """The look of what stands behind an indent."""
+        return self if self.columns is None else replace(self, columns=self.columns - indent)
+
     @property
     def edge(self) -> int:
         """The column that times end at."""
@@ -100,7 +104,7 @@ def row(look: Look, state: str, name: str, names: int, words: str, time: str = "
     """A step's line: its state and name, what there is to say, and a time. More than one where it is long."""
     mark, name = look.sign(state), clean(name)
     begin = 2 + max(names, width(name)) + 1
-    room = look.edge - begin - (_TIME if time else 0)
+    room = (look.edge - _TIME if time or look.columns is None else look.columns - 1) - begin
     if look.columns is None:
         first, *rest = lines_of(words)
     elif room >= _LEAST:
@@ -196,13 +200,14 @@ def end_lines(state: RunState, took: float, run: str, look: Look) -> list[str]:
     if state.state == "waiting":
         for name in state.asked:
             words = f"{state.run} {state.plan.by_name[name].environment}"
-            hints += [(f"penstock approve {words}", "go on"), (f"penstock reject {words}", "end it here")]
-    hints = hints[: 2 * _HINTS]
+            hints.append((f"penstock approve {words}", f"or: penstock reject {words}"))
+    hints = hints[:_HINTS]
     column = max((width(command) for command, _ in hints), default=0)
     lines = ["", *plain_lines(first, look)]
     for command, what in hints:
         line = clean(f"  {fill(command, column)}     {what}")
-        lines.append(line if look.columns is None or width(line) < look.columns else clean(f"  {command}"))
+        narrow = look.columns is not None and width(line) >= look.columns
+        lines += [clean(f"  {command}"), clean(f"    {what}")] if narrow else [line]
     return lines
 
 
