@@ -31,6 +31,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    report: str | None = None
+    """The digest under which the store has all cases or findings."""
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     publications: tuple[dict[str, Any], ...] = ()
@@ -161,6 +163,7 @@ class RunState:
         step.summary = data.get("summary", "")
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
         step.publications = tuple(data.get("publications", ()))

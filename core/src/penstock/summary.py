@@ -115,6 +115,8 @@ def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
         notes.extend(f"  {line}" for line in _end_of(case.message or case.output or ""))
     if len(failed) > _SHOWN:
         notes.append(f"and {len(failed) - _SHOWN} more")
+    if failed and report.advice:
+        notes.append(f"! {report.advice}")
     summary = report.tool if report.checks_only else ", ".join(words)
     if environment:
         summary += f" against {environment}"
