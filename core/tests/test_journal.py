@@ -116,6 +116,13 @@ def test_runs_are_numbered_and_listed_the_newest_first(journal: Journal) -> None
     ]
 
 
+def test_a_rollback_s_line_says_what_it_returns_to(journal: Journal) -> None:
+    data = {"plan": "sha256:plan", "release": {"revision": {"commit": "c0ffee"}}}
+    run, _ = journal.begin([New("run.started", None, data, 1.0)])
+    assert journal.run(run).revision == "c0ffee"
+    assert journal.check()[2] is None
+
+
 def test_a_run_s_line_says_how_it_stands(journal: Journal) -> None:
     run, _ = journal.begin([started()])
 

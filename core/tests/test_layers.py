@@ -21,7 +21,7 @@ LAYERS = (
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -30,7 +30,18 @@ LAYERS = (
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
-PURE = ("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
+PURE = (
+    "plan",
+    "progress",
+    "state",
+    "gates",
+    "rollout",
+    "scheduler",
+    "evidence",
+    "reports",
+    "request",
+    "summary",
+)
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 
 

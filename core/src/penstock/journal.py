@@ -233,7 +233,9 @@ def _tells(event: New) -> bool:
 def _told(line: RunLine | None, run: int, event: New) -> RunLine:
     """A run's line after one more event."""
     if line is None:
-        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, None)
+        release = event.data.get("release") or {}  # a rollback has no source step: it knows from the start
+        revision = release.get("revision", {}).get("commit")
+        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, revision)
     if event.type == "run.resumed":
         return replace(line, state="running", finished=None)
     if event.type in ("run.finished", "run.waiting"):

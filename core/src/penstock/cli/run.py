@@ -31,10 +31,18 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.command()
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
+@click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
-def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, ...], as_json: bool) -> int:
+def run(
+    only: tuple[str, ...],
+    to: str | None,
+    no_deploy: bool,
+    dirty: bool,
+    approve: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
     _, plugins, plan = load_plan(path)  # before anything is written: a run that can't begin leaves nothing
@@ -42,7 +50,11 @@ def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, 
         plan = _dirty(plan, plugins)
     for environment in approve:
         _known_environment(environment, plan, "--approve")
+    if no_deploy and to is not None:
+        raise ConfigError("--no-deploy and --to exclude each other: nothing of an environment, or all of it")
     selected = _selected(plan, only, to)
+    if no_deploy:
+        selected = _before_environments(plan, selected)
     opened = open_project(path)
     state, events = new_run(
         opened.journal,
@@ -185,6 +197,14 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
         reached = plan.closure(inside, plan.waits_for)
         wanted = reached if wanted is None else wanted & reached
     return None if wanted is None else [step.name for step in plan.steps if step.name in wanted]
+
+
+def _before_environments(plan: Plan, selected: list[str] | None) -> list[str]:
+    """Of these steps, or of all, those that need nothing of any environment."""
+    inside = [step.name for step in plan.steps if step.environment is not None]
+    behind = plan.closure(inside, plan.dependents)
+    names = [step.name for step in plan.steps] if selected is None else selected
+    return [name for name in names if name not in behind]
 
 
 def _dirty(plan: Plan, plugins: Plugins) -> Plan:
