@@ -308,6 +308,20 @@ def test_another_directory_with_spaces(project: Project, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_verify_exports_the_artifact_and_takes_a_file(project: Project, tmp_path: Path) -> None:
+    project.passes("run", "--to", "staging")
+    evidence = tmp_path / "evidence"
+    project.passes("verify", project.digest("file"), "--export", str(evidence))
+    box = evidence / "box.txt"
+    assert box.read_text() == "plain: good"
+    assert "build.box: built by" in project.passes("verify", str(box)).out
+    box.write_text("somebody's own")
+    done = project.run("verify", project.digest("file"), "--export", str(evidence))
+    assert (done.code, box.read_text()) == (2, "somebody's own")
+    assert "box.txt is there already, and is left as it is" in done.err
+    assert "no run here has built" in project.run("verify", str(box)).err
+
+
 def test_the_journal_ignores_itself_in_git(project: Project) -> None:
     project.run("run")
     assert ".penstock" not in project.git("status", "--porcelain", "--untracked-files=all")

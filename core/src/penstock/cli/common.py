@@ -55,9 +55,12 @@ class Opened:
         return self.journal.run(int(run)).run
 
 
-def open_project() -> Opened:
-    """The project that the current directory is in. Raises ConfigError where there is none."""
-    path = find(Path.cwd())
+def open_project(path: Path | None = None) -> Opened:
+    """A project by its configuration, or the one that the current directory is in.
+
+    Raises ConfigError where there is none.
+    """
+    path = path or find(Path.cwd())
     home = Home.of(path.parent)
     return Opened(path, home, Journal(home.journal))
 
@@ -91,6 +94,8 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
         made = plan.make(project, plugins.versions)
     except ConfigError as error:
         raise config.placed(error, path) from None
+    for warning in project.warnings:
+        click.echo(f"penstock: {warning}", err=True)
     return project, plugins, made
 
 

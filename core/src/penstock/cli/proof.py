@@ -23,6 +23,8 @@ from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
     PROVENANCE,
+    PUBLICATION,
+    RELEASE,
     SBOM,
     SCAN,
     TEST_RESULT,
@@ -229,6 +231,8 @@ _WORD = {
     APPROVAL: "approval",
     DEPLOYMENT: "deployment",
     VERIFICATION: "verify",
+    PUBLICATION: "published",
+    RELEASE: "release",
 }
 
 
@@ -249,6 +253,11 @@ def _say(evidence: Evidence) -> str:
         return f"{predicate['environment']}, healthy on {', '.join(predicate['targets'])}"
     if kind == VERIFICATION:
         return ", ".join(f"{check['name']} {check['detail']}" for check in predicate["checks"])
+    if kind == PUBLICATION:
+        places = [each["location"].partition("#")[0] for each in predicate["publications"]]
+        return ", ".join(places)
+    if kind == RELEASE:
+        return str(predicate["purl"])
     return "on record"
 
 
