@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import time
@@ -335,32 +334,3 @@ def test_a_closed_pipe_is_no_error(project: Project) -> None:
         ["bash", "-c", command], cwd=project.root, env=project.env, capture_output=True, text=True
     )
     assert done.stderr == ""
-
-
-def test_on_a_terminal_each_step_has_one_line(project: Project) -> None:
-    shown = on_a_terminal(project, "run")
-    lines = [line.rpartition("\x1b[K")[2] for line in shown.replace("\r\n", "\n").split("\n")]
-    assert sum("✓ build.box" in line for line in lines) == 1
-    assert all(len(line) <= 80 for line in lines)
-    assert "\x1b[32m" not in shown  # NO_COLOR is set
-
-
-def on_a_terminal(project: Project, *arguments: str) -> str:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(project.root)
-        os.execve(
-            project.penstock, ["penstock", *arguments], {**project.env, "COLUMNS": "80", "TERM": "xterm"}
-        )
-    shown = b""
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        shown += data
-    os.waitpid(pid, 0)
-    os.close(terminal)
-    return shown.decode()

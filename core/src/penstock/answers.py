@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,17 @@ def _whole(step: PlanStep, value: Any) -> Any:
             f'the plugin "{step.uses}" returned a {type(value).__name__} from {HOOK_OF[step.phase]} that '
             f"does not hold what it must: {what}"
         ) from None
+
+
+def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequence[Artifact]) -> None:
+    """Raises PluginError where a publish step says that it published what no step before it has built."""
+    known = {digest for artifact in artifacts for digest in (artifact.digest, *artifact.digests.values())}
+    for each in published:
+        if each.artifact not in known:
+            raise PluginError(
+                f'the plugin "{step.uses}" says that it published {each.artifact}, which is none of the '
+                "artifacts that the step was handed"
+            )
 
 
 def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:

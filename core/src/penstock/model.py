@@ -250,7 +250,14 @@ class Publication(Model):
     """Where an artifact can be had, by digest."""
 
     artifact: Digest
-    location: str
+    location: str = Field(
+        description="An address that holds the digest, such as URL#sha256=… or NAME@sha256:…."
+    )
+    already: bool = Field(default=False, description="Whether it was there before, with the same bytes.")
+    purl: str | None = Field(
+        default=None,
+        description="The release that it is part of, such as pkg:pypi/shop@1.0.0, where it has a name.",
+    )
 
 
 class Approval(Model):

@@ -35,6 +35,7 @@ class StepState:
     """The digest under which the store has all cases or findings."""
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    publications: tuple[dict[str, Any], ...] = ()
     evidence: tuple[dict[str, Any], ...] = ()
     rollout: RolloutState | None = None
     tried_since: float = 0.0
@@ -165,6 +166,7 @@ class RunState:
         step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
+        step.publications = tuple(data.get("publications", ()))
         step.evidence = (*step.evidence, *data.get("evidence", ()))
         step.seconds = event.time - (step.started or event.time)
         if data.get("revision"):

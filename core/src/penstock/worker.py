@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import JsonValue, SecretStr
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary
-from penstock.answers import all_different, checked, keep_matching, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -142,6 +142,8 @@ class Worker:
             return self._keep_snapshot(result, step)
         if plan_step.phase == "sign":
             return self._signed(request, result)
+        if plan_step.phase == "publish":
+            all_handed(plan_step, result, request.info.artifacts)
         kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]

@@ -30,6 +30,7 @@ _COMMANDS = {
     "resume": ("run", "Go on with a run that was cut off."),
     # the others
     "cancel": ("word", "Stop a run."),
+    "completion": ("completion", "Print what makes your shell complete commands and names."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, or tell about one."),
@@ -41,6 +42,8 @@ _COMMANDS = {
     "verify": ("proof", "Prove where an artifact comes from."),
 }
 _EVERYDAY = 8
+_COMPLETE = "_PENSTOCK_COMPLETE"
+"""Set by the scripts of `penstock completion`, which ask for what may follow."""
 
 
 class _Commands(click.Group):
@@ -100,6 +103,10 @@ def main(arguments: list[str] | None = None) -> None:
 def invoke(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Every error is one message on standard error."""
     _open_streams()
+    if arguments is None and _COMPLETE in os.environ:
+        from penstock.cli import complete
+
+        return complete.main(_COMMANDS, lambda: cli.main(prog_name="penstock", complete_var=_COMPLETE))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="penstock")
@@ -181,10 +188,11 @@ def _of_stdout(error: Exception) -> str:
 
 
 def _explain(error: Exception) -> int:
+    from penstock.cli.text import harmless
     from penstock.errors import PenstockError
 
     if isinstance(error, PenstockError):
-        click.echo(f"penstock: {error}", err=True)
+        click.echo(harmless(f"penstock: {error}"), err=True)
         return error.exit_code
     if why := _of_stdout(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried once more, and told

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from penstock import config, inhouse, plan
+from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
 from penstock.engine import load_run
@@ -146,9 +147,15 @@ def must_pass(response: Response, what: str) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(_as_json(value, indent=2))
 
 
 def event_line(event: Event) -> str:
     """An event as a line of JSON."""
-    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
+    return _as_json(event.model_dump(mode="json"))
+
+
+def _as_json(value: object, indent: int | None = None) -> str:
+    # A terminal would act on some characters that JSON may hold as they are.
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if text.isascii() else text.translate(ACTING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import click
 
 from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json, sound
+from penstock.cli.lines import Look, names_width, row
 from penstock.cli.run import work
-from penstock.cli.terminal import sign
+from penstock.cli.text import clean
 from penstock.configfile import find
 from penstock.engine import new_run
 from penstock.errors import ConfigError, PluginError, nearest
@@ -189,11 +191,14 @@ def _print(entry: dict[str, Any]) -> None:
     click.echo(f"{entry['environment']}  {what}")
     if len(entry["artifacts"]) > 1:
         for artifact in entry["artifacts"]:
-            click.echo(f"    {artifact['name']}  {short(artifact['digest'])}")
+            click.echo(clean(f"    {artifact['name']}  {short(artifact['digest'])}"))
+    look = Look.of(sys.stdout).inside(2)
+    names = names_width([target["target"] for target in entry["targets"]] or [""])
     for target in entry["targets"]:
         runs = short(target["release"]) if target["release"] else "nothing"
-        mark = sign("passed" if target["health"] == "healthy" else "failed")
-        drift = "  DRIFTED: not what was deployed last" if target["drifted"] else ""
-        url = target["data"].get("url", "")
-        parts = [f"  {mark} {target['target']}", runs, target["health"], str(url), target["detail"]]
-        click.echo("  ".join(part for part in parts if part) + drift)
+        drift = "DRIFTED: not what was deployed last" if target["drifted"] else ""
+        parts = [runs, target["health"], str(target["data"].get("url", "")), target["detail"], drift]
+        state = "passed" if target["health"] == "healthy" else "failed"
+        words = "  ".join(part for part in parts if part)
+        for line in row(look, state, target["target"], names, words):
+            click.echo(f"  {line}")

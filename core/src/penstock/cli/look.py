@@ -149,6 +149,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.publications:
+            entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
