@@ -76,6 +76,17 @@ def test_reject_ends_the_run(project: Project) -> None:
     assert (done.code, done.err) == (2, "penstock: no run waits for an approval. The runs: penstock runs\n")
 
 
+def test_verify_does_not_prove_what_a_gate_refused(project: Project) -> None:
+    assert project.run("run").code == 3
+    [artifact] = project.step("build.box")["artifacts"]
+    assert project.run("verify", artifact["digest"]).code == 0
+    assert project.run("reject", "1", "production", "--why", "no").code == 1
+    done = project.run("verify", artifact["digest"])
+    assert done.code == 1
+    assert "approve.production refused in run 1: rejected by " in done.out
+    assert done.out.endswith("NOT PROVED.\n")
+
+
 def test_only_those_whom_the_role_names_may_approve(project: Project, tmp_path: Path) -> None:
     write(project, tmp_path, by='["managers"]')
     assert project.run("run").code == 3

@@ -21,7 +21,7 @@ from penstock.errors import ConfigError, PluginError
 from penstock.executor import Progress
 from penstock.journal import New
 from penstock.model import Event
-from penstock.process import alive, descendants
+from penstock.processes import alive, descendants
 from penstock.signals import SOCKET, wake, wake_socket
 from penstock.state import RunState
 

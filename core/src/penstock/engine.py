@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from penstock import scheduler
+from penstock import scheduler, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
@@ -52,6 +52,14 @@ _LOOK_AGAIN = 0.25
 Observer = Callable[[Event | Progress, RunState], None]
 
 
+class Display(Protocol):
+    """What shows times that move on though nothing happens: the engine wakes for them as for a deadline."""
+
+    def due(self) -> float | None: ...  # noqa: D102 - when it wants to be called, in seconds since 1970
+    def tick(self, state: RunState) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
+
+
 @dataclass
 class Engine:
     """Works on one run until it is over or waits for a person."""
@@ -66,6 +74,7 @@ class Engine:
     observer: Observer
     slots: int
     watchers: Observers
+    display: Display | None = None
 
     def __post_init__(self) -> None:
         self._busy: dict[str, str] = {}  # ticket → step
@@ -111,12 +120,19 @@ class Engine:
             return  # what was just written may allow more, or have a deadline
         if self._again or self.state.state != "running":
             return
-        timeout = None if wake is None else max(0.0, wake - time.time())
-        for news in self.executor.wait(timeout, (wakeup.fileno(), calls.fileno())):
+        for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
         self._commit()
+        if self.display and (due := self.display.due()) is not None and due <= time.time():
+            self.display.tick(self.state)
+
+    def _patience(self, wake: float | None) -> float | None:
+        """How long to wait for news: until the scheduler, or what is shown, has something to do."""
+        due = self.display.due() if self.display else None
+        moments = [moment for moment in (wake, due) if moment is not None]
+        return max(0.0, min(moments) - time.time()) if moments else None
 
     # --- what the scheduler says ---
 
@@ -219,7 +235,7 @@ class Engine:
         step = self.plan.by_name[name]
         if step.phase == "approve" and name in self.state.approvals:
             data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
-            data.setdefault("summary", reason)
+            data.setdefault("summary", summary.approved(self.state.approvals[name]["approval"]))
             reason = "" if state == "passed" else reason
         self._write("step.finished", name, {**data, "state": state, "reason": reason})
 
@@ -257,8 +273,8 @@ class Engine:
         elif response.outcome == "passed" and step.phase == "deploy":
             rollout = self.state.steps[name].rollout
             assert rollout is not None
-            summary = f"{short(rollout.release.digest)}  healthy"
-            self._finish(name, "passed", summary=summary, **response.data)
+            said = f"{short(rollout.release.digest)}  healthy"
+            self._finish(name, "passed", summary=said, **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:
@@ -344,6 +360,8 @@ class Engine:
         self._interrupted += 1
         if self._interrupted > 1:
             try:
+                if self.display:
+                    self.display.close()
                 self.executor.close()
             finally:
                 os._exit(130)
@@ -361,6 +379,7 @@ def local_engine(
     locks: tuple[Lock, Lock],
     slots: int,
     after: int,
+    display: Display | None = None,
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
     watchers = Observers(plugins, home, state.run, after, in_child=locks[0].drop)
@@ -370,4 +389,6 @@ def local_engine(
         watchers.forget()
 
     pool = LocalPool(lambda: Worker(project, plugins, home), in_child=in_child)
-    return Engine(project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers)
+    return Engine(
+        project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers, display
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.model import (
@@ -37,7 +37,7 @@ _PLURAL = {
 def of(step: PlanStep, result: object) -> dict[str, Any]:
     """The part of a step's event that is for people: `summary`, `notes`, and counts."""
     if isinstance(result, TestReport):
-        return _tests(result)
+        return _tests(result, step.environment)
     if isinstance(result, ScanReport):
         return _scan(result)
     if isinstance(result, Verification):
@@ -55,6 +55,13 @@ def signed(signatures: Sequence[Signature]) -> str:
     """What a sign step did."""
     signers = sorted({person(signature.signer) for signature in signatures})
     return f"{len(signatures)} statements, {', '.join(signers) or 'nobody'}"
+
+
+def approved(approval: Mapping[str, Any]) -> str:
+    """Whose word an approve step passed by, for what, and whether it was given before the run."""
+    digests = ", ".join(short(digest) for digest in approval["artifacts"])
+    how = " (--approve)" if approval.get("why") == "--approve" else ""
+    return f"by {approval['by']}" + (f", for {digests}" if digests else "") + how
 
 
 def person(identity: str) -> str:
@@ -80,7 +87,7 @@ def _build(artifacts: list[Artifact]) -> dict[str, Any]:
     return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
 
 
-def _tests(report: TestReport) -> dict[str, Any]:
+def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
     counts = {outcome: report.count(outcome) for outcome in ("passed", "failed", "skipped")}
     words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
     if report.coverage is not None:
@@ -95,6 +102,8 @@ def _tests(report: TestReport) -> dict[str, Any]:
     if len(failed) > _SHOWN:
         notes.append(f"and {len(failed) - _SHOWN} more")
     summary = report.tool if report.checks_only else ", ".join(words)
+    if environment:
+        summary += f" against {environment}"
     return {"summary": summary, "notes": notes, "tests": {**counts, "flaky": 0}}
 
 
@@ -114,5 +123,7 @@ def _scan(report: ScanReport) -> dict[str, Any]:
         f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
         for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]
     ]
-    notes += [f"! {_PLURAL.get(kind, kind)}: {why}" for kind, why in report.not_looked_for.items()]
+    for why in dict.fromkeys(report.not_looked_for.values()):
+        kinds = [_PLURAL.get(kind, kind) for kind, said in report.not_looked_for.items() if said == why]
+        notes.append(f"! {', '.join(kinds)}: {why}")
     return {"summary": summary, "notes": notes, "findings": counts}

@@ -312,15 +312,11 @@ class Worker:
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
         found = revision.model_copy(update={"snapshot": digest})
-        notes = [f"not committed, left out: {name}" for name in found.left_out[:5]]
-        if len(found.left_out) > 5:
-            notes.append(f"and {len(found.left_out) - 5} more")
         return Response(
             outcome="passed",
             data={
                 "revision": found.model_dump(mode="json"),
                 "summary": f"snapshot of {found.short}",
-                "notes": notes,
             },
         )
 

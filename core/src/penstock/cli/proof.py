@@ -62,13 +62,14 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
         evidence, signers = check_reference(opened.home, plugins, trust, reference)
         if artifact.digest in evidence.subjects or evidence.invalid:
             links.append(Link(reference, evidence, signers))
-    faults = _faults(opened, artifact, links, signed=trust is not None or state.plan.signer is not None)
+    signed = trust is not None or state.plan.signer is not None
+    faults = [*_outcome(state), *_faults(opened, artifact, links, signed=signed)]
     if export is not None:
         _export(opened, export, links)
     if as_json:
         print_json(_document(state, artifact, links, faults))
     else:
-        _print(state, artifact, links, faults)
+        _print(artifact, links, faults)
     return 1 if faults else 0
 
 
@@ -97,6 +98,15 @@ def _matcher(digest: str) -> Callable[[str], bool]:
     if len(begin + end) < 8 or (dots and not (begin and end)) or set(begin + end) - set("0123456789abcdef"):
         raise ConfigError(f'"{digest}" is no digest: at least eight of its hexadecimal digits are needed')
     return lambda digits: digits.startswith(begin) and digits.endswith(end)
+
+
+def _outcome(state: RunState) -> list[str]:
+    """What the gates held against the artifact: whoever relies on the verdict must not overlook it."""
+    return [
+        f"{name} {step.state} in run {state.run}: {step.reason}"
+        for name, step in state.steps.items()
+        if step.state in ("failed", "refused") and not state.plan.by_name[name].keys.allow_failure
+    ]
 
 
 def _faults(opened: Opened, artifact: Artifact, links: list[Link], *, signed: bool) -> list[str]:
@@ -142,7 +152,7 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
     }
 
 
-def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[str]) -> None:
+def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
     click.echo(f"{artifact.name}  {artifact.digest}")
     for line in _sources(links):
         click.echo(f"  {sign('passed')} source      {line}")
@@ -151,9 +161,6 @@ def _print(state: RunState, artifact: Artifact, links: list[Link], faults: list[
         said = link.evidence.invalid or _say(link.evidence)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
         click.echo(f"  {mark} {word:<11} {link.reference.step}: {said}")
-    for name, step in state.steps.items():
-        if step.state in ("failed", "refused"):
-            click.echo(f"  {sign('failed')} {step.state:<11} {name}: {step.reason}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
         for fault in faults:

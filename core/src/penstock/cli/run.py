@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
-from penstock.cli.terminal import Terminal, duration
+from penstock.cli.lines import Look, end_lines
+from penstock.cli.terminal import Terminal
 from penstock.engine import load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError
 from penstock.executor import Progress
@@ -78,7 +80,7 @@ def work(
     first: list[Event] | None = None,
 ) -> int:
     """Work on a run in this process; its exit code."""
-    show = _observer(opened, as_json)
+    show = _Show(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
         if resumed:
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
@@ -91,15 +93,16 @@ def work(
         slots = max(2, os.cpu_count() or 2)
         after = state.last_event - 1 if resumed else 0
         engine = local_engine(
-            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after
+            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after, show
         )
         engine.watchers.start()
         try:
             engine.work()
         finally:
+            show.close()
             engine.executor.close()
             engine.watchers.close()
-    _tell_end(state, as_json)
+    show.end(state)
     return exit_code(state)
 
 
@@ -109,18 +112,47 @@ def exit_code(state: RunState) -> int:
     return 4 if state.state == "failed" and faults else EXIT[state.state]
 
 
-def _observer(opened: Opened, as_json: bool) -> Callable[[Event | Progress, RunState], None]:
-    terminal = Terminal(opened.home, sys.stderr if as_json else sys.stdout)
+class _Show:
+    """Shows a run to whoever started it: events as JSON on standard output, lines beside them."""
 
-    def show(event: Event | Progress, state: RunState) -> None:
-        try:
-            if as_json and isinstance(event, Event):
+    def __init__(self, opened: Opened, as_json: bool) -> None:
+        self._opened = opened
+        self._as_json = as_json
+        self._stream = sys.stderr if as_json else sys.stdout
+        # Events that go to the same terminal would run into what is drawn there.
+        self._terminal = Terminal(opened.home, self._stream, live=not (as_json and sys.stdout.isatty()))
+        self.due = self._terminal.due
+        self.close = self._terminal.close
+
+    def __call__(self, event: Event | Progress, state: RunState) -> None:
+        with _for_whoever_reads():
+            if self._as_json and isinstance(event, Event):
                 click.echo(event_line(event))
-            terminal(event, state)
-        except OSError:  # whoever read it is gone; what is deployed must not hang on that
-            _silence()
+            self._terminal(event, state)
 
-    return show
+    def tick(self, state: RunState) -> None:
+        with _for_whoever_reads():
+            self._terminal.tick(state)
+
+    def end(self, state: RunState) -> None:
+        """How it ended, and what can be done now."""
+        newest = self._opened.journal.runs(1)[0].run == state.run
+        lines = ending(state, "last" if newest else str(state.run), Look.of(self._stream))
+        with _for_whoever_reads():
+            click.echo("\n".join(lines), err=self._as_json)
+
+
+def ending(state: RunState, run: str, look: Look) -> list[str]:
+    """The last lines about a run, which is named so."""
+    return end_lines(state, (state.finished or time.time()) - state.started, run, look)
+
+
+@contextlib.contextmanager
+def _for_whoever_reads() -> Iterator[None]:
+    try:
+        yield
+    except OSError:  # whoever read it is gone; what is deployed must not hang on that
+        _silence()
 
 
 def _silence() -> None:
@@ -129,24 +161,6 @@ def _silence() -> None:
     for descriptor in (1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-
-
-def _tell_end(state: RunState, as_json: bool) -> None:
-    took = duration((state.finished or time.time()) - state.started)
-    lines = ["", f"{state.state.capitalize()} in {took}. Run {state.run}."]
-    bad = [name for name, step in state.steps.items() if step.state in ("failed", "refused")]
-    if state.state in ("failed", "refused") and bad:
-        if not any(
-            s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()
-        ):
-            lines[-1] += " Nothing was deployed."
-        lines.append(f"  penstock logs {state.run} {bad[0]}     the whole output")
-    if state.state == "waiting":
-        for name in state.asked:
-            environment = state.plan.by_name[name].environment
-            words = f"{state.run} {environment}"
-            lines.append(f"  penstock approve {words}     or: penstock reject {words}")
-    click.echo("\n".join(lines), err=as_json)
 
 
 def _known_environment(name: str, plan: Plan, option: str) -> None:
