@@ -18,7 +18,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "keys", "hookspecs", "inhouse", "plugins"),
+    *("errors", "model", "keys", "hookspecs", "inhouse", "plugins", "matrix"),
     *("configfile", "faults", "sections", "config"),
     # pure: from values to values
     *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
@@ -30,7 +30,18 @@ LAYERS = (
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
-PURE = ("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
+PURE = (
+    "matrix",
+    "plan",
+    "progress",
+    "state",
+    "gates",
+    "rollout",
+    "scheduler",
+    "evidence",
+    "request",
+    "summary",
+)
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 
 

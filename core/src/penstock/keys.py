@@ -56,6 +56,10 @@ class Keys(Model):
     retries: int = Field(
         default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
     )
+    matrix: dict[str, JsonValue] = Field(
+        default={},
+        description="Makes a step of every combination of values: a list of them for each key that varies.",
+    )
     env: dict[str, str] = Field(
         default={}, description="Environment variables for the programs that it runs."
     )

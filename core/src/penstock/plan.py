@@ -3,7 +3,8 @@
 A step with no `needs` waits for all steps of the nearest earlier stage that has any. The stages, in order:
 source, build, test and scan side by side, sign, publish, and then for each environment, in the order of
 the deploy sections: approve, deploy, verify, and what is tested there. Between stages stands a barrier, a
-node of its own, so that the edges grow with the steps and not with their product.
+node of its own, so that the edges grow with the steps and not with their product; and one stands for all
+variants of a section with a matrix, where a step needs them all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import Field, JsonValue
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError
 from penstock.inhouse import PluginFile
+from penstock.matrix import base_of
 from penstock.model import Digest, Model
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
@@ -52,7 +54,7 @@ class PlanStep(Model):
 
 
 class Barrier(Model):
-    """A node without work: all steps of a stage, and of those before, are behind it."""
+    """A node without work: all steps of a stage, and of those before, or all variants of a section."""
 
     name: str
     needs: tuple[str, ...]
@@ -111,6 +113,12 @@ class Plan(Model):
         """The step whose plugin signs what comes after it, if the pipeline has one."""
         return next((step for step in self.steps if step.phase == "sign"), None)
 
+    def named(self, name: str) -> tuple[str, ...]:
+        """The steps that a name means: a step, or all variants of a section; none if there is no such."""
+        if name in self.by_name:
+            return (name,)
+        return tuple(step.name for step in self.steps if base_of(step.name) == name)
+
     def closure(self, names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> set[str]:
         """These nodes and all that are reached from them along `edges`."""
         found: set[str] = set()
@@ -130,10 +138,15 @@ class Plan(Model):
 def make(project: Project, versions: Mapping[str, str]) -> Plan:
     """The plan of a project. Raises ConfigError for a cycle or a need that names nothing."""
     sections = {section.name: section for section in project.sections}
+    meant = _meant(sections)
     environments = _environments(project)
-    _check_needs(sections)
-    stages = _stages(sections, environments)
+    _check_needs(sections, meant)
+    stages = _stages(sections, environments, meant)
     barriers = _barriers(stages, sections)
+    wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
+    groups = {
+        name: Barrier(name=f"all of {name}", needs=meant[name]) for name in wanted if name not in sections
+    }
     steps = {}
     for name in sorted(sections, key=lambda name: stages[name]):  # stable: sections keep their order
         section = sections[name]
@@ -144,7 +157,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
             settings=section.settings,
             keys=section.keys,
             environment=section.environment,
-            needs=_needs(section, stages, barriers),
+            needs=_needs(section, stages, barriers, groups),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
     return Plan(
@@ -153,8 +166,8 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         plugins={name: versions[name] for name in project.plugins if name in versions},
         files=project.files,
         broken=tuple(name for name in project.plugins if name not in versions),
-        steps=tuple(steps[name] for name in _in_order(steps, stages)),
-        barriers=tuple(barriers.values()),
+        steps=tuple(steps[name] for name in _in_order(steps, stages, groups.values())),
+        barriers=(*barriers.values(), *groups.values()),
         environments=environments,
         roles=project.roles,
     )
@@ -177,19 +190,34 @@ def _environments(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*deployed, *others]))
 
 
-def _check_needs(sections: Mapping[str, Section]) -> None:
+def _meant(sections: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By name the steps that it means: itself, or all variants of a section."""
+    variants: dict[str, list[str]] = {}
+    for name in sections:
+        variants.setdefault(base_of(name), []).append(name)
+    return {name: (name,) for name in sections} | {name: tuple(found) for name, found in variants.items()}
+
+
+def _check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
     for section in sections.values():
         for need in section.keys.needs or ():
-            if need not in sections:
-                near = difflib.get_close_matches(need, sections, n=1)
-                guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(sections)}"
+            if need not in meant:
+                near = difflib.get_close_matches(need, meant, n=1)
+                every = ", ".join(dict.fromkeys(base_of(name) for name in sections))
+                guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {every}"
                 raise ConfigError(f'[{section.name}] needs: there is no step "{need}"{guess}')
 
 
-def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:
+def _stages(
+    sections: Mapping[str, Section], environments: tuple[str, ...], meant: Mapping[str, tuple[str, ...]]
+) -> dict[str, int]:
     """The stage of each step: its own, or that of the latest step that it needs, if that is later."""
     stages: dict[str, int] = {}
     places = {environment: place for place, environment in enumerate(environments)}
+    needs = {
+        name: [step for need in section.keys.needs or () for step in meant[need]]
+        for name, section in sections.items()
+    }
     for start in sections:
         path: dict[str, None] = {}
         queue: list[tuple[str, bool]] = [(start, False)]
@@ -197,7 +225,7 @@ def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> d
             name, done = queue.pop()
             if done:
                 del path[name]
-                stages[name] = _stage(sections[name], stages, places)
+                stages[name] = _stage(sections[name], needs[name], stages, places)
             elif name not in stages:
                 if name in path:
                     way = list(path)
@@ -205,15 +233,17 @@ def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> d
                     raise ConfigError(f"these steps wait for each other: {' → '.join(circle)}")
                 path[name] = None
                 queue.append((name, True))
-                queue.extend((need, False) for need in sections[name].keys.needs or ())
+                queue.extend((need, False) for need in needs[name])
     return stages
 
 
-def _stage(section: Section, stages: Mapping[str, int], places: Mapping[str, int]) -> int:
+def _stage(
+    section: Section, needs: Iterable[str], stages: Mapping[str, int], places: Mapping[str, int]
+) -> int:
     own = _STAGE.get(section.phase, 0)
     if section.environment and section.phase in _IN_ENVIRONMENT:
         own = _FIRST_ENVIRONMENT + _SLOTS * places[section.environment] + _IN_ENVIRONMENT[section.phase]
-    latest = max((stages[need] for need in section.keys.needs or ()), default=0)
+    latest = max((stages[need] for need in needs), default=0)
     if latest <= own:
         return own
     if section.phase in _TESTS and latest >= _FIRST_ENVIRONMENT:
@@ -243,9 +273,17 @@ def _label(names: list[str]) -> str:
     return f"{' and '.join(phases)} ({names[0]}{', …' if len(names) > 1 else ''})"
 
 
-def _needs(section: Section, stages: Mapping[str, int], barriers: Mapping[int, Barrier]) -> tuple[Need, ...]:
+def _needs(
+    section: Section,
+    stages: Mapping[str, int],
+    barriers: Mapping[int, Barrier],
+    groups: Mapping[str, Barrier],
+) -> tuple[Need, ...]:
     if section.keys.needs:
-        return tuple(Need(on=need, why="needs") for need in dict.fromkeys(section.keys.needs))
+        return tuple(
+            Need(on=groups[need].name if need in groups else need, why="needs")
+            for need in dict.fromkeys(section.keys.needs)
+        )
     if section.keys.needs is not None:
         if stages[section.name] == 0 or 0 not in barriers:
             return ()
@@ -303,12 +341,14 @@ def _requirement(
         if not able and explicit:
             raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
         return [entry] if able else []
-    if entry not in {other.name for other in before if other.phase in (*_TESTS, "verify")}:
+    judges = [other.name for other in before if other.phase in (*_TESTS, "verify")]
+    named = [name for name in judges if entry in (name, base_of(name))]
+    if not named:
         raise ConfigError(
             f'[{rule}] require: "{entry}" is no test, scan or verify step that comes before {step.name}. '
             'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"'
         )
-    return [entry]
+    return named
 
 
 def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[str]:
@@ -324,8 +364,11 @@ def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[s
     return [] if requirement == "provenance" else [requirement]
 
 
-def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[str]:
+def _in_order(
+    steps: Mapping[str, PlanStep], stages: Mapping[str, int], groups: Iterable[Barrier]
+) -> list[str]:
     """An order in which the steps could run: by stage, and within it what is needed first."""
+    behind = {name: (name,) for name in steps} | {group.name: group.needs for group in groups}
     order: dict[str, None] = {}
     for start in sorted(steps, key=lambda name: stages[name]):
         queue = [(start, False)]
@@ -337,5 +380,5 @@ def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[
                 order[name] = None
                 continue
             queue.append((name, True))
-            queue.extend((need.on, False) for need in steps[name].needs if need.on in steps)
+            queue.extend((on, False) for need in steps[name].needs for on in behind.get(need.on, ()))
     return list(order)

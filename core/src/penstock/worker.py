@@ -183,7 +183,7 @@ class Worker:
                 )
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
-        refusals += gates.unasked(request.broken)
+        refusals += [*gates.ambiguous(release.artifacts), *gates.unasked(request.broken)]
         refusals += [
             answer
             for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=on_record)
