@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock import inhouse
+from penstock import gates, inhouse
 from penstock.errors import PluginError
 from penstock.plugins import Installed, Plugins
 
@@ -643,3 +643,63 @@ def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours:
         "plugin is asked). See why: penstock plugins list. Repair it or take it out of plugins, then: penstock run"
     )
     assert not (ours.root / "place").exists()
+
+
+# --- the word of a plugin ---
+
+APPROVES = """
+
+import json
+from penstock import Approval, Pending
+
+@hookimpl
+def penstock_approve(settings: Nothing, step: Step) -> Approval | Pending:
+    word = step.project / "word"
+    if not word.exists():
+        return Pending(reason="nobody has said anything")
+    given = json.loads(word.read_text())
+    return Approval(by="ana", environment=given.get("environment", step.environment), plan=given.get("plan", step.plan),
+                    artifacts=given.get("artifacts", [a.digest for a in step.artifacts]), given=1, expires=given.get("expires", 1e10))
+"""
+
+
+@pytest.fixture
+def asking(ours: Lab) -> Lab:
+    """The same, with an approval that a plugin gets from elsewhere."""
+    (ours.root / "ci" / "ours.py").write_text(EVERYTHING + APPROVES)
+    ours.toml(PIPELINE.replace("[approve.live]", '[approve.live]\nuses = "ours"'), ("./ci/ours.py",))
+    return ours
+
+
+def test_a_deployment_goes_ahead_on_the_word_of_a_plugin(asking: Lab) -> None:
+    assert asking.run("run")[0] == 3
+    assert not (asking.root / "place").exists()
+    (asking.root / "word").write_text("{}")
+
+    code, said = asking.run("resume")
+
+    assert code == 0, said
+    assert (asking.root / "place").exists()
+    [given] = [event.data for event in asking.events() if event.type == "approval.given"]
+    assert (given["approval"]["by"], given["approval"]["proved"]) == ("ana", False)
+    assert [entry["predicate_type"] for entry in given["evidence"]] == [gates.APPROVAL]
+
+
+OTHERS = {
+    "environment": ({"environment": "elsewhere"}, "the approval is for elsewhere, not for live"),
+    "plan": ({"plan": "sha256:" + "0" * 64}, "the approval is for another plan"),
+    "artifacts": ({"artifacts": []}, "the approval is for nothing, and what would be deployed is"),
+    "time": ({"expires": 2}, "the approval has expired"),
+}
+
+
+@pytest.mark.parametrize(("given", "reason"), OTHERS.values(), ids=OTHERS.keys())
+def test_the_word_of_a_plugin_for_something_else_is_not_taken(
+    asking: Lab, given: object, reason: str
+) -> None:
+    (asking.root / "word").write_text(json.dumps(given))
+
+    assert asking.run("run")[0] == 1
+
+    assert asking.reason("approve.live").startswith(reason)
+    assert not (asking.root / "place").exists()

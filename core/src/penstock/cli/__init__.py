@@ -28,7 +28,7 @@ _COMMANDS = {
     "cancel": ("word", "Stop a run."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
-    "plugins": ("plugins", "List plugins, or tell about one."),
+    "plugins": ("plugins", "List plugins, tell about one, or begin one."),
     "reject": ("word", "Refuse what a run waits with."),
     "runs": ("look", "List the runs."),
     "schema": ("begin", "Print the JSON Schema of penstock.toml."),
