@@ -587,7 +587,7 @@ def test_settings_of_a_file_are_checked_with_the_line(ours: Lab) -> None:
     assert ours.run("validate") == (
         2,
         'penstock: penstock.toml:15: [deploy.live] paht: there is no such key. Did you mean "path"? '
-        "The keys are path\n",
+        "The keys are path, and those of every section\n",
     )
 
 

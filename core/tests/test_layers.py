@@ -18,10 +18,10 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "keys", "hookspecs", "inhouse", "plugins", "matrix"),
-    *("configfile", "faults", "sections", "config"),
+    *("errors", "model", "words", "keys", "hookspecs", "inhouse", "plugins", "matrix"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -32,6 +32,7 @@ LAYERS = (
 )
 PURE = (
     "matrix",
+    "stages",
     "plan",
     "progress",
     "state",

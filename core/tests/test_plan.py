@@ -285,7 +285,7 @@ FAULTS = {
     "a step that needs itself": (
         (section("build.a", needs=["build.a"]),),
         {},
-        "these steps wait for each other: build.a → build.a",
+        "[build.a] needs: the step names itself. Leave it out",
     ),
     "a cycle": (
         (
@@ -295,7 +295,8 @@ FAULTS = {
             section("build.d", needs=["build.a"]),
         ),
         {},
-        "these steps wait for each other: build.a → build.c → build.b → build.a",
+        "[build.a] needs: these steps wait for each other: build.a → build.c → build.b → build.a. "
+        "Take one of the needs out",
     ),
     "a cycle that is come upon from outside": (
         (
@@ -304,50 +305,54 @@ FAULTS = {
             section("build.c", needs=["build.b"]),
         ),
         {},
-        "these steps wait for each other: build.b → build.c → build.b",
+        "[build.b] needs: these steps wait for each other: build.b → build.c → build.b. Take one of the needs out",
     ),
     "an approval of nothing": (
         ("build.a", "approve.live"),
         {},
-        "[approve.live]: there is no [deploy.live] for it to approve. "
+        "[approve.live] there is no [deploy.live] for it to approve. "
         "Add one, or name another with environment",
     ),
     "a policy of nothing": (
         ("build.a",),
         {"live": Policy(require=())},
-        "[policy.live]: there is no [deploy.live] that it could guard",
+        "[policy.live] there is no [deploy.live] that it could guard",
     ),
     "no such requirement": (
         ("build.a", "test.unit", "deploy.live"),
         {"live": Policy(require=("test.unti",))},
         '[policy.live] require: "test.unti" is no test, scan or verify step that comes before deploy.live. '
-        'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"',
+        'Did you mean "test.unit"? Entries are "provenance", "tests", "scan", "approval", "signature", "test.unit"',
     ),
     "a requirement that comes later": (
         ("build.a", "deploy.live", "verify.live"),
         {"live": Policy(require=("verify.live",))},
         '[policy.live] require: "verify.live" is no test, scan or verify step that comes before deploy.live. '
-        'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"',
+        'Entries are "provenance", "tests", "scan", "approval", "signature"',
     ),
     "no tests": (
         ("build.a", "deploy.live"),
         {"live": Policy(require=("tests",))},
-        '[policy.live] require: "tests" is asked for, but there is no test step',
+        '[policy.live] require: "tests" is asked for, but no test step that must pass comes before. '
+        'Add one, or take "tests" out',
     ),
     "tests that may all fail": (
         ("build.a", section("test.flaky", allow_failure=True), "deploy.live"),
         {"live": Policy(require=("tests",))},
-        '[policy.live] require: "tests" is asked for, but there is no test step',
+        '[policy.live] require: "tests" is asked for, but no test step that must pass comes before. '
+        'Add one, or take "tests" out',
     ),
     "no approval": (
         ("build.a", "deploy.live", "deploy.other", "approve.other"),
         {"live": Policy(require=("approval",))},
-        '[policy.live] require: "approval" is asked for, but there is no approve step',
+        '[policy.live] require: "approval" is asked for, but no approve step comes before. '
+        'Add one, or take "approval" out',
     ),
     "no signature": (
         ("build.a", "deploy.live"),
         {"live": Policy(require=("signature",))},
-        '[policy.live] require: "signature" is asked for, but there is no sign step',
+        '[policy.live] require: "signature" is asked for, but no sign step comes before. '
+        'Add one, or take "signature" out',
     ),
 }
 
@@ -359,7 +364,8 @@ def test_a_plan_that_can_not_be(
     with pytest.raises(ConfigError) as caught:
         make(*sections, policies=policies)
 
-    assert str(caught.value) == message
+    error = caught.value
+    assert f"[{error.section}] {error.key and error.key + ': '}{error}" == message
 
 
 # --- the digest ---
@@ -566,7 +572,7 @@ def test_a_policy_names_a_section_or_a_variant(entry: str, wanted: set[str]) -> 
 
 
 def test_variants_that_wait_for_themselves() -> None:
-    with pytest.raises(ConfigError, match=r"^these steps wait for each other: test\.unit\[python=3\.1\d\] →"):
+    with pytest.raises(ConfigError, match=r"^the step names itself\. Leave it out$"):
         make(*variants("test.unit", needs=["test.unit"]))
 
 

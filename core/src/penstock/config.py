@@ -6,13 +6,12 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from penstock import __version__
+from penstock import people, versions
 from penstock.configfile import ConfigFile
 from penstock.errors import ConfigError, did_you_mean
 from penstock.faults import checked
@@ -24,6 +23,9 @@ from penstock.keys import Section as Section
 from penstock.model import Digest, Model
 from penstock.plugins import PHASES, Installed, Plugins, installed
 from penstock.sections import check_environments, read_sections, tables
+from penstock.words import Title
+
+_SHOWN = 20  # faults in one message
 
 
 class Policy(Model):
@@ -44,7 +46,7 @@ class Penstock(Model):
         default=(),
         description='The plugins that this project uses: names, or files of its own such as "./ci/ours.py".',
     )
-    name: str | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
+    name: Title | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
 
 
 class Project(Model):
@@ -58,6 +60,7 @@ class Project(Model):
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
+    warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
 def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
@@ -65,11 +68,14 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
+    if not data:
+        raise ConfigError(f"{path.name}:1: the file is empty. Remove it, and have one made: penstock init")
     known = installed() if available is None else available
     head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
         raise ConfigError("\n".join(errors))
-    _check_requires(head, source)
+    if head.requires is not None:
+        versions.check(head.requires, source)
     plugins = Plugins.load(head.plugins, known, root=path.parent)
     errors.extend(
         source.error("penstock", "plugins", broken.reason)
@@ -82,10 +88,15 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
     }
-    roles = _roles(data, source, errors)
+    roles = people.roles(data, source, errors)
+    warnings: list[str] = []
+    for section in sections:
+        if section.phase == "approve" and section.plugin is None:
+            by: Any = section.settings["by"]
+            warnings += people.check_by(section.name, by, data.get("roles", {}), source, errors)
     check_environments(sections, source, errors)
     if errors:
-        raise ConfigError("\n".join(dict.fromkeys(errors)))
+        raise ConfigError(_in_lines(errors))
     project = Project(
         name=head.name or path.parent.resolve().name,
         root=str(path.parent.resolve()),
@@ -95,72 +106,40 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
+        warnings=tuple(warnings),
     )
     return project, plugins
 
 
-def _check_requires(head: Penstock, source: ConfigFile) -> None:
-    if head.requires is None:
-        return
-    for clause in head.requires.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|!=|<|>|~=)\s*(\d+(?:\.\d+)*)\s*", clause)
-        if match is None:
-            raise ConfigError(
-                source.error("penstock", "requires", f'"{clause}" is not a version bound, such as ">=0.1"')
-            )
-        if not _holds(__version__, match[1], match[2]):
-            raise ConfigError(
-                source.error(
-                    "penstock",
-                    "requires",
-                    f"this is Penstock {__version__}, and the project asks for {head.requires}. "
-                    f'Try: pip install "penstock{head.requires}"',
-                )
-            )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    numbers = [int(part) for part in re.match(r"[\d.]+", text)[0].rstrip(".").split(".")]  # type: ignore[index]  # both callers pass versions
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _holds(version: str, operator: str, limit: str) -> bool:
-    ours, bound = _version(version), _version(limit)
-    if operator == "~=":  # "~=0.1" is any 0.…, "~=0.1.0" is any 0.1.…
-        same = max(1, limit.count("."))
-        filled = (0,) * same
-        return ours >= bound and (*ours, *filled)[:same] == (*bound, *filled)[:same]
-    return {
-        ">=": ours >= bound,
-        "<=": ours <= bound,
-        "==": ours == bound,
-        "!=": ours != bound,
-        "<": ours < bound,
-        ">": ours > bound,
-    }[operator]
+def _in_lines(errors: list[str]) -> str:
+    lines = sorted(dict.fromkeys(errors), key=_line_of)
+    more = len(lines) - _SHOWN
+    return "\n".join([*lines[:_SHOWN], *([f"… and {more} more"] if more > 0 else [])])
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
     allowed = ("penstock", "policy", "roles", *PHASES)
     for name, table in data.items():
-        if name not in allowed:
+        if name in Penstock.model_fields:
+            errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))
+        elif name not in allowed:
             way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
             errors.append(source.error(name, "", f"this is no phase{way_out}"))
         elif not isinstance(table, dict):
-            errors.append(source.error(name, "", f"must be a table, such as [{name}.NAME]"))
+            like = name if name in ("penstock", "roles") else f"{name}.NAME"
+            errors.append(source.error(name, "", f"must be a section: [{like}]"))
 
 
-def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[str, tuple[str, ...]]:
-    roles = {}
-    table = data.get("roles", {})
-    for name, members in table.items() if isinstance(table, dict) else ():
-        if isinstance(members, list) and all(isinstance(member, str) for member in members):
-            roles[name] = tuple(members)
-        else:
-            errors.append(source.error("roles", name, 'must be a list, such as ["ana@example.com"]'))
-    return roles
+def _line_of(error: str) -> int:
+    number = error.partition(": ")[0].rpartition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def placed(error: ConfigError, path: Path) -> ConfigError:
+    """The error with file and line, where it says of which section it is."""
+    if not error.section:
+        return error
+    return ConfigError(ConfigFile(path, Penstock.model_fields).error(error.section, error.key, str(error)))
 
 
 def enabled(path: Path) -> tuple[str, ...]:

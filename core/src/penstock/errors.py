@@ -22,9 +22,17 @@ class PenstockError(Exception):
 
 
 class ConfigError(PenstockError):
-    """Bad usage or configuration. The message names file, line and key, and says what would be right."""
+    """Bad usage or configuration. The message names file, line and key, and says what would be right.
+
+    Raised where the file is not at hand, it carries `section` and `key`, from which file and line follow.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, section: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.section = section
+        self.key = key
 
 
 class PluginError(PenstockError):

@@ -241,11 +241,14 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
 
 
 @hookspec
-def penstock_propose(root: Path) -> Proposal | None:
-    """Say what you would do for the project in `root`, which has no configuration yet; None: nothing.
+def penstock_propose(root: Path, add: str | None) -> Proposal | Sequence[Proposal] | None:
+    """Say what you would do for the project in `root`; None: nothing.
 
-    Called once by `penstock init`, on every plugin that is installed, in its own process. Read the
-    files, run nothing, change nothing; raising hurts nobody. Since 0.1.
+    Called once by `penstock init`, on every plugin that is installed, in its own process: `add` is None,
+    the project has no configuration yet, and only steps may be proposed that pass on this machine as it
+    is. Called by `penstock init --add deploy.staging` with `add="deploy.staging"`: a proposal with that
+    section says which settings suit the project, and no other section is written. Read the files, run
+    none of the project's code, change nothing; raising hurts nobody. Since 0.1.
 
         @hookimpl
         def penstock_propose(root: Path) -> Proposal | None:

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from penstock.errors import PluginError
-from penstock.keys import NAME
 from penstock.model import Digest, Model
+from penstock.words import NAME
 
 _RESERVED = "penstock"
 """Stands beside the plugins where a version is named, and is no plugin."""

@@ -44,13 +44,28 @@ _DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
 
 
 def _seconds(value: object) -> object:
+    seconds = _counted(value)
+    if seconds is not None and seconds > _LONGEST:
+        raise ValueError(f"{_written(value)}is longer than ten years, the longest of durations")
+    if seconds is None or not seconds >= 0:  # NaN compares with nothing
+        raise ValueError(f'{_written(value)}is not a duration. Durations are such as "30s", "5m" or "1h30m"')
+    return seconds
+
+
+def _counted(value: object) -> float | None:
+    if isinstance(value, str) and re.match(_DURATION_WHOLE, value):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _written(value: object) -> str:
+    """A simple value as it was written, short; and what leads from it to a verb."""
     if isinstance(value, bool):
-        raise ValueError('a duration is a number of seconds, or such as "30s", "5m" or "1h30m"')
-    if not isinstance(value, str):
-        return value
-    if not re.match(_DURATION_WHOLE, value):
-        raise ValueError(f'"{value}" is not a duration. Durations are such as "30s", "5m" or "1h30m"')
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+        return f"{str(value).lower()} "
+    if isinstance(value, str):
+        return f'"{value[:40]}" ' if value.isprintable() else "this "
+    small = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**12)
+    return f"{value:.12g} " if small else "this "
 
 
 Duration = Annotated[
@@ -70,13 +85,13 @@ Duration = Annotated[
 
 
 def _share(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError('a percentage is such as "10%"')
     if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
         return value
     number = value.removesuffix("%").strip()
     if not value.endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
-        raise ValueError(f'"{value}" is not a percentage. Percentages are such as "10%"')
+        raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
     if float(number) > 100:
         raise ValueError(f'"{value}" is more than 100%')
     return float(number) / 100
@@ -153,16 +168,25 @@ class Tool(Model):
 
 
 class Proposal(Model):
-    """What a plugin would do for a project that has no configuration yet."""
+    """What a plugin would do for a project, and what it saw there."""
 
     saw: str = Field(description='What it understood, such as "hatchling, src layout".')
+    about: str = Field(
+        default="", description='What it speaks of where that is not the plugin itself, such as "ruff".'
+    )
     sections: dict[str, dict[str, JsonValue]] = Field(
         default={},
         description="The sections to write, by their whole names such as build.wheel, with their settings. "
         "None: the plugin is enabled, and needs no section.",
     )
     unsure: tuple[str, ...] = Field(
-        default=(), description="What it could not tell, and what to do about it."
+        default=(), description="What it could not tell or did not add, and what to do about it."
+    )
+    enable: bool = Field(
+        default=True, description="Whether the plugin is to be enabled; no: it only says what it saw."
+    )
+    first: tuple[str, ...] = Field(
+        default=(), description='Commands without which no run can pass yet, such as "git init".'
     )
 
 

@@ -9,7 +9,6 @@ variants of a section with a matrix, where a step needs them all.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -18,16 +17,14 @@ from functools import cached_property
 from pydantic import Field, JsonValue
 
 from penstock.config import Keys, Project, Section
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
+from penstock.stages import check_needs, meant_by, stages_of
 
-_STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
-_FIRST_ENVIRONMENT = 5
-_IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
-_SLOTS = 4
 _TESTS = ("test", "scan")
+_NAMED = 12  # names in one message
 
 
 class Need(Model):
@@ -138,10 +135,10 @@ class Plan(Model):
 def make(project: Project, versions: Mapping[str, str]) -> Plan:
     """The plan of a project. Raises ConfigError for a cycle or a need that names nothing."""
     sections = {section.name: section for section in project.sections}
-    meant = _meant(sections)
+    meant = meant_by(sections)
     environments = _environments(project)
-    _check_needs(sections, meant)
-    stages = _stages(sections, environments, meant)
+    check_needs(sections, meant)
+    stages = stages_of(sections, environments, meant)
     barriers = _barriers(stages, sections)
     wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
     groups = {
@@ -179,78 +176,16 @@ def _environments(project: Project) -> tuple[str, ...]:
     for section in project.sections:
         if section.phase == "approve" and section.environment not in deployed:
             raise ConfigError(
-                f"[{section.name}]: there is no [deploy.{section.environment}] for it to approve. "
-                "Add one, or name another with environment"
+                f"there is no [deploy.{section.environment}] for it to approve. "
+                "Add one, or name another with environment",
+                section=section.name,
             )
     for environment in project.policies:
         if environment not in deployed:
-            raise ConfigError(
-                f"[policy.{environment}]: there is no [deploy.{environment}] that it could guard"
-            )
+            near = did_you_mean(environment, [name for name in deployed if name])
+            message = f"there is no [deploy.{environment}] that it could guard{near}"
+            raise ConfigError(message, section=f"policy.{environment}")
     return tuple(dict.fromkeys([*deployed, *others]))
-
-
-def _meant(sections: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """By name the steps that it means: itself, or all variants of a section."""
-    variants: dict[str, list[str]] = {}
-    for name in sections:
-        variants.setdefault(base_of(name), []).append(name)
-    return {name: (name,) for name in sections} | {name: tuple(found) for name, found in variants.items()}
-
-
-def _check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
-    for section in sections.values():
-        for need in section.keys.needs or ():
-            if need not in meant:
-                near = difflib.get_close_matches(need, meant, n=1)
-                every = ", ".join(dict.fromkeys(base_of(name) for name in sections))
-                guess = f'. Did you mean "{near[0]}"?' if near else f". The steps are {every}"
-                raise ConfigError(f'[{section.name}] needs: there is no step "{need}"{guess}')
-
-
-def _stages(
-    sections: Mapping[str, Section], environments: tuple[str, ...], meant: Mapping[str, tuple[str, ...]]
-) -> dict[str, int]:
-    """The stage of each step: its own, or that of the latest step that it needs, if that is later."""
-    stages: dict[str, int] = {}
-    places = {environment: place for place, environment in enumerate(environments)}
-    needs = {
-        name: [step for need in section.keys.needs or () for step in meant[need]]
-        for name, section in sections.items()
-    }
-    for start in sections:
-        path: dict[str, None] = {}
-        queue: list[tuple[str, bool]] = [(start, False)]
-        while queue:
-            name, done = queue.pop()
-            if done:
-                del path[name]
-                stages[name] = _stage(sections[name], needs[name], stages, places)
-            elif name not in stages:
-                if name in path:
-                    way = list(path)
-                    circle = [*way[way.index(name) :], name]
-                    raise ConfigError(f"these steps wait for each other: {' → '.join(circle)}")
-                path[name] = None
-                queue.append((name, True))
-                queue.extend((need, False) for need in needs[name])
-    return stages
-
-
-def _stage(
-    section: Section, needs: Iterable[str], stages: Mapping[str, int], places: Mapping[str, int]
-) -> int:
-    own = _STAGE.get(section.phase, 0)
-    if section.environment and section.phase in _IN_ENVIRONMENT:
-        own = _FIRST_ENVIRONMENT + _SLOTS * places[section.environment] + _IN_ENVIRONMENT[section.phase]
-    latest = max((stages[need] for need in needs), default=0)
-    if latest <= own:
-        return own
-    if section.phase in _TESTS and latest >= _FIRST_ENVIRONMENT:
-        # A test of what was deployed: nothing that deploys there waits for it, what comes after does.
-        place = (latest - _FIRST_ENVIRONMENT) // _SLOTS
-        return _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
-    return latest
 
 
 def _barriers(stages: Mapping[str, int], sections: Mapping[str, Section]) -> dict[int, Barrier]:
@@ -328,7 +263,7 @@ def _requirement(
         phase = "test" if entry == "tests" else "scan"
         found = [other.name for other in counted if other.phase == phase]
         if not found and explicit:
-            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+            raise _asked_in_vain(entry, f"{phase} step that must pass", rule)
         return found
     if entry == "provenance":
         return ["provenance"] if any(other.phase == "build" for other in before) or explicit else []
@@ -339,16 +274,23 @@ def _requirement(
             for other in before
         )
         if not able and explicit:
-            raise ConfigError(f'[{rule}] require: "{entry}" is asked for, but there is no {phase} step')
+            raise _asked_in_vain(entry, f"{phase} step", rule)
         return [entry] if able else []
-    judges = [other.name for other in before if other.phase in (*_TESTS, "verify")]
-    named = [name for name in judges if entry in (name, base_of(name))]
+    judging = [other.name for other in before if other.phase in (*_TESTS, "verify")]
+    named = [name for name in judging if entry in (name, base_of(name))]
     if not named:
-        raise ConfigError(
-            f'[{rule}] require: "{entry}" is no test, scan or verify step that comes before {step.name}. '
-            'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"'
-        )
+        bases = dict.fromkeys(base_of(name) for name in judging)
+        entries = ("provenance", "tests", "scan", "approval", "signature", *bases)
+        can_be = f"Entries are {', '.join(json.dumps(name) for name in entries[:_NAMED])}"
+        near = did_you_mean(entry, (*entries, *judging), otherwise=can_be)
+        message = f'"{entry}" is no test, scan or verify step that comes before {step.name}{near}'
+        raise ConfigError(message, section=rule, key="require")
     return named
+
+
+def _asked_in_vain(entry: str, what: str, rule: str) -> ConfigError:
+    message = f'"{entry}" is asked for, but no {what} comes before. Add one, or take "{entry}" out'
+    return ConfigError(message, section=rule, key="require")
 
 
 def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[str]:

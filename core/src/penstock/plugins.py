@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -36,6 +38,9 @@ CORE_KEYS = frozenset(
     )
 )
 """The keys of a section that belong to the core: a plugin's settings must leave them alone."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class NoSettings(Settings):
@@ -88,6 +93,8 @@ def installed() -> dict[str, Installed]:
 
 def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
+    if not _NAME.fullmatch(name):
+        return f"{json.dumps(name)} is no name of a plugin: one is made of letters, digits, - and _"
     near = difflib.get_close_matches(name, list(known), n=1)
     guess = f'Did you mean "{near[0]}"? Otherwise: ' if near else "Try: "
     return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'

@@ -11,9 +11,10 @@ from penstock import matrix
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
 from penstock.faults import Place, checked
-from penstock.keys import NAME, Keys, Manual, Section
+from penstock.keys import Keys, Manual, Section
 from penstock.matrix import MatrixFault, base_of
-from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
+from penstock.words import NAME
 
 LATER = {"when", "labels", "cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
@@ -135,12 +136,19 @@ def _section(
     if phase in _GATES and table.get("allow_failure"):
         message = f"what a step of the phase {phase} stands for can't be done without. Leave it out"
         errors.append(source.error(full, "allow_failure", message))
-    keys = checked(Keys, core, source, full, errors)
-    if keys is None:
+    if rest and not core and all(isinstance(value, dict) for value in rest.values()):
+        message = f"a step's name has no dot. Write it such as [{phase}.{name}-{next(iter(rest))}]"
+        errors.append(source.error(f"{full}.{next(iter(rest))}", "", message))
         return None
-    model = _settings_of(phase, full, keys.uses, plugins, known, source, errors)
+    keys = checked(Keys, core, source, full, errors)
+    if keys:
+        _check_secrets(keys, full, plugins, source, errors)
+    uses = keys.uses if keys else table.get("uses")
+    if not isinstance(uses, str | None):
+        return None
+    model = _settings_of(phase, full, uses, plugins, known, source, errors)
     settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
-    if len(errors) > count or settings is None:
+    if len(errors) > count or settings is None or keys is None:
         return None
     return Section(
         name=full,
@@ -150,6 +158,17 @@ def _section(
         settings=settings.model_dump(mode="json"),
         environment=keys.environment or (name if phase in _ENVIRONMENT_PHASES else None),
     )
+
+
+def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: Place, errors: list[str]) -> None:
+    """Somebody must know what a reference means."""
+    if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
+        return
+    for name, reference in keys.secrets.items():
+        scheme = reference.partition(":")[0]
+        if scheme not in ("env", "file"):
+            message = f'no enabled plugin knows "{scheme}:". References are such as env:NAME or file:PATH'
+            errors.append(source.error(full, f"secrets.{name}", message))
 
 
 def _settings_of(
@@ -175,11 +194,15 @@ def _settings_of(
             what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
         else:
             what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
+            if not did_you_mean(uses, plugins.modules):
+                what = f"{how_to_install(uses, known)}, and add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):
         can = ", ".join(plugins.phases(uses)) or "nothing"
-        errors.append(source.error(full, "uses", f'the plugin "{uses}" can\'t {phase}; it can: {can}'))
+        others = ", ".join(plugins.that_do(phase)) or "none of the enabled ones"
+        message = f'the plugin "{uses}" can\'t {phase}; it can: {can}. Plugins that can {phase}: {others}'
+        errors.append(source.error(full, "uses", message))
         return None
     return plugins.settings_model(uses, HOOK_OF[phase])
 
@@ -204,14 +227,16 @@ def tables(
         return {}
     good = {}
     for key, value in found.items():
-        if not isinstance(value, dict):
-            errors.append(
-                source.error(name, key, f"must stand in a section with a name: [{name}.NAME], then {key} = …")
-            )
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            message = f"two brackets make a list, and a step is a table: [{name}.{key}]"
+            errors.append(source.error(f"{name}.{key}", "", message))
+        elif not isinstance(value, dict):
+            message = f"must stand in a section with a name: [{name}.NAME], then {key} = …"
+            errors.append(source.error(name, key, message))
+            return {}
         elif not NAME.fullmatch(key):
-            errors.append(
-                source.error(f"{name}.{key}", "", "a name is made of at most 63 letters, digits, - and _")
-            )
+            message = "a name is made of at most 63 letters, digits, - and _"
+            errors.append(source.error(f"{name}.{key}", "", message))
         else:
             good[key] = value
     return good

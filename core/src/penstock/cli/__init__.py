@@ -30,8 +30,9 @@ _COMMANDS = {
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, tell about one, or begin one."),
     "reject": ("word", "Refuse what a run waits with."),
+    "report": ("report", "Write JUnit XML and SARIF of a run."),
     "runs": ("look", "List the runs."),
-    "schema": ("begin", "Print the JSON Schema of penstock.toml."),
+    "schema": ("schema", "Print the JSON Schema of penstock.toml."),
     "validate": ("begin", "Check the configuration."),
     "verify": ("proof", "Prove where an artifact comes from."),
 }

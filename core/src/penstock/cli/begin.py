@@ -1,4 +1,4 @@
-"""`validate`, `plan`, `schema` and `doctor`: before anything runs."""
+"""`validate`, `plan` and `doctor`: before anything runs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import enabled_here, load_plan, print_json
+from penstock.cli.common import load_plan, print_json
+from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.configfile import find
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import PenstockError
 from penstock.plan import PlanStep
-from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
-from penstock.sections import NO_MATRIX
+from penstock.plugins import Plugins, installed
 
 
 @click.command()
 def validate() -> int:
     """Check the configuration; says what is wrong with it, all at once."""
     path = find(Path.cwd())
-    project, _, plan = load_plan(path)
+    project, plugins, plan = load_plan(path)
+    refresh(path, plugins)
     click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
     return 0
 
@@ -48,100 +48,6 @@ def plan(as_json: bool) -> int:
         if step.requires:
             click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
     return 0
-
-
-@click.command()
-def schema() -> int:
-    """Print the JSON Schema of penstock.toml, for this project's plugins."""
-    try:
-        entries, root = enabled_here()
-    except ConfigError:
-        entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
-    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
-    return 0
-
-
-def make_schema(plugins: Plugins) -> dict[str, Any]:
-    """One JSON Schema out of the core's keys and the settings models of these plugins."""
-    definitions: dict[str, Any] = {}
-
-    def add(name: str, model: Any) -> dict[str, Any]:
-        found = model.model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(found.pop("$defs", {}))
-        definitions[name] = found
-        return found  # type: ignore[no-any-return]  # pydantic's own dictionaries
-
-    keys = add("Keys", config.Keys)["properties"]
-    properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
-    for phase in PHASES:
-        choices = []
-        able: list[Any] = [
-            (name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)
-        ]
-        if phase == "approve":
-            able.append((None, config.Manual))
-        for name, model in able:
-            own = add(f"{phase}_{name or 'manual'}", model)
-            fixed = {"uses": {"const": name}} if name else {}
-            leave = {"matrix"} | ({"rollout"} if phase != "deploy" else set())
-            shared = {key: value for key, value in keys.items() if key not in leave}
-            choice = {
-                "type": "object",
-                "properties": {**own.get("properties", {}), **shared, **fixed},
-                "required": [*own.get("required", []), *(["uses"] if name else [])],
-                "additionalProperties": False,
-            }
-            choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
-        if choices:
-            properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
-    properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
-    members = {"type": "array", "items": {"type": "string"}}
-    properties["roles"] = {"type": "object", "additionalProperties": members}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "penstock.toml",
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-        "$defs": definitions,
-    }
-
-
-def _with_matrix(section: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a section that may have a matrix: lists of what its keys may be."""
-    keys = {key: value for key, value in section["properties"].items() if key != "uses"}
-    entries = {"type": "array", "items": {"type": "object"}}
-    matrix = {
-        "type": "object",
-        "properties": {
-            **{key: {"type": "array", "minItems": 1, "items": value} for key, value in keys.items()},
-            "include": {**entries, "items": {"type": "object", "properties": keys}},
-            "exclude": entries,
-        },
-        "patternProperties": {r"^env\.": {"type": "array", "minItems": 1, "items": {"type": "string"}}},
-        "additionalProperties": False,
-    }
-    # A key that must be there may stand in the matrix instead.
-    needed = [
-        {
-            "anyOf": [
-                {"required": [key]},
-                {"properties": {"matrix": {"anyOf": _naming(key)}}, "required": ["matrix"]},
-            ]
-        }
-        for key in section["required"]
-        if key != "uses"
-    ]
-    return {
-        **section,
-        "properties": {**section["properties"], "matrix": matrix},
-        "required": [key for key in section["required"] if key == "uses"],
-        **({"allOf": needed} if needed else {}),
-    }
-
-
-def _naming(key: str) -> list[dict[str, Any]]:
-    return [{"required": [key]}, {"required": ["include"]}]
 
 
 @click.command()

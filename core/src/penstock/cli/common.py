@@ -86,7 +86,11 @@ def enabled_here() -> tuple[tuple[str, ...], Path]:
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     """The configuration, checked, and its plan."""
     project, plugins = config.load(path)
-    return project, plugins, plan.make(project, plugins.versions)
+    try:
+        made = plan.make(project, plugins.versions)
+    except ConfigError as error:
+        raise config.placed(error, path) from None
+    return project, plugins, made
 
 
 def plugins_of(opened: Opened, state: RunState) -> Plugins:

@@ -17,6 +17,7 @@ from penstock.process import user
 from penstock.request import approval_of, make_request
 from penstock.signals import wake
 from penstock.state import RunState
+from penstock.summary import person
 
 
 @click.command()
@@ -42,7 +43,9 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
         raise StepRefused(f"{' / '.join(data['identities'])} may not approve {name}: {', '.join(by)} may")
     _say(opened, state.run, New("approval.given", name, data, time.time()))
     proof = (
-        f"signed by {data['identities'][1]}" if data["approval"]["proved"] else "not proved by a signature"
+        f"signed by {person(data['identities'][1])}"
+        if data["approval"]["proved"]
+        else "not proved by a signature"
     )
     click.echo(f"Approved {name} of run {state.run} for {_shorts(state, name)}, {proof}.", err=True)
     return _go_on(opened, state.run, no_resume)

@@ -23,11 +23,11 @@ _NAMED = 200
 
 
 @hookimpl
-def penstock_propose(root: Path) -> Proposal | None:
-    """The source, where the project is in a repository."""
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """The source: no section is needed, the plugin is the default."""
     from penstock_git import propose
 
-    return propose.propose(root)
+    return propose.propose(root) if add is None else None
 
 
 def _check_ref(ref: str) -> str:

@@ -40,7 +40,7 @@ _STAYS = re.compile(
     r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
 )
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
-_QUIET = {
+QUIET = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_LAZY_FETCH": "1",
@@ -63,7 +63,7 @@ _HARMLESS = (
 )
 # `step.run` gives text, and no input; git's names are bytes.
 _SCRIPT = 'files=$1; shift; unset {unset}; exec "$@" <"$files.in" >"$files.out" 2>"$files.err"'
-_NOT_THERE, _NOT_RUN = 127, 126
+NOT_THERE, _NOT_RUN = 127, 126
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Git:
         """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
         files = self.step.tmp / "git-streams"
         _beside(files, ".in").write_bytes(given)
-        env = dict(self.env) | _QUIET
+        env = dict(self.env) | QUIET
         env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
         keep = frozenset(env)
         argv = ["sh", "-c", script(os.environ, keep), "git", files, *command(arguments)]
         ended = self.step.run(argv, cwd=self.cwd, env=env, check=False, quiet=True)
-        if ended.returncode in (_NOT_THERE, _NOT_RUN):
+        if ended.returncode in (NOT_THERE, _NOT_RUN):
             raise StepFailed(
                 "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
                 "its directory to PATH"
@@ -130,10 +130,15 @@ def command(arguments: Sequence[str | Path]) -> list[str | Path]:
 
 def script(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
     """The shell script that starts git without the variables that are meant for another git."""
+    return _SCRIPT.format(unset=led_astray(environment, keep))
+
+
+def led_astray(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
+    """The names of these variables, as the shell's `unset` takes them."""
     inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
     unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
     # The shell itself drops a variable whose name is none that it could have.
-    return _SCRIPT.format(unset=" ".join(name for name in unset if _VARIABLE.fullmatch(name)))
+    return " ".join(name for name in unset if _VARIABLE.fullmatch(name))
 
 
 def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:

@@ -56,11 +56,11 @@ def penstock_verify(settings: Verify, step: Step) -> Verification:
 
 
 @hookimpl
-def penstock_propose(root: Path) -> Proposal | None:
-    """The linters that the project has configured."""
+def penstock_propose(root: Path, add: str | None) -> list[Proposal]:
+    """The linters and the like that the project has configured."""
     from penstock_shell import propose
 
-    return propose.propose(root)
+    return propose.propose(root, add)
 
 
 def _judged(
