@@ -333,6 +333,10 @@ BROKEN = {
         "\nraise SystemExit(3)\n",
         "line 2: it ends the process when it is imported (exit 3)",
     ),
+    "raises what nobody catches": (
+        "class Odd(BaseException): ...\nraise Odd('at all')\n",
+        "line 2: Odd: at all",
+    ),
     "imports what is not installed": (
         "import no_such_module_at_all\n",
         "line 1: ModuleNotFoundError: No module named 'no_such_module_at_all'",
@@ -634,7 +638,11 @@ def test_a_broken_file_hurts_the_steps_that_use_it_alone(lab: Lab) -> None:
 def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours: Lab) -> None:
     (ours.root / "freeze.py").write_text("x = (")
     ours.toml(PIPELINE, ("./ci/ours.py", "./freeze.py"))
-    assert ours.run("run")[0] == 3  # all but the deployment is done
+    told = "! the plugin \"freeze\" (of freeze.py) can't be used: line 1: SyntaxError: '(' was never closed. Nothing is deployed while it is enabled\n"
+    assert ours.run("validate") == (0, told + "penstock.toml is right: 6 steps, plugins ours, freeze\n")
+    code, said = ours.run("run")
+    assert code == 3  # all but the deployment is done
+    assert told in said
 
     assert ours.run("approve", "live")[0] == 1
 

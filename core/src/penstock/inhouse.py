@@ -73,7 +73,9 @@ class InHouse:
         sys.modules[name] = module  # models look up there what their annotations mean
         try:
             loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # whatever it does is its own fault
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever it does is its own fault
             del sys.modules[name]
             raise PluginError(_explain(error, self.place)) from error
         return module

@@ -206,7 +206,9 @@ class Plugins:
             _check(module)
             self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
-        except (Exception, SystemExit) as error:  # whatever a plugin does at import is its own fault
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a plugin does at import is its own fault
             self._forget(plugin.name)
             self.broken[plugin.name] = Broken(plugin.name, plugin.origin, _explain(error))
             return

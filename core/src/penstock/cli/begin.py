@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json
+from penstock.cli.common import load_plan, print_json, tell_of_broken
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.configfile import find
@@ -26,6 +26,7 @@ def validate() -> int:
     path = find(Path.cwd())
     project, plugins, plan = load_plan(path)
     refresh(path, plugins)
+    tell_of_broken(plugins)
     click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
     return 0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
+from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, tell_of_broken
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.engine import load_run, local_engine, new_run, working_on
@@ -36,6 +36,7 @@ def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, 
     """Run the pipeline, from the source to where it goes."""
     opened = open_project()
     _, plugins, plan = load_plan(opened.path)
+    tell_of_broken(plugins)
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:
