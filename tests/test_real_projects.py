@@ -66,14 +66,25 @@ def unpack(real: Real, place: Path) -> Path:
     return tree
 
 
-@pytest.mark.parametrize("real", PROJECTS, ids=lambda real: real.name)
-def test_a_project_from_pypi_passes(real: Real, tmp_path: Path) -> None:
-    tree = unpack(real, tmp_path)
-    project = Project.make(tmp_path / "checkout", tmp_path / "data")
+def checkout(real: Real, place: Path) -> Project:
+    """A repository with the distribution's files, tagged with its version."""
+    tree = unpack(real, place)
+    project = Project.make(place / "checkout", place / "data")
     for path in tree.iterdir():
         path.rename(project.root / path.name)
     project.commit(message=f"{real.name} {real.version}")
     project.git("tag", f"v{real.version}")
+    return project
+
+
+TOX = PIPELINE.replace('"pytest"', '"tox"').replace(
+    "[scan.all]", f'environments = ["py{sys.version_info[0]}{sys.version_info[1]}"]\n\n[scan.all]'
+)
+
+
+@pytest.mark.parametrize("real", PROJECTS, ids=lambda real: real.name)
+def test_a_project_from_pypi_passes(real: Real, tmp_path: Path) -> None:
+    project = checkout(real, tmp_path)
     project.write({"penstock.toml": PIPELINE})  # not committed: init and run, nothing between
     project.passes("run", timeout=600)
     assert set(project.states().values()) == {"passed"}
@@ -84,3 +95,13 @@ def test_a_project_from_pypi_passes(real: Real, tmp_path: Path) -> None:
     assert wheel["name"].startswith(f"{real.name}-{real.version}-")
     assert wheel["name"].endswith("-none-any.whl") != real.compiled
     assert "All signatures verify" in project.passes("verify", wheel["digest"]).out
+
+
+def test_a_project_from_pypi_passes_with_its_own_tox_configuration(tmp_path: Path) -> None:
+    project = checkout(Real("blinker", "1.9.0", 25), tmp_path)
+    project.write({"penstock.toml": TOX})
+    project.passes("run", timeout=600)
+    assert project.step("test.all")["tests"]["passed"] == 1
+    assert " 25 passed in " in project.passes("logs", "last", "test.all").out
+    wheel = project.digest("wheel")
+    assert "All signatures verify" in project.passes("verify", wheel).out

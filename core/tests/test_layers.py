@@ -18,14 +18,14 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "words", "keys", "hookspecs", "inhouse", "plugins", "matrix"),
+    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
-    *("step", "target", "request", "answers", "summary", "worker"),
+    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
@@ -40,6 +40,7 @@ PURE = (
     "rollout",
     "scheduler",
     "evidence",
+    "reports",
     "request",
     "summary",
 )

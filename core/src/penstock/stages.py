@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.keys import Section
 from penstock.matrix import base_of
 
@@ -14,7 +13,6 @@ _FIRST_ENVIRONMENT = 5
 _IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
 _SLOTS = 4
 _TESTS = ("test", "scan")
-_NAMED = 12  # names in one message
 
 
 def meant_by(sections: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -33,19 +31,8 @@ def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, 
                 message = "the step names itself. Leave it out"
                 raise ConfigError(message, section=base_of(section.name), key="needs")
             if need not in meant:
-                message = f'there is no step "{need}"{_nearest(need, meant)}'
+                message = f'there is no step "{need}"{nearest(need, meant, "steps")}'
                 raise ConfigError(message, section=base_of(section.name), key="needs")
-
-
-def _nearest(name: str, steps: Iterable[str]) -> str:
-    """The end of a message about a step that is not there: the nearest name, or all of them."""
-    near = [step for step in steps if step.partition(".")[2] == name]
-    near = near or difflib.get_close_matches(name, list(steps), n=1)
-    every = list(dict.fromkeys(base_of(step) for step in steps))
-    shown = every[:_NAMED]
-    more = len(every) - len(shown)
-    rest = f" and {more} more" if more else ""
-    return f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(shown)}{rest}"
 
 
 def stages_of(

@@ -46,8 +46,7 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
     if step.phase == "build":
         return _build([item for item in items if isinstance(item, Artifact)])
     if step.phase == "publish":
-        places = [item.location for item in items if isinstance(item, Publication)]
-        return {"summary": f"{len(places)} published", "notes": places}
+        return _publications([item for item in items if isinstance(item, Publication)])
     return {}
 
 
@@ -87,6 +86,18 @@ def _build(artifacts: list[Artifact]) -> dict[str, Any]:
     return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
 
 
+def _publications(published: list[Publication]) -> dict[str, Any]:
+    there = sum(each.already for each in published)
+    new = len(published) - there
+    words = [f"{new} published"] if new or not there else []
+    words += [f"{there} there already, same bytes"] if there else []
+    return {
+        "summary": ", ".join(words),
+        "notes": [each.location for each in published],
+        "publications": [each.model_dump(mode="json") for each in published],
+    }
+
+
 def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
     counts = {outcome: report.count(outcome) for outcome in ("passed", "failed", "skipped")}
     words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
@@ -101,6 +112,8 @@ def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
         notes.extend(f"  {line}" for line in _end_of(case.message or case.output or ""))
     if len(failed) > _SHOWN:
         notes.append(f"and {len(failed) - _SHOWN} more")
+    if failed and report.advice:
+        notes.append(f"! {report.advice}")
     summary = report.tool if report.checks_only else ", ".join(words)
     if environment:
         summary += f" against {environment}"

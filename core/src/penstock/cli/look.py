@@ -15,14 +15,14 @@ from penstock.cli.lines import Look, duration, names_width, plain_lines, row, st
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
 from penstock.cli.text import clean, coloured, cut
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
 from penstock.journal import RunLine
 from penstock.state import RunState
 
 
 @click.command()
-@click.option("--limit", default=20, show_default=True, help="How many.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(limit: int, as_json: bool) -> int:
     """List the runs, the newest first."""
@@ -106,7 +106,7 @@ def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
     """The steps that a name on the command line means. Raises ConfigError where there is none of it."""
     names = state.plan.named(step) if step is not None else tuple(state.steps)
     if not names:
-        raise ConfigError(f'run {state.run} has no step "{step}". Its steps: {", ".join(state.steps)}')
+        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step or "", state.steps, "steps")}')
     return names
 
 
@@ -157,6 +157,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.publications:
+            entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
@@ -179,7 +181,13 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     number = opened.number(words[0] if named else "last")
     step = next(iter(words[1:] if named else words), None)
     state = opened.state(str(number))
-    reader = _Reader(opened.home.run(number), _meant(state, step))
+    names = _meant(state, step)
+    if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        click.echo(
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+        )
+        return 0
+    reader = _Reader(opened.home.run(number), names)
     reader.print_new()
     if follow:
         _follow(opened, number, reader)

@@ -1,8 +1,9 @@
 """The tree as the tests see it: the wheel's files in the place of those that it was built from.
 
 Without this, pytest puts the project's directory on the import path and a test of the wheel becomes a
-test of the tree. Each package of the tree that the wheel carries is set aside and a link to the installed
-one put there: paths, configuration and tests that lie inside the package go on to work.
+test of the tree. Each package of the tree that the wheel carries is set aside, and in its place come
+directories with links to the installed files: paths, configuration, tests that lie inside the package and
+tests that walk over it go on to work.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def replace(
     named = tuple(os.path.normpath(path.partition("::")[0]) for path in tests)
     replaced: list[Replaced] = []
     for root in list(_roots(project)):
-        if not root.resolve().is_relative_to(project.resolve()):
-            continue  # inside a package that was replaced by now: the wheel's own files
+        if any(root.is_relative_to(project / one.path) for one in replaced):
+            continue  # the wheel's own files by now
         for unit in units:
             here = [path for path in _same(root, unit) if _counts(path, project, root, site / unit)]
             for path in here:
@@ -54,10 +55,23 @@ def _swap(
     installed = next(_same(site, unit), site / unit)
     both = aside.is_dir() and installed.is_dir()
     tests = tuple(_add_tests(aside, installed, relative, named)) if both else ()
-    link = (root / unit).with_name(installed.name)
-    if not link.is_symlink():
-        link.symlink_to(installed)
+    _mirror(installed, (root / unit).with_name(installed.name))
     return Replaced(path=str(relative), tests=tests)
+
+
+def _mirror(installed: Path, place: Path) -> None:
+    """Directories, with links to the files: what walks over a tree follows no link to a directory."""
+    if place.exists() or place.is_symlink():
+        return
+    if not installed.is_dir():
+        place.symlink_to(installed)
+        return
+    for parent, directories, files in os.walk(installed):
+        here = place / Path(parent).relative_to(installed)
+        here.mkdir()
+        for name in files:
+            (here / name).symlink_to(Path(parent) / name)
+        directories[:] = [name for name in directories if name != "__pycache__"]
 
 
 def _add_tests(tree: Path, installed: Path, relative: Path, named: tuple[str, ...]) -> Iterator[str]:

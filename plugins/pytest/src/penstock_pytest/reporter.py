@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _LINES = 12  # lines of an explanation
 def main(argv: list[str]) -> int:
     """Run pytest with these arguments; its status, as the last record says it too."""
     settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
-    _prepare(settings["bin"], settings["emptied"])
+    _prepare(settings["bin"], settings["emptied"], settings["epoch"])
     journal = Journal(settings["results"])
     errors = _Tail(sys.stderr)
     sys.stderr = errors
@@ -41,21 +42,36 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str], settings: dict[str, Any], journal: Journal) -> int:
     # Before pytest, whose plugins may import the wheel.
     measuring = Measuring(settings) if settings["coverage"] else None
-    import pytest
-
-    journal.write(kind="begin", pytest=pytest.__version__)
-    status = int(pytest.main(argv, plugins=[Reporter(journal)]))
+    status = _unittest(settings, journal) if settings["unittest"] else _pytest(argv, journal)
     if measuring is not None:
         journal.write(kind="coverage", **measuring.report())
     return status
 
 
-def _prepare(bin_directory: str, emptied: list[str]) -> None:
+def _pytest(argv: list[str], journal: Journal) -> int:
+    import pytest
+
+    journal.write(kind="begin", tool=f"pytest {pytest.__version__}")
+    return int(pytest.main(argv, plugins=[Reporter(journal)]))
+
+
+def _unittest(settings: dict[str, Any], journal: Journal) -> int:
+    import _penstock_unittest  # type: ignore[import-not-found]  # beside this file, where it is copied to
+
+    status = _penstock_unittest.run(settings["unittest"], settings["deselect"], journal)
+    journal.write(kind="modules", **_origins(settings["modules"], settings["tree"]))
+    return int(status)
+
+
+def _prepare(bin_directory: str, emptied: list[str], epoch: str) -> None:
     sys.path.pop(0)  # the launcher's own directory
     os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
     os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
     for name in emptied:  # some programs ask whether a variable is there, and not what it says
         os.environ.pop(name, None)
+    # Penstock's own, for builds: tests of tools that build would find themselves in another time.
+    if os.environ.get("SOURCE_DATE_EPOCH") == epoch:
+        del os.environ["SOURCE_DATE_EPOCH"]
 
 
 class Journal:
@@ -130,7 +146,13 @@ class Reporter:
         for name in self._open:
             self._journal.write(kind="unfinished", name=name)
         workers = session.config.pluginmanager.hasplugin("dsession")
-        self._journal.write(kind="collected", count=None if workers else session.testscollected)
+        names = Counter(item.nodeid for item in getattr(session, "items", ()))
+        # Two tests may have one name: both must have been run, which their beginnings tell.
+        self._journal.write(
+            kind="collected",
+            count=None if workers else len(names),
+            again={name: number for name, number in names.items() if number > 1},
+        )
 
 
 def pytest_sessionfinish(session: Any) -> None:
@@ -139,6 +161,19 @@ def pytest_sessionfinish(session: Any) -> None:
     Journal(settings["results"]).write(kind="modules", **_origins(settings["modules"], settings["tree"]))
     if hasattr(session.config, "workerinput") and _WORKERS:
         _WORKERS[0].save()
+
+
+def pytest_deselected(items: Any) -> None:
+    """In the first process that collects: what the section leaves out counts as skipped."""
+    if not items or getattr(items[0].config, "workerinput", {}).get("workerid", "gw0") != "gw0":
+        return
+    settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    journal = Journal(settings["results"])
+    for item in items:
+        if item.nodeid.startswith(tuple(settings["deselect"])):
+            file = item.nodeid.partition("::")[0]
+            said = "left out by `deselect`"
+            journal.write(kind="case", name=item.nodeid, outcome="skipped", file=file, message=said)
 
 
 def _origins(modules: list[str], tree: str) -> dict[str, Any]:
