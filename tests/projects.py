@@ -17,7 +17,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parent.parent
 PENSTOCK = Path(sys.executable).with_name("penstock")
-_IDENTITY = {
+IDENTITY = {
     "GIT_AUTHOR_NAME": "Ana",
     "GIT_AUTHOR_EMAIL": "ana@example.com",
     "GIT_COMMITTER_NAME": "Ana",
@@ -54,7 +54,7 @@ class Project:
     @classmethod
     def make(cls, root: Path, data: Path, *, penstock: Path = PENSTOCK) -> Self:
         root.mkdir(parents=True)
-        env = {**os.environ, **_IDENTITY, "XDG_DATA_HOME": str(data), "NO_COLOR": "1"}
+        env = {**os.environ, **IDENTITY, "XDG_DATA_HOME": str(data), "NO_COLOR": "1"}
         made = cls(root, env, penstock)
         made.git("init", "-q", "-b", "main")
         return made

@@ -285,7 +285,7 @@ FAULTS = {
     "a step that needs itself": (
         (section("build.a", needs=["build.a"]),),
         {},
-        "these steps wait for each other: build.a → build.a",
+        "[build.a] needs: the step names itself. Leave it out",
     ),
     "a cycle": (
         (
@@ -295,7 +295,8 @@ FAULTS = {
             section("build.d", needs=["build.a"]),
         ),
         {},
-        "these steps wait for each other: build.a → build.c → build.b → build.a",
+        "[build.a] needs: these steps wait for each other: build.a → build.c → build.b → build.a. "
+        "Take one of the needs out",
     ),
     "a cycle that is come upon from outside": (
         (
@@ -304,50 +305,54 @@ FAULTS = {
             section("build.c", needs=["build.b"]),
         ),
         {},
-        "these steps wait for each other: build.b → build.c → build.b",
+        "[build.b] needs: these steps wait for each other: build.b → build.c → build.b. Take one of the needs out",
     ),
     "an approval of nothing": (
         ("build.a", "approve.live"),
         {},
-        "[approve.live]: there is no [deploy.live] for it to approve. "
+        "[approve.live] there is no [deploy.live] for it to approve. "
         "Add one, or name another with environment",
     ),
     "a policy of nothing": (
         ("build.a",),
         {"live": Policy(require=())},
-        "[policy.live]: there is no [deploy.live] that it could guard",
+        "[policy.live] there is no [deploy.live] that it could guard",
     ),
     "no such requirement": (
         ("build.a", "test.unit", "deploy.live"),
         {"live": Policy(require=("test.unti",))},
         '[policy.live] require: "test.unti" is no test, scan or verify step that comes before deploy.live. '
-        'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"',
+        'Did you mean "test.unit"? Entries are "provenance", "tests", "scan", "approval", "signature", "test.unit"',
     ),
     "a requirement that comes later": (
         ("build.a", "deploy.live", "verify.live"),
         {"live": Policy(require=("verify.live",))},
         '[policy.live] require: "verify.live" is no test, scan or verify step that comes before deploy.live. '
-        'Entries are "provenance", "tests", "scan", "approval", "signature", or such as "test.unit"',
+        'Entries are "provenance", "tests", "scan", "approval", "signature"',
     ),
     "no tests": (
         ("build.a", "deploy.live"),
         {"live": Policy(require=("tests",))},
-        '[policy.live] require: "tests" is asked for, but there is no test step',
+        '[policy.live] require: "tests" is asked for, but no test step that must pass comes before. '
+        'Add one, or take "tests" out',
     ),
     "tests that may all fail": (
         ("build.a", section("test.flaky", allow_failure=True), "deploy.live"),
         {"live": Policy(require=("tests",))},
-        '[policy.live] require: "tests" is asked for, but there is no test step',
+        '[policy.live] require: "tests" is asked for, but no test step that must pass comes before. '
+        'Add one, or take "tests" out',
     ),
     "no approval": (
         ("build.a", "deploy.live", "deploy.other", "approve.other"),
         {"live": Policy(require=("approval",))},
-        '[policy.live] require: "approval" is asked for, but there is no approve step',
+        '[policy.live] require: "approval" is asked for, but no approve step comes before. '
+        'Add one, or take "approval" out',
     ),
     "no signature": (
         ("build.a", "deploy.live"),
         {"live": Policy(require=("signature",))},
-        '[policy.live] require: "signature" is asked for, but there is no sign step',
+        '[policy.live] require: "signature" is asked for, but no sign step comes before. '
+        'Add one, or take "signature" out',
     ),
 }
 
@@ -359,7 +364,8 @@ def test_a_plan_that_can_not_be(
     with pytest.raises(ConfigError) as caught:
         make(*sections, policies=policies)
 
-    assert str(caught.value) == message
+    error = caught.value
+    assert f"[{error.section}] {error.key and error.key + ': '}{error}" == message
 
 
 # --- the digest ---
@@ -510,3 +516,78 @@ def test_a_plan_of_a_chain_of_ten_thousand_steps() -> None:
     made = make(*reversed(chain))
 
     assert [step.name for step in made.steps] == ["source", *names]
+
+
+# --- variants ---
+
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def variants(name: str, **keys: Any) -> list[Section]:
+    return [section(f"{name}[python={python}]", **keys) for python in PYTHONS]
+
+
+def test_who_needs_a_section_needs_all_its_variants() -> None:
+    made_of = make(*variants("test.unit"), section("test.report", needs=["test.unit"]), "sign.it")
+
+    assert parents(made_of, "test.report") == {f"test.unit[python={python}]" for python in PYTHONS}
+    assert [step.name for step in made_of.steps][-2:] == ["test.report", "sign.it"]
+    assert made_of.by_name["test.report"].needs[0].on == "all of test.unit"
+
+
+def test_who_needs_a_variant_needs_that_one() -> None:
+    made_of = make(*variants("build.wheel"), section("test.unit", needs=["build.wheel[python=3.12]"]))
+
+    assert parents(made_of, "test.unit") == {"build.wheel[python=3.12]"}
+
+
+def test_a_name_means_a_step_or_all_variants_of_a_section() -> None:
+    made_of = make(*variants("test.unit"), "test.style")
+
+    assert made_of.named("test.unit") == tuple(f"test.unit[python={python}]" for python in PYTHONS)
+    assert made_of.named("test.unit[python=3.12]") == ("test.unit[python=3.12]",)
+    assert made_of.named("test.style") == ("test.style",)
+    assert made_of.named("test.uni") == ()
+    assert made_of.named("test.unit[python=3.9]") == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("test.unit", {f"test.unit[python={python}]" for python in PYTHONS}),
+        ("test.unit[python=3.12]", {"test.unit[python=3.12]"}),
+        ("tests", {"test.unit[python=3.11]", "test.unit[python=3.12]", "test.style"}),
+    ],
+)
+def test_a_policy_names_a_section_or_a_variant(entry: str, wanted: set[str]) -> None:
+    *units, last = variants("test.unit")
+    may_fail = last.model_copy(update={"keys": Keys(uses="shell", allow_failure=True)})
+
+    made_of = make(
+        "build.a", *units, may_fail, "test.style", "deploy.live", policies={"live": Policy(require=(entry,))}
+    )
+
+    assert set(made_of.by_name["deploy.live"].requires) == wanted
+    assert wanted <= ancestors(made_of, "deploy.live")
+
+
+def test_variants_that_wait_for_themselves() -> None:
+    with pytest.raises(ConfigError, match=r"^the step names itself\. Leave it out$"):
+        make(*variants("test.unit", needs=["test.unit"]))
+
+
+def test_a_variant_that_there_is_not_is_named_with_the_nearest() -> None:
+    with pytest.raises(
+        ConfigError, match=r'no step "build.wheel\[python=3.1\]". Did you mean "build.wheel\[python='
+    ):
+        make(*variants("build.wheel"), section("test.unit", needs=["build.wheel[python=3.1]"]))
+
+
+def test_edges_between_variants_grow_with_them_and_not_with_their_product() -> None:
+    many = [section(f"test.a[n={n}]") for n in range(200)]
+    more = [section(f"test.b[n={n}]", needs=["test.a"]) for n in range(200)]
+
+    made_of = make(*many, *more, "sign.it")
+
+    assert sum(len(needs) for needs in made_of.waits_for.values()) < 5 * len(made_of.steps)
+    assert {step.name for step in many} <= ancestors(made_of, "test.b[n=7]")

@@ -66,7 +66,7 @@ HOOKS = {
     "penstock_secret": ["reference"],
     "penstock_tools": ["settings"],
     "penstock_commands": [],
-    "penstock_propose": ["root"],
+    "penstock_propose": ["root", "add"],
 }
 """A parameter may be added; one that is taken away breaks the plugins that ask for it."""
 

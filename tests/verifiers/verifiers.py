@@ -51,6 +51,11 @@ class NpmVerifier:
         script = self._installed / "verify.mjs"
         return _verdicts(_run(["node", script, directory], timeout=5 * _MINUTES))
 
+    @property
+    def packages(self) -> Path:
+        """Where the packages are, a directory `node_modules`."""
+        return self._installed / "node_modules"
+
     @cached_property
     def _installed(self) -> Path:
         files = [HERE / name for name in ("package.json", "package-lock.json", "verify.mjs")]

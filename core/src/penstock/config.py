@@ -6,16 +6,16 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from penstock import __version__
+from penstock import people, versions
 from penstock.configfile import ConfigFile
-from penstock.errors import ConfigError, did_you_mean
+from penstock.errors import ConfigError, did_you_mean, sentence
 from penstock.faults import checked
+from penstock.inhouse import PluginFile, is_path, name_of
 from penstock.keys import Keys as Keys
 from penstock.keys import Manual as Manual
 from penstock.keys import Rollout as Rollout
@@ -23,6 +23,9 @@ from penstock.keys import Section as Section
 from penstock.model import Digest, Model
 from penstock.plugins import PHASES, Installed, Plugins, installed
 from penstock.sections import check_environments, read_sections, tables
+from penstock.words import Title
+
+_SHOWN = 20  # faults in one message
 
 
 class Policy(Model):
@@ -39,8 +42,11 @@ class Penstock(Model):
     requires: str | None = Field(
         default=None, description='The versions of Penstock that will do, such as ">=0.1".'
     )
-    plugins: tuple[str, ...] = Field(default=(), description="The plugins that this project uses.")
-    name: str | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description='The plugins that this project uses: names, or files of its own such as "./ci/ours.py".',
+    )
+    name: Title | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
 
 
 class Project(Model):
@@ -50,9 +56,12 @@ class Project(Model):
     root: str
     digest: Digest = Field(description="Of the file as it was read.")
     plugins: tuple[str, ...]
+    files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
+    unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
+    warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
 def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
@@ -60,103 +69,90 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
+    if not data:
+        raise ConfigError(
+            f"{path.name}:1: the file says nothing. Remove it, and have one made: penstock init"
+        )
     known = installed() if available is None else available
     head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
         raise ConfigError("\n".join(errors))
-    _check_requires(head, source)
-    plugins = Plugins.load(head.plugins, known)
-    for name, broken in plugins.broken.items():
-        if name not in known:
+    if head.requires is not None:
+        versions.check(head.requires, source)
+    plugins = Plugins.load(head.plugins, known, root=path.parent)
+    unusable: list[str] = []
+    for broken in plugins.broken.values():
+        if broken.absent:
             errors.append(source.error("penstock", "plugins", broken.reason))
+        else:
+            unless = f"{sentence(str(broken))} Nothing is deployed until it is repaired, or taken out here"
+            unusable.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
     sections = read_sections(data, plugins, known, source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
     }
-    roles = _roles(data, source, errors)
+    roles = people.roles(data, source, errors)
+    named = data.get("roles")  # also those that are wrong, and reported
+    warnings: list[str] = []
+    for section in sections:
+        if section.phase == "approve" and section.plugin is None:
+            by: Any = section.settings["by"]
+            warnings += people.check_by(
+                section.name, by, named if isinstance(named, dict) else {}, source, errors
+            )
     check_environments(sections, source, errors)
     if errors:
-        raise ConfigError("\n".join(dict.fromkeys(errors)))
+        raise ConfigError(_in_lines(errors))
     project = Project(
         name=head.name or path.parent.resolve().name,
         root=str(path.parent.resolve()),
         digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
-        plugins=head.plugins,
+        plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
+        files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
+        unusable=tuple(unusable),
+        warnings=tuple(warnings),
     )
     return project, plugins
 
 
-def _check_requires(head: Penstock, source: ConfigFile) -> None:
-    if head.requires is None:
-        return
-    for clause in head.requires.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|!=|<|>|~=)\s*(\d+(?:\.\d+)*)\s*", clause)
-        if match is None:
-            raise ConfigError(
-                source.error("penstock", "requires", f'"{clause}" is not a version bound, such as ">=0.1"')
-            )
-        if not _holds(__version__, match[1], match[2]):
-            raise ConfigError(
-                source.error(
-                    "penstock",
-                    "requires",
-                    f"this is Penstock {__version__}, and the project asks for {head.requires}. "
-                    f'Try: pip install "penstock{head.requires}"',
-                )
-            )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    numbers = [int(part) for part in re.match(r"[\d.]+", text)[0].rstrip(".").split(".")]  # type: ignore[index]  # both callers pass versions
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _holds(version: str, operator: str, limit: str) -> bool:
-    ours, bound = _version(version), _version(limit)
-    if operator == "~=":  # "~=0.1" is any 0.…, "~=0.1.0" is any 0.1.…
-        same = max(1, limit.count("."))
-        filled = (0,) * same
-        return ours >= bound and (*ours, *filled)[:same] == (*bound, *filled)[:same]
-    return {
-        ">=": ours >= bound,
-        "<=": ours <= bound,
-        "==": ours == bound,
-        "!=": ours != bound,
-        "<": ours < bound,
-        ">": ours > bound,
-    }[operator]
+def _in_lines(errors: list[str]) -> str:
+    lines = sorted(dict.fromkeys(errors), key=_line_of)
+    more = len(lines) - _SHOWN
+    return "\n".join([*lines[:_SHOWN], *([f"… and {more} more"] if more > 0 else [])])
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
     allowed = ("penstock", "policy", "roles", *PHASES)
     for name, table in data.items():
-        if name not in allowed:
+        if name in Penstock.model_fields:
+            errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))
+        elif name not in allowed:
             way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
             errors.append(source.error(name, "", f"this is no phase{way_out}"))
         elif not isinstance(table, dict):
-            errors.append(source.error(name, "", f"must be a table, such as [{name}.NAME]"))
+            like = name if name in ("penstock", "roles") else f"{name}.NAME"
+            errors.append(source.error(name, "", f"must be a section: [{like}]"))
 
 
-def _roles(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> dict[str, tuple[str, ...]]:
-    roles = {}
-    table = data.get("roles", {})
-    for name, members in table.items() if isinstance(table, dict) else ():
-        if isinstance(members, list) and all(isinstance(member, str) for member in members):
-            roles[name] = tuple(members)
-        else:
-            errors.append(source.error("roles", name, 'must be a list, such as ["ana@example.com"]'))
-    return roles
+def _line_of(error: str) -> int:
+    number = error.partition(": ")[0].rpartition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def placed(error: ConfigError, path: Path) -> ConfigError:
+    """The error with file and line, where it says of which section it is."""
+    if not error.section:
+        return error
+    return ConfigError(ConfigFile(path, Penstock.model_fields).error(error.section, error.key, str(error)))
 
 
 def enabled(path: Path) -> tuple[str, ...]:
-    """Only the names of the plugins that a project enables. Raises ConfigError as `load`."""
+    """Only what the project names as its plugins, by name or path. Raises ConfigError as `load`."""
     source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
     head = checked(Penstock, source.read().get("penstock", {}), source, "penstock", errors)

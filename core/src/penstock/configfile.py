@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import re
-import tomllib
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from penstock import tomlfile
 from penstock.errors import ConfigError
 
 FILE = "penstock.toml"
@@ -17,6 +20,7 @@ _OURS = ("tool", "penstock")
 _OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]", re.MULTILINE)
 
 _WORD = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = rf"{_WORD}(?:\s*\.\s*{_WORD})*"
 _HEADER = re.compile(rf"\s*\[\[?\s*({_PATH})\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(rf"\s*({_PATH})\s*=")
@@ -26,11 +30,10 @@ _TOKEN = re.compile(r'"""|\'\'\'|"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*')
 def find(start: Path) -> Path:
     """The nearest `penstock.toml`, in this directory or above. Raises ConfigError where there is none."""
     for directory in (start, *start.parents):
-        if (directory / FILE).is_file():
+        if os.path.lexists(directory / FILE):  # also where it can't be read: to go on would surprise
             return directory / FILE
-        pyproject = directory / _PYPROJECT
-        if pyproject.is_file() and _OUR_HEADER.search(pyproject.read_text("utf-8", errors="replace")):
-            return pyproject
+        if _has_our_table(directory / _PYPROJECT):
+            return directory / _PYPROJECT
     raise ConfigError(f"there is no {FILE} in {start} or above. Make one: penstock init")
 
 
@@ -42,35 +45,20 @@ class ConfigFile:
         self.path = path
         self._own = own
         self._shared = path.name == _PYPROJECT
-        try:
-            self.raw = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-        try:
-            self.text = self.raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = self.raw[: error.start].count(b"\n") + 1
+        if not self._shared and _has_our_table(path.with_name(_PYPROJECT)):
             raise ConfigError(
-                f"{path.name}:{line}: the file is not UTF-8 (byte 0x{self.raw[error.start]:02x}). "
-                "Save it as UTF-8"
-            ) from None
+                f"{path.name} and [tool.penstock] in {_PYPROJECT} stand side by side, and a project has one "
+                "of them. Move all into one, and remove the other"
+            )
+        self.raw = tomlfile.read(path)
+        self.text = tomlfile.decoded(path.name, self.raw)
 
     def read(self) -> dict[str, Any]:
         """The TOML tables.
 
         In pyproject.toml, `[tool.penstock]` holds the sections and the keys of `[penstock]` side by side.
         """
-        try:
-            data = tomllib.loads(self.text)
-        except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, a nest of 1,000 lists
-            message = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
-            place = re.search(r"\(at line (\d+), column (\d+)\)", message)
-            where = f":{place[1]}:{place[2]}" if place else ""
-            if message.endswith("(at end of document)"):
-                where = f":{len(self.text.splitlines())}"
-            what = re.sub(r"\s*\(at .*\)$", "", message)
-            what = what[:1].lower() + what[1:]
-            raise ConfigError(f"{self.path.name}{where}: not valid TOML: {what}") from None
+        data = tomlfile.parse(self.path.name, self.text)
         if not self._shared:
             return data
         table: Any = data
@@ -91,15 +79,21 @@ class ConfigFile:
                 return number
             if len(path) > depth and path == wanted[: len(path)]:
                 nearest, depth = number, len(path)
-        return nearest
+        return nearest or self._below(wanted)
+
+    def _below(self, wanted: tuple[str, ...]) -> int | None:
+        """The line where a section without a header of its own is first mentioned."""
+        section = wanted[:2]
+        return next((number for number, path in self._places if path[:2] == section), None)
 
     def error(self, section: str, key: str, message: str) -> str:
         """`penstock.toml:14: [deploy.production] rollout.waves: message`."""
         line = self.line(section, key)
         where = f"{self.path.name}:{line}" if line else self.path.name
+        section = _shown(section)
         if self._shared:
             section = ".".join(_OURS if section == "penstock" else (*_OURS, section))
-        return f"{where}: [{section}] " + (f"{key}: " if key else "") + message
+        return f"{where}: [{section}] " + (f"{_shown(key)}: " if key else "") + message
 
     @cached_property
     def _places(self) -> list[tuple[int, tuple[str, ...]]]:
@@ -146,8 +140,27 @@ def _string_at_end(line: str, inside: str) -> str:
 
 
 def _words(path: str) -> tuple[str, ...]:
-    return _split(".".join(word.strip("\"'") for word in re.findall(_WORD, path)))
+    return _split(".".join(_plain(word) for word in re.findall(_WORD, path)))
+
+
+def _plain(word: str) -> str:
+    """A word of a path without its quotes."""
+    if word.startswith('"'):
+        with contextlib.suppress(ValueError):  # TOML knows some escapes that JSON does not
+            return str(json.loads(word))
+    return word.strip("\"'")
 
 
 def _split(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split(".") if part)
+
+
+def _shown(path: str) -> str:
+    """A path as TOML writes it: in one line, words in quotes where they need some."""
+    return ".".join(
+        part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in path.split(".")
+    )
+
+
+def _has_our_table(pyproject: Path) -> bool:
+    return pyproject.is_file() and bool(_OUR_HEADER.search(pyproject.read_text("utf-8", errors="replace")))

@@ -15,18 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from penstock import scheduler
+from penstock import scheduler, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
-from penstock.model import Event, Release, Revision, short
+from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import user
-from penstock.request import Response, approval_of, make_request, release_digest
+from penstock.request import Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
@@ -53,6 +53,14 @@ _LOOK_AGAIN = 0.25
 Observer = Callable[[Event | Progress, RunState], None]
 
 
+class Display(Protocol):
+    """What shows times that move on though nothing happens: the engine wakes for them as for a deadline."""
+
+    def due(self) -> float | None: ...  # noqa: D102 - when it wants to be called, in seconds since 1970
+    def tick(self, state: RunState) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
+
+
 @dataclass
 class Engine:
     """Works on one run until it is over or waits for a person."""
@@ -67,6 +75,7 @@ class Engine:
     observer: Observer
     slots: int
     watchers: Observers
+    display: Display | None = None
 
     def __post_init__(self) -> None:
         self._busy: dict[str, str] = {}  # ticket → step
@@ -102,11 +111,12 @@ class Engine:
         self._commit()
         if self.state.state != "running":
             return
-        timeout = None if wake is None else max(0.0, wake - time.time())
-        for news in self.executor.wait(timeout, (wakeup.fileno(), calls.fileno())):
+        for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
+        if self.display and (due := self.display.due()) is not None and due <= time.time():
+            self.display.tick(self.state)
 
     def _decide(self) -> float | None:
         """Do what the scheduler says until it has no more to say; when to ask it again at the latest."""
@@ -117,9 +127,8 @@ class Engine:
                 return None
             busy = set(self._busy.values())
             slots = max(0, self.slots - len(self._busy))
-            for action in scheduler.decide(
-                self.state, time.time(), busy=busy, slots=slots, taken=self._taken
-            ):
+            actions = scheduler.decide(self.state, time.time(), busy=busy, slots=slots, taken=self._taken)
+            for action in actions:
                 if isinstance(action, WakeAt):
                     wake = action.time if wake is None else min(wake, action.time)
                 else:
@@ -129,6 +138,12 @@ class Engine:
             if self.state.last_event == known and not self._again:
                 return wake
 
+    def _patience(self, wake: float | None) -> float | None:
+        """How long to wait for news: until the scheduler, or what is shown, has something to do."""
+        due = self.display.due() if self.display else None
+        moments = [moment for moment in (wake, due) if moment is not None]
+        return max(0.0, min(moments) - time.time()) if moments else None
+
     # --- what the scheduler says ---
 
     def _act(self, action: Action) -> None:
@@ -137,7 +152,7 @@ class Engine:
         elif isinstance(action, Operate):
             self._operate(action)
         elif isinstance(action, AskApproval):
-            self._write("approval.requested", action.step, self._question(action))
+            self._write("approval.requested", action.step, question(self.state, action.step, action.reason))
         elif isinstance(action, Approve):
             self._submit(
                 action.step,
@@ -165,7 +180,7 @@ class Engine:
         self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
         self._stage()
         if step.phase == "deploy":
-            self._submit(name, "admit", release=self._release(step))
+            self._submit(name, "admit", release=release_of(self.state, name))
         else:
             self._submit(name, "hook")
 
@@ -174,7 +189,9 @@ class Engine:
         name = step.environment
         if name is None or step.phase != "deploy" or step.name in self._held:
             return True
-        shared = next((lock for other, lock in self._held.items() if self._environment(other) == name), None)
+        shared = next(
+            (lock for other, lock in self._held.items() if self.plan.by_name[other].environment == name), None
+        )
         lock = shared or self.home.environment_lock(name)
         if shared is None and not lock.take(wait=wait):
             self._taken[name] = time.time() + _LOOK_AGAIN
@@ -188,9 +205,6 @@ class Engine:
         lock = self._held.pop(name, None)
         if lock is not None and lock not in self._held.values():
             lock.release()
-
-    def _environment(self, name: str) -> str | None:
-        return self.plan.by_name[name].environment
 
     def _operate(self, action: Operate) -> None:
         progress = self.state.steps[action.step].rollout
@@ -229,7 +243,7 @@ class Engine:
         step = self.plan.by_name[name]
         if step.phase == "approve" and name in self.state.approvals:
             data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
-            data.setdefault("summary", reason)
+            data.setdefault("summary", summary.approved(self.state.approvals[name]["approval"]))
             reason = "" if state == "passed" else reason
         self._write("step.finished", name, {**data, "state": state, "reason": reason})
 
@@ -267,8 +281,8 @@ class Engine:
         elif response.outcome == "passed" and step.phase == "deploy":
             rollout = self.state.steps[name].rollout
             assert rollout is not None
-            summary = f"{short(rollout.release.digest)}  healthy"
-            self._finish(name, "passed", summary=summary, **response.data)
+            said = f"{short(rollout.release.digest)}  healthy"
+            self._finish(name, "passed", summary=said, **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:
@@ -297,20 +311,6 @@ class Engine:
         # The intent is on record before anything is touched.
         self._effects.append(partial(self.executor.submit, ticket, request))
 
-    def _release(self, step: PlanStep) -> Release:
-        artifacts = self.state.artifacts_for(step.name)
-        return Release(
-            digest=release_digest([artifact.digest for artifact in artifacts]),
-            artifacts=artifacts,
-            revision=self.state.revision or Revision(),
-            run=self.state.run,
-            environment=step.environment or "",
-        )
-
-    def _question(self, action: AskApproval) -> dict[str, Any]:
-        artifacts = [artifact.digest for artifact in self.state.artifacts_for(action.step)]
-        return {"reason": action.reason, "artifacts": artifacts, "plan": self.plan.digest}
-
     # --- the journal ---
 
     def _write(self, kind: str, step: str | None, data: dict[str, Any]) -> None:
@@ -333,18 +333,18 @@ class Engine:
         self._stage()
         self.journal.commit()
         told, self._told = self._told, []
-        for event in told:
-            self._tell(event)
-        if told:
-            self.watchers.tell()
+        self._tell(told)
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
 
-    def _tell(self, event: Event) -> None:
-        if event.type in ("step.finished", "step.retried"):
-            self._let_go(str(event.step))
-        self.observer(event, self.state)
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            if event.type in ("step.finished", "step.retried"):
+                self._let_go(str(event.step))
+            self.observer(event, self.state)
+        if events:
+            self.watchers.tell()
 
     def _hear(self, calls: socket.socket) -> None:
         """Take in what another process appended."""
@@ -360,15 +360,15 @@ class Engine:
         events = self.journal.events(self.state.run, self.state.last_event)
         for event in events:
             self.state.apply(event)
-            self._tell(event)
-        if events:
-            self.watchers.tell()
+        self._tell(events)
         return bool(events)
 
     def _on_interrupt(self, number: int) -> None:
         self._interrupted += 1
         if self._interrupted > 1:
             try:
+                if self.display:
+                    self.display.close()
                 self.executor.close()
             finally:
                 os._exit(130)
@@ -386,6 +386,7 @@ def local_engine(
     locks: tuple[Lock, Lock],
     slots: int,
     after: int,
+    display: Display | None = None,
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
     watchers = Observers(plugins, home, state.run, after, in_child=locks[0].drop)
@@ -395,4 +396,6 @@ def local_engine(
         watchers.forget()
 
     pool = LocalPool(lambda: Worker(project, plugins, home), in_child=in_child)
-    return Engine(project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers)
+    return Engine(
+        project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers, display
+    )

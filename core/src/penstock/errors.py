@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_NAMED = 12  # names in one message
+
 
 class PenstockError(Exception):
     """What a user is shown: one clear message, without a traceback."""
@@ -21,9 +23,17 @@ class PenstockError(Exception):
 
 
 class ConfigError(PenstockError):
-    """Bad usage or configuration. The message names file, line and key, and says what would be right."""
+    """Bad usage or configuration. The message names file, line and key, and says what would be right.
+
+    Raised where the file is not at hand, it carries `section` and `key`, from which file and line follow.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, section: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.section = section
+        self.key = key
 
 
 class PluginError(PenstockError):
@@ -52,6 +62,34 @@ class StepCancelled(PenstockError):
     """The step was told to stop, by a person or by its timeout."""
 
     exit_code = 130
+
+
+def in_words(error: BaseException) -> str:
+    """An exception that is not ours, in one line: its type and what it says, whatever it does when asked."""
+    try:
+        said = " ".join(str(error).split())
+    except BaseException:  # its own __str__ fails
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str], kind: str) -> str:
+    """The end of a message about a step or environment that is not there: the one meant, or all of them."""
+    names = list(known)
+    near = [whole for whole in names if whole.partition(".")[2] == name]
+    if not near:
+        import difflib  # most runs make no such message
+
+        near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f'. Did you mean "{near[0]}"?'
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f". The {kind} are {', '.join(names[:_NAMED])}{more}" if names else f". There are no {kind}"
+
+
+def sentence(text: str) -> str:
+    """A text that another sentence can follow."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:

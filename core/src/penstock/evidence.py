@@ -18,6 +18,8 @@ from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
     PROVENANCE,
+    PUBLICATION,
+    RELEASE,
     SBOM,
     SCAN,
     TEST_RESULT,
@@ -25,11 +27,13 @@ from penstock.gates import (
     VULNERABILITIES,
     judge,
 )
+from penstock.inhouse import PluginFile
 from penstock.model import (
     Approval,
     Artifact,
     Evidence,
     Model,
+    Publication,
     Release,
     Revision,
     ScanReport,
@@ -64,6 +68,7 @@ class Circumstances(Model):
     config: str
     version: str
     plugins: dict[str, str]
+    files: tuple[PluginFile, ...] = ()
     tools: tuple[Tool, ...] = ()
     revision: Revision
     started: float
@@ -91,6 +96,8 @@ def statements(
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
+    if step.phase == "publish" and isinstance(result, list):
+        return _publications(step, result, about, circumstances)
     if step.phase == "build":
         return [_statement(about, circumstances, PROVENANCE, _provenance(step, circumstances))]
     return []
@@ -232,13 +239,8 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "id": "https://penstock.dev/builder/local/v1",
                 "version": {"penstock": circumstances.version, **circumstances.plugins},
                 "builderDependencies": [
-                    {
-                        "name": tool.name,
-                        "uri": f"pkg:generic/{tool.name}@{tool.version}",
-                        **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
-                        "annotations": {"version": tool.version, "path": tool.path},
-                    }
-                    for tool in circumstances.tools
+                    *(_plugin(file) for file in circumstances.files),
+                    *(_tool(tool) for tool in circumstances.tools),
                 ],
             },
             "metadata": {
@@ -247,6 +249,23 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "finishedOn": _time(circumstances.finished),
             },
         },
+    }
+
+
+def _plugin(file: PluginFile) -> dict[str, Any]:
+    return {
+        "name": f"plugin {file.name}",
+        "digest": {"sha256": file.digest.removeprefix("sha256:")},
+        "annotations": {"path": file.path},
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "uri": f"pkg:generic/{tool.name}@{tool.version}",
+        **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
+        "annotations": {"version": tool.version, "path": tool.path},
     }
 
 
@@ -261,6 +280,31 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
         "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
         "failedTests": failed,
     }
+
+
+def _publications(
+    step: PlanStep,
+    published: Sequence[Publication],
+    about: Sequence[Artifact],
+    circumstances: Circumstances,
+) -> list[dict[str, Any]]:
+    """Where each artifact can be had; and for each release that has a name, which files make it up."""
+    predicate = {
+        "step": step.name,
+        "publications": [each.model_dump(mode="json", exclude_none=True) for each in published],
+        **_run(circumstances),
+    }
+    subjects = _published(published, about)
+    made = [_statement(subjects, circumstances, PUBLICATION, predicate)] if subjects else []
+    for purl in dict.fromkeys(each.purl for each in published if each.purl):
+        files = _published([each for each in published if each.purl == purl], about)
+        made.append(_statement(files, circumstances, RELEASE, {"purl": purl}))
+    return made
+
+
+def _published(published: Iterable[Publication], about: Sequence[Artifact]) -> list[Artifact]:
+    digests = {each.artifact for each in published}
+    return [artifact for artifact in about if digests & {artifact.digest, *artifact.digests.values()}]
 
 
 def _result(step: PlanStep, result: object) -> str:

@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
+from penstock.home import open_log
+from penstock.outcomes import Stopped
 from penstock.request import Request, Response
-from penstock.worker import Stopped, Worker
+from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -243,6 +245,8 @@ class LocalPool:
             return []
         told = worker.kill_at is not None
         how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
+        if status == -signal.SIGKILL:
+            how += " (by somebody, or for want of memory)"
         response = Response(
             outcome="cancelled" if told else "error",
             reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
@@ -289,6 +293,7 @@ def _prepare(engine: int) -> None:
     signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is the engine's to deal with
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, _nothing)  # the engine dies of it, and its death is what counts
+    signal.signal(signal.SIGWINCH, signal.SIG_DFL)  # it shows nothing
     with contextlib.suppress(ValueError):
         signal.set_wakeup_fd(-1)
     process.signal_at_death_of(engine, signal.SIGTERM)
@@ -313,6 +318,10 @@ def _answer(worker: Worker, request: Request) -> str:
     except Stopped:  # while it was cleaning up
         process.end_descendants(spare=worker.detached)
         response = Response(outcome="cancelled", reason="it was told to stop")
+    except OSError as error:  # there is no place for its log
+        response = Response(
+            outcome="error", reason=f"the step can't begin: {error.strerror}: {error.filename}"
+        )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()
@@ -333,7 +342,7 @@ class _output_to:  # noqa: N801 - a context manager, used like a function
         self._log = log
 
     def __enter__(self) -> None:
-        file = _opened(self._log)
+        file = open_log(self._log)
         for descriptor in (1, 2):
             os.dup2(file, descriptor)
         os.close(file)
@@ -342,15 +351,6 @@ class _output_to:  # noqa: N801 - a context manager, used like a function
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
-
-
-def _opened(log: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    try:
-        return os.open(log, flags, 0o644)
-    except FileNotFoundError:  # the first of its run
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(log, flags, 0o644)
 
 
 class _stoppable:  # noqa: N801 - as above

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
 
 _M = TypeVar("_M", bound=BaseModel)
+_LONGEST = 80
+"""Characters of a value that a message shows."""
+_LIMITS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+"""What a number must be, by pydantic's name for the fault, and the name of its limit there."""
 _MUST_BE = {
     "tuple": "a list",
     "list": "a list",
@@ -25,10 +34,17 @@ _MUST_BE = {
 """What is wanted, by the first word of pydantic's name for the fault."""
 
 
+class Place(Protocol):
+    """Where the table is from: says of a fault in it where that stands."""
+
+    def error(self, section: str, key: str, message: str) -> str:
+        """A message about a key."""
+
+
 def checked(
     model: type[_M],
     table: object,
-    source: ConfigFile,
+    source: Place,
     section: str,
     errors: list[str],
     *,
@@ -44,21 +60,24 @@ def checked(
     try:
         made = model.model_validate({key: value for key, value in table.items() if key not in unknown})
     except ValidationError as error:
-        errors.extend(
-            source.error(section, key, _say(fault, model)) for key, fault in _faults(error, table).items()
-        )
+        for key, faults in _faults(error, table).items():
+            meant = faults[0]["type"] == "missing" and any(_near(word, [key]) for word in unknown)
+            if not meant:  # it is there, misspelt: that is said already
+                errors.append(source.error(section, key, _say(faults, model)))
         return None
     return None if unknown else made
 
 
-def _faults(error: ValidationError, table: dict[str, Any]) -> dict[str, Any]:
-    """One fault a key: of a union's many the one that a validator of ours worded, or else the first."""
-    found: dict[str, Any] = {}
+def _faults(error: ValidationError, table: dict[str, Any]) -> dict[str, list[Any]]:
+    """The faults by key. Of a union's many those that lie deepest, where it came nearest to being right."""
+    found: dict[str, list[Any]] = {}
     for fault in error.errors(include_url=False):
-        key = _key(fault, table)
-        if key not in found or (fault["type"] == "value_error" != found[key]["type"]):
-            found[key] = fault
-    return found
+        found.setdefault(_key(fault, table), []).append(fault)
+    return {
+        key: faults
+        for key, faults in found.items()
+        if not any(other.startswith(f"{key}.") for other in found)
+    }
 
 
 def _key(fault: Any, table: object) -> str:
@@ -74,33 +93,61 @@ def _key(fault: Any, table: object) -> str:
     return ".".join(parts)
 
 
-def _say(fault: Any, model: type[BaseModel]) -> str:
-    kind, context, found = fault["type"], fault.get("ctx", {}), fault["input"]
-    shown = _shown(found)
+def _say(faults: list[Any], model: type[BaseModel]) -> str:
+    """What is wrong with one key: of a union's many faults what a validator of ours says, or all together."""
+    worded = next((fault for fault in faults if fault["type"] == "value_error"), None)
+    if worded:
+        return str(worded["ctx"]["error"])
+    fault = faults[0]
+    kind, context, shown = fault["type"], fault.get("ctx", {}), _shown(fault["input"])
     if kind == "missing":
-        return "is missing"
+        return f"is missing. {_about(model, fault['loc'])}".rstrip(". ")
     if kind in ("literal_error", "enum"):
         allowed = str(context["expected"]).replace("'", '"')
         return f"{shown or 'this'} is none of the allowed values {allowed}"
     if kind == "extra_forbidden":
         return _no_such_key(str(fault["loc"][-1]), _fields(model, fault["loc"][:-1]))
-    if kind == "value_error":
-        return str(context["error"])
-    wanted = _MUST_BE.get(kind.partition("_")[0])
-    if wanted and kind.endswith(("_type", "_parsing", "_from_float")):
-        return f"must be {wanted}" + (f", and not {shown}" if shown else "")
+    if kind in _LIMITS:
+        limit, words = _LIMITS[kind]
+        return f"must be {words} {context[limit]:g}, and not {shown}"
+    wanted = dict.fromkeys(filter(None, (_wanted(fault["type"]) for fault in faults)))
+    if wanted:
+        return f"must be {' or '.join(wanted)}" + (f", and not {shown}" if shown else "")
     message = str(fault["msg"])[:1].lower() + str(fault["msg"])[1:]
     return message + (f", and not {shown}" if shown else "")
 
 
+def _wanted(kind: str) -> str | None:
+    """What would be right, where it is of another type."""
+    right = kind.endswith(("_type", "_parsing", "_from_float"))
+    return _MUST_BE.get(kind.partition("_")[0]) if right else None
+
+
+def _about(model: type[BaseModel], path: tuple[Any, ...]) -> str:
+    """What the settings model says of a key."""
+    field = model.model_fields.get(str(path[0])) if len(path) == 1 else None
+    return ((field.description or "") if field else "").rstrip(".")
+
+
 def _shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float | bool) else ""
+    """A simple value as TOML writes it, unless it is long."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and abs(value) > 10**_LONGEST:  # Python writes no number of 5,000 digits
+        return "so large a number"
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float | bool) else ""
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def _no_such_key(key: str, allowed: Iterable[str], also: Iterable[str] = ()) -> str:
-    names = sorted(allowed)
-    can_be = f"The keys are {', '.join(names)}" if names else ""
-    return f"there is no such key{did_you_mean(key, [*names, *also], otherwise=can_be)}"
+    names, core = sorted(allowed), list(also)
+    rest = ", and those of every section" if core else ""
+    can_be = f"The keys are {', '.join(names)}{rest}" if names else ""
+    return f"there is no such key{did_you_mean(key, [*names, *core], otherwise=can_be)}"
+
+
+def _near(name: str, known: Iterable[str]) -> bool:
+    return bool(did_you_mean(name, known))
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.model import (
     Approval,
+    Artifact,
     Evidence,
     Refusal,
     ScanReport,
@@ -24,6 +25,8 @@ SCAN = "https://penstock.dev/attestation/scan/v0.1"
 APPROVAL = "https://penstock.dev/attestation/approval/v0.1"
 DEPLOYMENT = "https://penstock.dev/attestation/deployment/v0.1"
 VERIFICATION = "https://penstock.dev/attestation/verification/v0.1"
+PUBLICATION = "https://penstock.dev/attestation/publication/v0.1"
+RELEASE = "https://in-toto.io/attestation/release/v0.1"
 
 
 Verdict = tuple[str, str]
@@ -117,6 +120,36 @@ def admit(
     return refusals
 
 
+def ambiguous(artifacts: Iterable[Artifact]) -> list[Refusal]:
+    """Artifacts of a release that go by one name: which of them would be deployed, nobody has said."""
+    seen: dict[tuple[str, str], Artifact] = {}
+    refusals = []
+    for artifact in artifacts:
+        other = seen.setdefault((artifact.kind, artifact.name), artifact)
+        if other.digest != artifact.digest:
+            refusals.append(
+                Refusal(
+                    rule="one artifact of a name",
+                    reason=f"{artifact.name} was built twice, as {short(other.digest)} and as "
+                    f"{short(artifact.digest)}",
+                    way_out="Have the builds name their files differently, or build it once.",
+                )
+            )
+    return refusals
+
+
+def unasked(plugins: Iterable[str]) -> list[Refusal]:
+    """Plugins that can't be asked whether something may be deployed: any of them might have refused it."""
+    return [
+        Refusal(
+            rule="every enabled plugin is asked",
+            reason=f"the plugin \"{name}\" is enabled and can't be used, so it can't say whether to deploy",
+            way_out="See why: penstock plugins list. Repair it or take it out of plugins, then: penstock run",
+        )
+        for name in plugins
+    ]
+
+
 def _missing(
     requirement: str,
     step: PlanStep,
@@ -197,6 +230,8 @@ def _kind(evidence: Evidence) -> str:
         APPROVAL: "approval",
         DEPLOYMENT: "deployment record",
         VERIFICATION: "verification",
+        PUBLICATION: "publication record",
+        RELEASE: "release record",
     }.get(evidence.predicate_type, "evidence")
 
 

@@ -23,6 +23,11 @@ class Home:
         """The home of a project, made if it is not there. It ignores itself in git."""
         root = project / ".penstock"
         try:
+            if os.path.lexists(root) and not root.is_dir():
+                raise PluginError(
+                    f"{root} is no directory, and Penstock keeps its journal in one of that name. "
+                    "Move it away"
+                )
             root.mkdir(exist_ok=True)
             ignore = root / ".gitignore"
             if not ignore.exists():
@@ -71,6 +76,16 @@ class Home:
     def workspaces(self) -> Path:
         """The checkouts of the workers."""
         return self.root / "workspaces"
+
+
+def open_log(path: Path) -> int:
+    """A descriptor that writes at the end of a log, which is made where it is missing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:  # the first of its run
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
 
 
 class Lock:

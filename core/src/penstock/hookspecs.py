@@ -138,10 +138,15 @@ def penstock_check_signature(settings: Any, signature: Signature, statement: byt
 
 @hookspec(firstresult=True)
 def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
-    """Make the artifacts available elsewhere, by digest, without changing a byte. Since 0.1.
+    """Make the artifacts available elsewhere, by digest, without changing a byte.
 
-    @hookimpl
-    def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
+    Say where each of them is; what the step was not handed, it can't have published. The answer goes on
+    record, signed where the pipeline signs, with a release attestation for each `purl`. A step that was
+    cut off is called again: what is there already with the same bytes is a success, and says `already`;
+    raise `StepRefused` where other bytes are there under the name. Since 0.1.
+
+        @hookimpl
+        def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
     """
     raise NotImplementedError
 
@@ -150,8 +155,9 @@ def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
 def penstock_approve(settings: Any, step: Step) -> Approval | Pending:
     """Ask somewhere else whether a person approved; `Pending` leaves the run waiting (exit code 3).
 
-    Called when the step is reached and at each `penstock resume`. The core's own `manual`, which needs
-    no plugin, waits for `penstock approve`. Since 0.1.
+    Called when the step is reached and at each `penstock resume`. An approval is for these
+    `step.artifacts`, `step.environment` and `step.plan`; for anything else it is not taken. The core's own
+    `manual`, which needs no plugin, waits for `penstock approve`. Since 0.1.
 
         @hookimpl
         def penstock_approve(settings: Ticket, step: Step) -> Approval | Pending: ...
@@ -240,11 +246,14 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
 
 
 @hookspec
-def penstock_propose(root: Path) -> Proposal | None:
-    """Say what you would do for the project in `root`, which has no configuration yet; None: nothing.
+def penstock_propose(root: Path, add: str | None) -> Proposal | Sequence[Proposal] | None:
+    """Say what you would do for the project in `root`; None: nothing.
 
-    Called once by `penstock init`, on every plugin that is installed, in its own process. Read the
-    files, run nothing, change nothing; raising hurts nobody. Since 0.1.
+    Called once by `penstock init`, on every plugin that is installed, in its own process: `add` is None,
+    the project has no configuration yet, and only steps may be proposed that pass on this machine as it
+    is. Called by `penstock init --add deploy.staging` with `add="deploy.staging"`: a proposal with that
+    section says which settings suit the project, and no other section is written. Read the files, run
+    none of the project's code, change nothing; raising hurts nobody. Since 0.1.
 
         @hookimpl
         def penstock_propose(root: Path) -> Proposal | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, JsonValue, Strict, field_validator
+from pydantic import Field, JsonValue
 
-from penstock.model import Duration, Model, Percentage
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+from penstock.model import Duration, Model
+from penstock.words import Batch, Glob, Name, Secrets, Variables
 
 
 class Rollout(Model):
@@ -18,27 +16,12 @@ class Rollout(Model):
     strategy: Literal["all-at-once", "rolling"] = Field(
         default="all-at-once", description="All targets together, or one batch after another."
     )
-    batch: Annotated[int, Strict()] | Percentage = Field(
-        default=1, description='Rolling: how many targets at a time, or "25%" of them.'
-    )
+    batch: Batch = Field(default=1, description='Rolling: how many targets at a time, or "25%" of them.')
     pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
     healthy_within: Duration = Field(
         default=60, description="How long a target may take until it is healthy; after that it is put back."
     )
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
-
-    @field_validator("batch")
-    @classmethod
-    def _some(cls, value: float) -> float:
-        if value <= 0:
-            raise ValueError('a batch is at least 1 target, or a share such as "25%"')
-        return value
-
-
-def _inside(pattern: str) -> str:
-    if not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
-        raise ValueError(f'"{pattern}" leads out of the workspace. A glob is such as "dist/*"')
-    return pattern
 
 
 class Keys(Model):
@@ -56,16 +39,18 @@ class Keys(Model):
     retries: int = Field(
         default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
     )
-    env: dict[str, str] = Field(
-        default={}, description="Environment variables for the programs that it runs."
+    matrix: dict[str, JsonValue] = Field(
+        default={},
+        description="Makes a step of every combination of values: a list of them for each key that varies.",
     )
-    secrets: dict[str, str] = Field(
+    env: Variables = Field(default={}, description="Environment variables for the programs that it runs.")
+    secrets: Secrets = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
     )
-    artifacts: tuple[Annotated[str, AfterValidator(_inside)], ...] = Field(
+    artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
-    environment: str | None = Field(
+    environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
     allow_failure: bool = Field(
@@ -73,16 +58,9 @@ class Keys(Model):
     )
     rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
 
-    @field_validator("environment")
-    @classmethod
-    def _named(cls, value: str | None) -> str | None:
-        if value is not None and not NAME.fullmatch(value):
-            raise ValueError(f'"{value}" is no name: a name is made of at most 63 letters, digits, - and _')
-        return value
-
 
 class Manual(Model):
-    """The settings of an approve step without a plugin: it waits for `penstock approve`."""
+    """Waits for `penstock approve`: an approve step that needs no plugin."""
 
     by: tuple[str, ...] = Field(
         default=(), description="Roles or identities that may approve; empty: anybody."

@@ -4,19 +4,13 @@ All of them are frozen, and all of them survive a trip through JSON: that is wha
 run in this process, in a worker, or on another machine.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from penstock.units import Duration as Duration
+from penstock.units import Percentage as Percentage
 
 
 class Model(BaseModel):
@@ -32,61 +26,6 @@ class Settings(Model):
     starts with what the user gets: the schema, the reference and `penstock init` are made from them.
     """
 
-
-# --- units -------------------------------------------------------------------------------------
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 3650 * 86400.0  # ten years: what is longer is a slip, and more than clocks can count
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError('a duration is a number of seconds, or such as "30s", "5m" or "1h30m"')
-    if not isinstance(value, str):
-        return value
-    if not re.match(_DURATION_WHOLE, value):
-        raise ValueError(f'"{value}" is not a duration. Durations are such as "30s", "5m" or "1h30m"')
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(ge=0, le=_LONGEST, allow_inf_nan=False),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": _LONGEST},
-                {"type": "string", "pattern": _DURATION_WHOLE},
-            ]
-        }
-    ),
-]
-"""Seconds; written as a number or as "500ms", "30s", "5m", "1h30m", "2d"."""
-
-
-def _share(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError('a percentage is such as "10%"')
-    if not isinstance(value, str):
-        return value
-    number = value.removesuffix("%").strip()
-    if not value.endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
-        raise ValueError(f'"{value}" is not a percentage. Percentages are such as "10%"')
-    if float(number) > 100:
-        raise ValueError(f'"{value}" is more than 100%')
-    return float(number) / 100
-
-
-Percentage = Annotated[
-    float,
-    BeforeValidator(_share),
-    Field(ge=0, le=1),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
-]
-"""A share between 0 and 1; written as "10%"."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """The SHA-256 of some bytes, as `sha256:` and 64 hexadecimal digits."""
@@ -116,6 +55,9 @@ class Revision(Model):
     dirty: bool = Field(default=False, description="Whether files that are not committed were taken too.")
     left_out: tuple[str, ...] = Field(
         default=(), description="Files that are not committed and were not taken."
+    )
+    notes: tuple[str, ...] = Field(
+        default=(), description="What the snapshot lacks or is otherwise odd about, for people."
     )
     snapshot: Digest | None = Field(
         default=None, description="The digest of the files themselves; the core fills it in."
@@ -151,16 +93,25 @@ class Tool(Model):
 
 
 class Proposal(Model):
-    """What a plugin would do for a project that has no configuration yet."""
+    """What a plugin would do for a project, and what it saw there."""
 
     saw: str = Field(description='What it understood, such as "hatchling, src layout".')
+    about: str = Field(
+        default="", description='What it speaks of where that is not the plugin itself, such as "ruff".'
+    )
     sections: dict[str, dict[str, JsonValue]] = Field(
         default={},
         description="The sections to write, by their whole names such as build.wheel, with their settings. "
         "None: the plugin is enabled, and needs no section.",
     )
     unsure: tuple[str, ...] = Field(
-        default=(), description="What it could not tell, and what to do about it."
+        default=(), description="What it could not tell or did not add, and what to do about it."
+    )
+    enable: bool = Field(
+        default=True, description="Whether the plugin is to be enabled; no: it only says what it saw."
+    )
+    first: tuple[str, ...] = Field(
+        default=(), description='Commands without which no run can pass yet, such as "git init".'
     )
 
 
@@ -192,6 +143,7 @@ class TestReport(Model):
     checks_only: bool = Field(
         default=False, description="The outcome of a command that reports no cases, such as a linter."
     )
+    advice: str | None = Field(default=None, description="What a person may do about the failed cases.")
 
     def count(self, outcome: str) -> int:
         """How many cases ended so."""
@@ -296,7 +248,14 @@ class Publication(Model):
     """Where an artifact can be had, by digest."""
 
     artifact: Digest
-    location: str
+    location: str = Field(
+        description="An address that holds the digest, such as URL#sha256=… or NAME@sha256:…."
+    )
+    already: bool = Field(default=False, description="Whether it was there before, with the same bytes.")
+    purl: str | None = Field(
+        default=None,
+        description="The release that it is part of, such as pkg:pypi/shop@1.0.0, where it has a name.",
+    )
 
 
 class Approval(Model):

@@ -1,4 +1,4 @@
-"""Plugins: found by entry point, imported when a project enables them, asked through pluggy.
+"""Plugins: found by entry point or by path, imported when a project enables them, asked through pluggy.
 
 Only the names of installed plugins are read until a project enables some. One that can't be used is
 named with its distribution and the reason, and hurts only the steps that use it.
@@ -7,17 +7,21 @@ named with its distribution and the reason, and hurts only the steps that use it
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 from pydantic import BaseModel
 
-from penstock import API_VERSION, hookspecs
-from penstock.errors import PluginError
+from penstock import API_VERSION, hookspecs, importing, inhouse
+from penstock.errors import PluginError, did_you_mean, in_words
+from penstock.inhouse import InHouse, PluginFile
 from penstock.model import Settings
 
 PHASES = ("source", "build", "test", "scan", "sign", "publish", "approve", "deploy", "verify")
@@ -35,6 +39,9 @@ CORE_KEYS = frozenset(
 """The keys of a section that belong to the core: a plugin's settings must leave them alone."""
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
 class NoSettings(Settings):
     """The settings of a plugin that has none."""
 
@@ -48,6 +55,16 @@ class Installed:
     version: str
     entry_point: EntryPoint
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+        return f"{self.distribution} {self.version}"
+
+    def load(self) -> ModuleType:
+        """Import it."""
+        module: ModuleType = self.entry_point.load()
+        return module
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -56,6 +73,8 @@ class Broken:
     name: str
     distribution: str
     reason: str
+    absent: bool = False
+    """Whether there is no such plugin: what enables it is wrong, and not the plugin."""
 
     def __str__(self) -> str:
         return f'the plugin "{self.name}" (of {self.distribution}) can\'t be used: {self.reason}'
@@ -73,6 +92,8 @@ def installed() -> dict[str, Installed]:
 
 def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
+    if not _NAME.fullmatch(name):
+        return f"{json.dumps(name)} is no name of a plugin: one is made of letters, digits, - and _"
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -93,20 +114,34 @@ class Plugins:
     versions: dict[str, str] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
+    files: dict[str, PluginFile] = field(default_factory=dict)
+    """Those of them that are files of the project."""
     _manager: pluggy.PluginManager = field(default_factory=_new_manager)
     _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
     _models: dict[tuple[str, str], type[BaseModel]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, names: Iterable[str], available: dict[str, Installed] | None = None) -> Plugins:
-        """Import these plugins. One that is not installed or fails is in `broken` afterwards."""
+    def load(
+        cls,
+        entries: Iterable[str | InHouse],
+        available: Mapping[str, Installed] | None = None,
+        *,
+        root: Path | None = None,
+    ) -> Plugins:
+        """Import the plugins that these names, or paths below `root`, mean; a file that was read is one, too.
+
+        One that is not there or fails is in `broken` afterwards.
+        """
         available = installed() if available is None else available
         plugins = cls()
-        for name in dict.fromkeys(names):
-            if name in available:
-                plugins._add(available[name])
+        for entry in dict.fromkeys(entries):
+            if isinstance(entry, InHouse) or inhouse.is_path(entry):
+                plugins._add_file(entry, available, root or Path.cwd())
+            elif entry in available:
+                plugins._add(available[entry])
             else:
-                plugins.broken[name] = Broken(name, "no distribution", how_to_install(name, available))
+                reason = how_to_install(entry, available)
+                plugins.broken[entry] = Broken(entry, "no distribution", reason, absent=True)
         return plugins
 
     def phases(self, name: str) -> tuple[str, ...]:
@@ -123,6 +158,11 @@ class Plugins:
         if (name, hook) not in self._models:
             self._models[name, hook] = _settings_model(self.modules[name], hook)
         return self._models[name, hook]
+
+    def settings(self, name: str, hook: str, values: Mapping[str, Any]) -> BaseModel:
+        """A step's settings as this hook wants them."""
+        model = self.settings_model(name, hook)
+        return NoSettings() if model is NoSettings else model.model_validate(values)
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
@@ -143,16 +183,39 @@ class Plugins:
             self._callers[name, hook] = self._manager.subset_hook_caller(hook, others)
         return self._callers[name, hook]
 
-    def _add(self, plugin: Installed) -> None:
-        label = f"{plugin.distribution} {plugin.version}"
+    def _add_file(self, entry: str | InHouse, available: Mapping[str, Installed], root: Path) -> None:
+        path = entry if isinstance(entry, str) else entry.origin
+        name = inhouse.name_of(path)
         try:
-            module = plugin.entry_point.load()
+            plugin = inhouse.read(root, entry) if isinstance(entry, str) else entry
+            other = self.files.get(name)
+            if other == plugin.file:
+                return
+            if other or name in available:
+                theirs = f"the file {other.path}" if other else f"the installed {available[name].origin}"
+                raise PluginError(
+                    f'{plugin.origin} would be the plugin "{name}", and so is {theirs}. Rename the file: '
+                    "its stem is the plugin's name"
+                )
+        except PluginError as error:
+            taken = name in available or name in self.files
+            self.broken[path if taken else name] = Broken(name, path, str(error), absent=True)
+            return
+        self.files[name] = plugin.file
+        self._add(plugin)
+
+    def _add(self, plugin: Installed | InHouse) -> None:
+        try:
+            with importing.guarded():
+                module = plugin.load()
             _check(module)
             self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
-        except (Exception, SystemExit) as error:  # whatever a plugin does at import is its own fault
+        except importing.Interrupted:
+            raise KeyboardInterrupt from None
+        except BaseException as error:  # whatever a plugin does at import is its own fault
             self._forget(plugin.name)
-            self.broken[plugin.name] = Broken(plugin.name, label, _explain(error))
+            self.broken[plugin.name] = Broken(plugin.name, plugin.origin, _explain(error))
             return
         self.modules[plugin.name] = module
         self.versions[plugin.name] = plugin.version
@@ -170,15 +233,28 @@ def _check(module: ModuleType) -> None:
         raise PluginError(
             f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}"
         )
-    for hook in (name for name in vars(hookspecs) if name.startswith("penstock_")):
-        if hasattr(module, hook) and not hasattr(getattr(module, hook), "penstock_impl"):
+    specs = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("penstock_")}
+    for hook, function in vars(module).items():
+        marked = hasattr(function, "penstock_impl")
+        if hook in specs and not marked:
             raise PluginError(f"its {hook} is not marked with @hookimpl: it would never be called")
+        if marked and hook.startswith("penstock_"):
+            _check_hook(hook, function, specs)
     found = [hook for hook in _SETTINGS_HOOKS if hasattr(module, hook)]
     for hook in found:
         fields = _settings_model(module, hook).model_fields.items()
         taken = CORE_KEYS & {name for key, field in fields for name in (key, field.alias) if name}
         if taken:
             raise PluginError(f"its settings for {hook} declare `{min(taken)}`, which is a key of the core")
+
+
+def _check_hook(hook: str, function: Callable[..., Any], specs: Mapping[str, Any]) -> None:
+    if hook not in specs:
+        raise PluginError(f"there is no hook {hook}{did_you_mean(hook, specs)}")
+    offered = list(inspect.signature(specs[hook]).parameters)
+    for name in inspect.signature(inspect.unwrap(function)).parameters:
+        if name not in offered:
+            raise PluginError(f"its {hook} asks for `{name}`; what it can ask for: {', '.join(offered)}")
 
 
 def _settings_model(module: ModuleType, hook: str) -> type[BaseModel]:
@@ -204,5 +280,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"it ends the process when it is imported (exit {error.code})"
-    return f"{type(error).__name__}: {error}"
+        return "it ends the process when it is imported (SystemExit)"
+    if isinstance(error, KeyboardInterrupt):
+        return "it raises KeyboardInterrupt when it is imported"
+    return in_words(error)

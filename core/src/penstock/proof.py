@@ -23,8 +23,7 @@ def check_reference(
     def ask(signature: Signature, statement: bytes) -> Signer:
         assert trust is not None
         assert trust.uses is not None
-        model = plugins.settings_model(trust.uses, "penstock_check_signature")
-        settings = model.model_validate(trust.settings)
+        settings = plugins.settings(trust.uses, "penstock_check_signature", trust.settings)
         found = plugins.call(
             trust.uses,
             "penstock_check_signature",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from penstock.evidence import Reference
+from penstock.inhouse import PluginFile
 from penstock.model import Approval, Model, Release, Revision
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
@@ -28,6 +29,9 @@ class Request(Model):
     pipeline: str
     config: str
     plugins: dict[str, str]
+    files: tuple[PluginFile, ...] = ()
+    broken: tuple[str, ...] = ()
+    """Enabled plugins that can't be asked whether to deploy."""
     signer: PlanStep | None = None
     """The sign step, once it has passed: it signs what this request leaves as evidence."""
     trust: PlanStep | None = None
@@ -75,6 +79,8 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         pipeline=plan.name,
         config=plan.config,
         plugins=plan.plugins,
+        files=plan.files,
+        broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
         evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
@@ -105,6 +111,24 @@ def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
     others = plan.secrets.difference(step.keys.secrets.values())
     names = {reference.removeprefix("env:") for reference in others if reference.startswith("env:")}
     return tuple(sorted(names))
+
+
+def release_of(state: RunState, name: str) -> Release:
+    """What a deploy step would bring to its environment."""
+    artifacts = state.artifacts_for(name)
+    return Release(
+        digest=release_digest([artifact.digest for artifact in artifacts]),
+        artifacts=artifacts,
+        revision=state.revision or Revision(),
+        run=state.run,
+        environment=state.plan.by_name[name].environment or "",
+    )
+
+
+def question(state: RunState, name: str, reason: str) -> dict[str, Any]:
+    """What somebody is asked to approve."""
+    artifacts = [artifact.digest for artifact in state.artifacts_for(name)]
+    return {"reason": reason, "artifacts": artifacts, "plan": state.plan.digest}
 
 
 def release_digest(digests: Sequence[str]) -> str:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from penstock import matrix
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
-from penstock.faults import checked
-from penstock.keys import NAME, Keys, Manual, Section
-from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins
+from penstock.faults import Place, checked
+from penstock.keys import Keys, Manual, Section
+from penstock.matrix import MatrixFault, base_of
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
+from penstock.words import NAME
 
-LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
+LATER = {"when", "labels", "cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
+NO_MATRIX = {
+    "source": "a run is about one revision",
+    "sign": "one step signs all that is on record",
+    "approve": "a person's word is given once for an environment",
+    "deploy": "what goes to several places has several targets, and a rollout over them",
+}
+"""The phases whose steps have no variants, and why."""
 
 
 def read_sections(
@@ -28,14 +39,56 @@ def read_sections(
     found = []
     for phase in PHASES:
         for name, table in tables(data, phase, source, errors).items():
-            section = _section(phase, name, table, plugins, known, source, errors)
-            if section:
+            if "matrix" in table:
+                found += _variants(phase, name, table, plugins, known, source, errors)
+            elif section := _section(phase, name, table, plugins, known, source, errors):
                 found.append(section)
     if not any(section.phase == "source" for section in found):
         default = _default_source(plugins, source, errors)
         if default:
             found.insert(0, default)
     return found
+
+
+def _variants(
+    phase: str,
+    name: str,
+    table: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: ConfigFile,
+    errors: list[str],
+) -> list[Section]:
+    """The steps that a section with a matrix becomes."""
+    full = f"{phase}.{name}"
+    if phase in NO_MATRIX:
+        errors.append(source.error(full, "matrix", f"has no place in this phase: {NO_MATRIX[phase]}"))
+        return []
+    try:
+        found = matrix.variants(full, table)
+    except MatrixFault as fault:
+        errors.append(source.error(full, fault.key, fault.message))
+        return []
+    sections = []
+    for variant in found:
+        place = _InMatrix(source, variant.keys)
+        section = _section(phase, name, variant.table, plugins, known, place, errors)
+        if section:
+            sections.append(section.model_copy(update={"name": f"{full}[{variant.label}]"}))
+    return sections
+
+
+@dataclass(frozen=True)
+class _InMatrix:
+    """Says of what came out of a matrix that it stands there."""
+
+    source: Place
+    keys: frozenset[str]
+
+    def error(self, section: str, key: str, message: str) -> str:
+        parts = key.split(".")
+        inside = not self.keys.isdisjoint((parts[0], ".".join(parts[:2])))
+        return self.source.error(section, f"matrix.{key}" if inside else key, message)
 
 
 def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> Section | None:
@@ -67,7 +120,7 @@ def _section(
     table: dict[str, Any],
     plugins: Plugins,
     known: dict[str, Installed],
-    source: ConfigFile,
+    source: Place,
     errors: list[str],
 ) -> Section | None:
     full = f"{phase}.{name}"
@@ -83,12 +136,19 @@ def _section(
     if phase in _GATES and table.get("allow_failure"):
         message = f"what a step of the phase {phase} stands for can't be done without. Leave it out"
         errors.append(source.error(full, "allow_failure", message))
-    keys = checked(Keys, core, source, full, errors)
-    if keys is None:
+    if rest and not core and all(isinstance(value, dict) for value in rest.values()):
+        message = f"a step's name has no dot. Write it such as [{phase}.{name}-{next(iter(rest))}]"
+        errors.append(source.error(f"{full}.{next(iter(rest))}", "", message))
         return None
-    model = _settings_of(phase, full, keys.uses, plugins, known, source, errors)
+    keys = checked(Keys, core, source, full, errors)
+    if keys:
+        _check_secrets(keys, full, plugins, source, errors)
+    uses = keys.uses if keys else table.get("uses")
+    if not isinstance(uses, str | None):
+        return None
+    model = _settings_of(phase, full, uses, plugins, known, source, errors)
     settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
-    if len(errors) > count or settings is None:
+    if len(errors) > count or settings is None or keys is None:
         return None
     return Section(
         name=full,
@@ -100,13 +160,24 @@ def _section(
     )
 
 
+def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: Place, errors: list[str]) -> None:
+    """Somebody must know what a reference means."""
+    if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
+        return
+    for name, reference in keys.secrets.items():
+        scheme = reference.partition(":")[0]
+        if scheme not in ("env", "file"):
+            message = f'no enabled plugin knows "{scheme}:". References are such as env:NAME or file:PATH'
+            errors.append(source.error(full, f"secrets.{name}", message))
+
+
 def _settings_of(
     phase: str,
     full: str,
     uses: str | None,
     plugins: Plugins,
     known: dict[str, Installed],
-    source: ConfigFile,
+    source: Place,
     errors: list[str],
 ) -> type[BaseModel] | None:
     if uses is None:
@@ -123,11 +194,15 @@ def _settings_of(
             what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
         else:
             what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
+            if not did_you_mean(uses, plugins.modules):
+                what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):
         can = ", ".join(plugins.phases(uses)) or "nothing"
-        errors.append(source.error(full, "uses", f'the plugin "{uses}" can\'t {phase}; it can: {can}'))
+        others = ", ".join(plugins.that_do(phase)) or "none of the enabled ones"
+        message = f'the plugin "{uses}" can\'t {phase}; it can: {can}. Plugins that can {phase}: {others}'
+        errors.append(source.error(full, "uses", message))
         return None
     return plugins.settings_model(uses, HOOK_OF[phase])
 
@@ -140,7 +215,7 @@ def check_environments(sections: list[Section], source: ConfigFile, errors: list
         if named is not None and named not in deployed and not errors:
             near = did_you_mean(named, [name for name in deployed if name])
             message = f'there is no deploy section for the environment "{named}"{near}'
-            errors.append(source.error(section.name, "environment", message))
+            errors.append(source.error(base_of(section.name), "environment", message))
 
 
 def tables(
@@ -152,14 +227,16 @@ def tables(
         return {}
     good = {}
     for key, value in found.items():
-        if not isinstance(value, dict):
-            errors.append(
-                source.error(name, key, f"must stand in a section with a name: [{name}.NAME], then {key} = …")
-            )
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            message = f"two brackets make a list, and a step is a table: [{name}.{key}]"
+            errors.append(source.error(f"{name}.{key}", "", message))
+        elif not isinstance(value, dict):
+            message = f"must stand in a section with a name: [{name}.NAME], then {key} = …"
+            errors.append(source.error(name, key, message))
+            return {}
         elif not NAME.fullmatch(key):
-            errors.append(
-                source.error(f"{name}.{key}", "", "a name is made of at most 63 letters, digits, - and _")
-            )
+            message = "a name is made of at most 63 letters, digits, - and _"
+            errors.append(source.error(f"{name}.{key}", "", message))
         else:
             good[key] = value
     return good

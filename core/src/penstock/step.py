@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 from penstock import process, processes
 from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
+from penstock.home import open_log
 from penstock.model import Artifact, Model, Revision
 from penstock.secrets import Masker, as_bytes
 
@@ -83,7 +84,7 @@ class Step:
         self._inherited = environment
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
         self._masker = Masker(self._secrets.values())
-        self._log = _log_at(places.log)
+        self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
 
     # --- what the step is about ---
 
@@ -96,6 +97,11 @@ class Step:
     def phase(self) -> str:
         """The phase, such as `test`."""
         return self._info.phase
+
+    @property
+    def plan(self) -> str:
+        """The digest of the plan: with the artifacts and the environment, what an approval is for."""
+        return self._info.plan
 
     @property
     def number(self) -> int:
@@ -285,7 +291,9 @@ class Step:
         hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
         env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
-        env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+        # An empty entry would be the directory that a program runs in.
+        places = [place for place in env.get("PATH", os.defpath).split(os.pathsep) if place]
+        env["PATH"] = os.pathsep.join([*places, str(Path(sys.executable).parent)])
         env |= {
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
@@ -363,19 +371,13 @@ def _why_not(program: str, place: Path, error: Exception) -> str:
         return f"{place} is not there: {program} can't be run in it"
     if "/" in program and (place / program).exists():
         return f"{program} can't be run: the interpreter that its first line names is not there"
-    return f"{program} is not there: it can't be run"
+    if "/" in program:
+        return f"{program} is not there: it can't be run"
+    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
 
 
 def _why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-def _log_at(path: Path) -> IO[bytes]:
-    try:
-        return path.open("ab", buffering=0)
-    except FileNotFoundError:  # the first of its run
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab", buffering=0)
 
 
 def _write(log: IO[bytes], data: bytes) -> None:

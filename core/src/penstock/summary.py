@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.model import (
@@ -37,7 +37,7 @@ _PLURAL = {
 def of(step: PlanStep, result: object) -> dict[str, Any]:
     """The part of a step's event that is for people: `summary`, `notes`, and counts."""
     if isinstance(result, TestReport):
-        return _tests(result)
+        return _tests(result, step.environment)
     if isinstance(result, ScanReport):
         return _scan(result)
     if isinstance(result, Verification):
@@ -46,8 +46,7 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
     if step.phase == "build":
         return _build([item for item in items if isinstance(item, Artifact)])
     if step.phase == "publish":
-        places = [item.location for item in items if isinstance(item, Publication)]
-        return {"summary": f"{len(places)} published", "notes": places}
+        return _publications([item for item in items if isinstance(item, Publication)])
     return {}
 
 
@@ -55,6 +54,13 @@ def signed(signatures: Sequence[Signature]) -> str:
     """What a sign step did."""
     signers = sorted({person(signature.signer) for signature in signatures})
     return f"{len(signatures)} statements, {', '.join(signers) or 'nobody'}"
+
+
+def approved(approval: Mapping[str, Any]) -> str:
+    """Whose word an approve step passed by, for what, and whether it was given before the run."""
+    digests = ", ".join(short(digest) for digest in approval["artifacts"])
+    how = " (--approve)" if approval.get("why") == "--approve" else ""
+    return f"by {approval['by']}" + (f", for {digests}" if digests else "") + how
 
 
 def person(identity: str) -> str:
@@ -80,7 +86,22 @@ def _build(artifacts: list[Artifact]) -> dict[str, Any]:
     return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
 
 
-def _tests(report: TestReport) -> dict[str, Any]:
+def _publications(published: list[Publication]) -> dict[str, Any]:
+    there = sum(each.already for each in published)
+    new = len(published) - there
+    words = [f"{new} published"] if new or not there else []
+    words += [f"{there} there already, same bytes"] if there else []
+    notes = [each.location for each in published[:_SHOWN]]
+    if len(published) > _SHOWN:
+        notes.append(f"and {len(published) - _SHOWN} more")
+    return {
+        "summary": ", ".join(words),
+        "notes": notes,
+        "publications": [each.model_dump(mode="json") for each in published],
+    }
+
+
+def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
     counts = {outcome: report.count(outcome) for outcome in ("passed", "failed", "skipped")}
     words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
     if report.coverage is not None:
@@ -94,7 +115,11 @@ def _tests(report: TestReport) -> dict[str, Any]:
         notes.extend(f"  {line}" for line in _end_of(case.message or case.output or ""))
     if len(failed) > _SHOWN:
         notes.append(f"and {len(failed) - _SHOWN} more")
+    if failed and report.advice:
+        notes.append(f"! {report.advice}")
     summary = report.tool if report.checks_only else ", ".join(words)
+    if environment:
+        summary += f" against {environment}"
     return {"summary": summary, "notes": notes, "tests": {**counts, "flaky": 0}}
 
 
@@ -114,5 +139,7 @@ def _scan(report: ScanReport) -> dict[str, Any]:
         f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
         for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]
     ]
-    notes += [f"! {_PLURAL.get(kind, kind)}: {why}" for kind, why in report.not_looked_for.items()]
+    for why in dict.fromkeys(report.not_looked_for.values()):
+        kinds = [_PLURAL.get(kind, kind) for kind, said in report.not_looked_for.items() if said == why]
+        notes.append(f"! {', '.join(kinds)}: {why}")
     return {"summary": summary, "notes": notes, "findings": counts}

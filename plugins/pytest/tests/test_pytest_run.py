@@ -277,7 +277,7 @@ def test_the_message_is_the_failing_line_and_what_pytest_says(bench: Any, thing:
         pytest.param(
             "import atexit, os; atexit.register(os._exit, 3)",
             "pytest",
-            "pytest came to its end, but then the process ended with status 3",
+            "the run came to its end, but then the process ended with status 3",
             id="at exit",
         ),
         pytest.param(
@@ -359,7 +359,7 @@ def test_a_file_that_skips_itself_is_no_success(bench: Any, thing: Path, outcome
             id="internal error",
         ),
         pytest.param(
-            {"pyproject.toml": f'{INI}addopts = "--cov=thing"\n', "test_it.py": "def test(): pass"},
+            {"pyproject.toml": f'{INI}addopts = "--nobodys"\n', "test_it.py": "def test(): pass"},
             {},
             "requirements =",
             id="plugin missing",
@@ -534,3 +534,89 @@ def test_the_wheel_s_python_is_respected(bench: Any, make_wheel: Callable[..., P
     wheel = make_wheel("thing", {"thing.py": ""}, metadata=["Requires-Python: >=4"])
     with pytest.raises(StepFailed, match=r"needs Python >=4, and the tests would run on 3\."):
         bench({"test_it.py": ASKS}, wheel)
+
+
+TWICE = """\
+import pytest
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if name == "test":
+        return [pytest.Function.from_parent(collector, name=name) for _ in range(2)]
+"""
+
+
+def test_two_tests_of_one_name_both_count(bench: Any, thing: Path) -> None:
+    files = {"pyproject.toml": "", "conftest.py": TWICE, "test_it.py": "def test(): pass"}
+    report = bench(files, thing)
+    assert [(case.name, case.outcome) for case in report.cases] == [
+        ("test_it.py::test", "passed"),
+        ("test_it.py::test (2)", "passed"),
+    ]
+
+
+def test_an_option_brings_its_plugin(bench: Any, thing: Path) -> None:
+    files = {"pyproject.toml": f'{INI}addopts = "--cov=thing"\n', "test_it.py": "def test(): pass"}
+    assert bench(files, thing).count("passed") == 1
+    assert "Nothing asks for pytest-cov, which is needed (--cov in addopts): installed as well" in bench.log
+
+
+def test_a_test_is_left_out(bench: Any, thing: Path, outcomes: Callable[..., dict[str, str]]) -> None:
+    files = {"pyproject.toml": "", "test_it.py": "def test_a(): pass\ndef test_b(): assert 0\n"}
+    report = bench(files, thing, deselect=["test_it.py::test_b", "test_it.py::test_c"])
+    assert outcomes(report) == {"test_it.py::test_a": "passed", "test_it.py::test_b": "skipped"}
+    assert '`deselect` names "test_it.py::test_c", and no test is called so' in bench.log
+
+
+def test_a_lock_that_can_not_be_kept_to(bench: Any, thing: Path) -> None:
+    lock = '[[package]]\nname = "iniconfig"\nversion = "0.0.0.1"\n'
+    files = {"pyproject.toml": "", "uv.lock": lock, "test_it.py": "def test(): pass"}
+    assert bench(files, thing).count("passed") == 1
+    assert "Once more: uv.lock can't be kept to here" in bench.log
+
+
+def test_a_test_that_walks_over_the_package(bench: Any, thing: Path) -> None:
+    text = "import os\ndef test():\n    assert 'thing' in [os.path.basename(d) for d, _, f in os.walk('.') if f]\n"
+    assert bench({"pyproject.toml": "", "thing/__init__.py": "", "test_it.py": text}, thing).count("passed")
+
+
+def test_temporary_files_have_short_paths_and_go(bench: Any, thing: Path) -> None:
+    text = """
+import socket, os
+def test_socket(tmp_path):
+    assert "SOURCE_DATE_EPOCH" not in os.environ
+    print("in", tmp_path)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "a_name_of_a_socket_of_usual_length"))
+    assert 0
+"""
+    [case] = bench({"pyproject.toml": "", "test_it.py": text}, thing).cases
+    assert "assert 0" in (case.message or "")
+    assert not Path((case.output or "").rpartition("in ")[2].strip()).exists()
+
+
+def test_a_file_is_left_out(bench: Any, thing: Path, outcomes: Callable[..., dict[str, str]]) -> None:
+    files = {"pyproject.toml": "", "test_a.py": "def test_a(): pass", "test_b.py": "assert 0"}
+    report = bench(files, thing, deselect=["test_b.py"])
+    assert outcomes(report) == {"test_a.py::test_a": "passed", "test_b.py": "skipped"}
+
+
+def test_extras_of_the_wheel_come_along_where_nothing_says_what_is_needed(
+    bench: Any, make_wheel: Callable[..., Path]
+) -> None:
+    metadata = [
+        "Provides-Extra: more",
+        'Requires-Dist: tomli_w; extra == "more"',
+        "Provides-Extra: docs",
+        'Requires-Dist: nothing-of-this-name-anywhere; extra == "docs"',
+    ]
+    wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)
+    files = {"pyproject.toml": "", "test_it.py": "def test():\n    import tomli_w\n"}
+    assert bench(files, wheel).count("passed") == 1
+    assert "So the wheel's extras come along: more" in bench.log
+
+
+def test_extras_that_nobody_asked_for_can_be_missing(bench: Any, make_wheel: Callable[..., Path]) -> None:
+    metadata = ["Provides-Extra: more", 'Requires-Dist: nothing-of-this-name-anywhere; extra == "more"']
+    wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)
+    assert bench({"pyproject.toml": "", "test_it.py": "def test(): pass"}, wheel).count("passed") == 1
+    assert "Once more: the extras more can't be had here" in bench.log

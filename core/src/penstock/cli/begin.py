@@ -1,4 +1,4 @@
-"""`validate`, `plan`, `schema` and `doctor`: before anything runs."""
+"""`validate`, `plan` and `doctor`: before anything runs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json
+from penstock.cli.common import load_plan, print_json, warn
+from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.configfile import find
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import PenstockError
 from penstock.plan import PlanStep
-from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+from penstock.plugins import Plugins, installed
 
 
 @click.command()
 def validate() -> int:
     """Check the configuration; says what is wrong with it, all at once."""
     path = find(Path.cwd())
-    project, _, plan = load_plan(path)
-    click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
+    project, plugins, plan = load_plan(path)
+    warn((*project.unusable, *project.warnings))
+    refresh(path, plugins)
+    click.echo(
+        f"{path.name} is right: {_steps(plan.steps)}, plugins {', '.join(dict.fromkeys(project.plugins))}"
+    )
     return 0
+
+
+def _steps(steps: Sequence[PlanStep]) -> str:
+    return f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
 
 
 @click.command()
@@ -50,63 +58,6 @@ def plan(as_json: bool) -> int:
 
 
 @click.command()
-def schema() -> int:
-    """Print the JSON Schema of penstock.toml, for this project's plugins."""
-    try:
-        names = config.enabled(find(Path.cwd()))
-    except ConfigError:
-        names = ()
-    print_json(make_schema(Plugins.load(names or tuple(installed()))))
-    return 0
-
-
-def make_schema(plugins: Plugins) -> dict[str, Any]:
-    """One JSON Schema out of the core's keys and the settings models of these plugins."""
-    definitions: dict[str, Any] = {}
-
-    def add(name: str, model: Any) -> dict[str, Any]:
-        found = model.model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(found.pop("$defs", {}))
-        definitions[name] = found
-        return found  # type: ignore[no-any-return]  # pydantic's own dictionaries
-
-    keys = add("Keys", config.Keys)["properties"]
-    properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
-    for phase in PHASES:
-        choices = []
-        able: list[Any] = [
-            (name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)
-        ]
-        if phase == "approve":
-            able.append((None, config.Manual))
-        for name, model in able:
-            own = add(f"{phase}_{name or 'manual'}", model)
-            fixed = {"uses": {"const": name}} if name else {}
-            shared = {key: value for key, value in keys.items() if phase == "deploy" or key != "rollout"}
-            choices.append(
-                {
-                    "type": "object",
-                    "properties": {**own.get("properties", {}), **shared, **fixed},
-                    "required": [*own.get("required", []), *(["uses"] if name else [])],
-                    "additionalProperties": False,
-                }
-            )
-        if choices:
-            properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
-    properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
-    members = {"type": "array", "items": {"type": "string"}}
-    properties["roles"] = {"type": "object", "additionalProperties": members}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "penstock.toml",
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-        "$defs": definitions,
-    }
-
-
-@click.command()
 def doctor() -> int:
     """Check that everything needed is there, and say what to do where it is not."""
     lines: list[tuple[bool, str]] = []
@@ -121,16 +72,22 @@ def doctor() -> int:
             else 'no plugin is installed. A useful set: pip install "penstock[python]"',
         )
     )
-    names: tuple[str, ...] = tuple(known)
+    entries: tuple[str, ...] = tuple(known)
+    root = Path.cwd()
     steps: tuple[PlanStep, ...] = ()
     try:
-        path = find(Path.cwd())
-        names = config.enabled(path)
+        path = find(root)
+        root, entries = path.parent, config.enabled(path)
         steps = load_plan(path)[2].steps
-        lines.append((True, f"{path} is right: {len(steps)} steps"))
+        lines.append((True, f"{path} is right: {_steps(steps)}"))
     except PenstockError as error:
         lines.append((False, str(error)))
-    loaded = Plugins.load(names, known)
+    loaded = Plugins.load(entries, known, root=root)
+    lines += [
+        (True, f"{file.path} is the plugin {name}: {file.digest}")
+        for name, file in loaded.files.items()
+        if name in loaded.modules
+    ]
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
     lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
@@ -143,11 +100,11 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
     """The programs that a plugin's steps run, or with its defaults would run."""
     if not plugins.has(name, "penstock_tools"):
         return
-    model = plugins.settings_model(name, "penstock_tools")
     said = set()
     for settings in [step.settings for step in steps if step.uses == name] or [{}]:
         try:
-            found = plugins.call(name, "penstock_tools", settings=model.model_validate(settings)) or ()
+            wanted = plugins.settings(name, "penstock_tools", settings)
+            found = plugins.call(name, "penstock_tools", settings=wanted) or ()
         except ValidationError:
             continue  # it has no section here, or only ones of another kind
         except Exception as error:  # a plugin's own trouble is what is asked for here

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from penstock import config, plan
+from penstock import config, inhouse, plan
+from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
 from penstock.engine import load_run
@@ -17,7 +19,7 @@ from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Journal
-from penstock.model import Event
+from penstock.model import Event, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import Request, Response
@@ -54,9 +56,12 @@ class Opened:
         return self.journal.run(int(run)).run
 
 
-def open_project() -> Opened:
-    """The project that the current directory is in. Raises ConfigError where there is none."""
-    path = find(Path.cwd())
+def open_project(path: Path | None = None) -> Opened:
+    """A project by its configuration, or the one that the current directory is in.
+
+    Raises ConfigError where there is none.
+    """
+    path = path or find(Path.cwd())
     home = Home.of(path.parent)
     journal = Journal(home.journal)
     command = click.get_current_context(silent=True)
@@ -75,10 +80,58 @@ def sound(opened: Opened) -> None:
         )
 
 
+def enabled_here() -> tuple[tuple[str, ...], Path]:
+    """What the project that the current directory is in names as its plugins, and that project's root.
+
+    None where there is no project. Raises ConfigError where it is wrong.
+    """
+    try:
+        path = find(Path.cwd())
+    except ConfigError:
+        return (), Path.cwd()
+    return config.enabled(path), path.parent
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Say what does not stop a command, and should be known."""
+    for line in lines:
+        click.echo(f"penstock: {line}", err=True)
+
+
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     """The configuration, checked, and its plan."""
     project, plugins = config.load(path)
-    return project, plugins, plan.make(project, plugins.versions)
+    try:
+        made = plan.make(project, plugins.versions)
+    except ConfigError as error:
+        raise config.placed(error, path) from None
+    return project, plugins, made
+
+
+def plugins_of(opened: Opened, state: RunState) -> Plugins:
+    """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
+    plan = state.plan
+    try:
+        read = {file.name: inhouse.read(opened.root, file.path) for file in plan.files}
+    except PluginError as error:
+        raise ConfigError(f"run {state.run} began with a plugin that is not here now: {error}") from None
+    for file in plan.files:  # nothing is executed that the run does not know
+        found = read[file.name].file.digest
+        if found != file.digest:
+            raise ConfigError(
+                f"{file.path} has changed since run {state.run} began: it was {short(file.digest)}, and is "
+                f"{short(found)}. Put it back as it was, or start anew: penstock run"
+            )
+    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=opened.root)
+    changed = [name for name, version in plan.plugins.items() if plugins.versions.get(name) != version]
+    if changed:
+        broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
+        raise ConfigError(
+            "; ".join(broken)
+            or f"the plugin {changed[0]} has another version than when run {state.run} began. "
+            "Start anew: penstock run"
+        )
+    return plugins
 
 
 def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:
@@ -103,9 +156,15 @@ def must_pass(response: Response, what: str) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(_as_json(value, indent=2))
 
 
 def event_line(event: Event) -> str:
     """An event as a line of JSON."""
-    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
+    return _as_json(event.model_dump(mode="json"))
+
+
+def _as_json(value: object, indent: int | None = None) -> str:
+    # A terminal would act on some characters that JSON may hold as they are.
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if text.isascii() else text.translate(ACTING)

@@ -11,14 +11,18 @@ from typing import Any
 import click
 
 from penstock.cli.common import Opened, open_project, print_json
-from penstock.cli.terminal import duration, sign, step_lines
-from penstock.errors import ConfigError
+from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
+from penstock.cli.run import ending
+from penstock.cli.terminal import Terminal, last_words
+from penstock.cli.text import clean, coloured, cut, harmless
+from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
+from penstock.journal import RunLine
 from penstock.state import RunState
 
 
 @click.command()
-@click.option("--limit", default=20, show_default=True, help="How many.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(limit: int, as_json: bool) -> int:
     """List the runs, the newest first."""
@@ -39,18 +43,28 @@ def runs(limit: int, as_json: bool) -> int:
         return 0
     if not rows:
         click.echo("No run yet. Start one: penstock run", err=True)
-    for number, row in zip((line.run for line in lines), rows, strict=True):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))  # type: ignore[arg-type]  # a float
-        revision = str(row["revision"] or "-")[:7]
-        took = duration(float(row["seconds"]))  # type: ignore[arg-type]  # a float
-        line = f"{row['run']:>4}  {sign(str(row['state']))} {row['state']:<10} {revision:<8} {when}  {took}"
-        click.echo(line + _cut_off(opened, number, str(row["state"])))
+    look = Look.of(sys.stdout)
+    for line in lines:
+        click.echo(_run_line(line, look) + _what_next(opened, line.run, line.state))
     return 0
 
 
-def _cut_off(opened: Opened, run: int, state: str) -> str:
-    """What to say of a run that is under way, and that nobody works on."""
+def _run_line(line: RunLine, look: Look) -> str:
+    """A run in one line, short enough for the terminal."""
+    started = time.localtime(line.started)
+    revision = clean(line.revision or "-")[:7]
+    took = duration((line.finished or time.time()) - line.started)
+    narrow = look.columns is not None and look.columns < 56
+    when = time.strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M", started)
+    state = look.sign(line.state) if narrow else f"{look.sign(line.state)} {line.state:<10}"
+    return f"{line.run:>4}  {state} {revision:<8} {when}  {took}"
+
+
+def _what_next(opened: Opened, run: int, state: str) -> str:
+    """What is to be done about a run that nobody works on, and that is not over."""
     lock = Lock(opened.home.run(run) / "engine.lock")
+    if state == "waiting":
+        return f"  penstock approve {run}"
     if state != "running" or not lock.take():
         return ""
     lock.drop()
@@ -62,27 +76,63 @@ def _cut_off(opened: Opened, run: int, state: str) -> str:
 @click.argument("step", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(run: str, step: str | None, as_json: bool) -> int:
-    """Show a run, or one step of it."""
+    """Show a run as it looked, or one step of it."""
     opened = open_project()
     state = opened.state(run)
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {state.run} has no step "{step}". Its steps: {", ".join(state.steps)}')
-    document = describe(state)
+    names = _meant(state, step)
     if as_json:
-        chosen = [entry for entry in document["steps"] if entry["name"] == step]
-        print_json(chosen[0] if chosen else document)
+        document = describe(state)
+        chosen = [entry for entry in document["steps"] if entry["name"] in names]
+        print_json(document if step is None else chosen[0] if names == (step,) else chosen)
+        return 0
+    look = Look.of(sys.stdout)
+    if step is not None:
+        for name in names:
+            click.echo("\n".join(one_line(name, state, opened, look)))
         return 0
     revision = state.revision.short if state.revision else "unknown revision"
-    cut_off = _cut_off(opened, state.run, state.state)
-    click.echo(f"Run {state.run}  {document['state']}  {revision}  plan {state.plan.digest[7:19]}{cut_off}")
+    cut_off = _what_next(opened, state.run, state.state)
+    head = f"Run {state.run}  {state.state}  {revision}  plan {state.plan.digest[7:19]}{cut_off}"
+    click.echo("\n".join(plain_lines(head, look)))
+    if state.revision and state.revision.subject:
+        click.echo(cut(clean(state.revision.subject), look.edge))
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
-    width = max(len(name) for name in state.steps) + 1
-    for name, progress in state.steps.items():
-        if step in (None, name):
-            lines = step_lines(name, progress, width) if progress.state != "pending" else [f"  {name}"]
-            click.echo("\n".join(lines))
+    _replay(opened, state)
     return 0
+
+
+def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
+    """The steps that a name on the command line means. Raises ConfigError where there is none of it."""
+    names = state.plan.named(step) if step is not None else tuple(state.steps)
+    if not names:
+        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step or "", state.steps, "steps")}')
+    return names
+
+
+def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str]:
+    """A step, as the run showed it."""
+    step = state.steps[name]
+    if step.state in ("pending", "running"):
+        return row(look, step.state, name, names_width([name]), step.state)
+    return step_lines(name, step, names_width([name]), look, last_words(opened.home, state.run, name, step))
+
+
+def _replay(opened: Opened, state: RunState) -> None:
+    """The lines that the run printed, or will have printed: its events are shown once more."""
+    seen = RunState(state.plan, state.run)
+    terminal = Terminal(opened.home, sys.stdout, live=False)
+    for event in opened.journal.events(state.run):
+        seen.apply(event)
+        terminal(event, seen)
+    if seen.state == "running":
+        look, names = Look.of(sys.stdout), names_width(seen.steps)
+        for name, step in seen.steps.items():
+            if step.state in ("pending", "running"):
+                click.echo("\n".join(row(look, step.state, name, names, step.state)))
+        return
+    newest = opened.journal.runs(1)[0].run == state.run
+    click.echo("\n".join(ending(seen, "last" if newest else str(state.run), Look.of(sys.stdout))))
 
 
 def describe(state: RunState) -> dict[str, Any]:
@@ -107,6 +157,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.publications:
+            entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
@@ -129,49 +181,59 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     number = opened.number(words[0] if named else "last")
     step = next(iter(words[1:] if named else words), None)
     state = opened.state(str(number))
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {number} has no step "{step}". Its steps: {", ".join(state.steps)}')
-    reader = _Reader(opened.home.run(number), step)
-    reader.print_new()
+    names = _meant(state, step)
+    if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        click.echo(
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+        )
+        return 0
+    reader = _Reader(opened.home.run(number), names)
     if follow:
         _follow(opened, number, reader)
+    reader.print_new()
     return 0
 
 
 class _Reader:
     """Prints what is new in the logs of a run."""
 
-    def __init__(self, directory: Path, step: str | None) -> None:
+    def __init__(self, directory: Path, steps: tuple[str, ...]) -> None:
         self._directory = directory
-        self._step = step
+        self._steps = steps
         self._read: dict[Path, int] = {}
         self._last: Path | None = None
 
-    def print_new(self) -> None:
+    def print_new(self, *, lines_only: bool = False) -> None:
+        """Print what was written since the last time; with `lines_only`, no line that is not whole yet."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime):
             name = path.name.removesuffix(".log").rpartition(".")[0]
-            if self._step in (None, name):
-                self._print(path, name)
+            if name in self._steps:
+                self._print(path, name, lines_only)
 
-    def _print(self, path: Path, name: str) -> None:
+    def _print(self, path: Path, name: str, lines_only: bool) -> None:
         with path.open("rb") as file:
             file.seek(self._read.get(path, 0))
             data = file.read()
+        if lines_only:  # the rest may be half a character, or half of what colours it
+            data = data[: data.rfind(b"\n") + 1]
         if not data:
             return
         self._read[path] = self._read.get(path, 0) + len(data)
-        if self._step is None and self._last != path:
+        if len(self._steps) > 1 and self._last != path:
             click.echo(f"--- {name}")
         self._last = path
-        sys.stdout.write(data.decode(errors="replace"))
+        text = data.decode(errors="replace")
+        # A terminal would obey what a program printed; a file gets it as it is.
+        if sys.stdout.isatty():
+            text = coloured(text) if Look.of(sys.stdout).colour else harmless(text)
+        sys.stdout.write(text)
         sys.stdout.flush()
 
 
 def _follow(opened: Opened, number: int, reader: _Reader) -> None:
     lock = Lock(opened.home.run(number) / "engine.lock")
     while not lock.take():
-        reader.print_new()
+        reader.print_new(lines_only=True)
         # Portable across file systems, and logs are for people: a look every so often is enough.
         select.select([], [], [], 0.2)
     lock.drop()
-    reader.print_new()

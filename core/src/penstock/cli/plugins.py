@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from penstock import config
-from penstock.cli.common import print_json
-from penstock.configfile import find
+from penstock.cli.common import enabled_here, print_json
+from penstock.cli.new import new
 from penstock.errors import ConfigError, PenstockError
-from penstock.plugins import HOOK_OF, Plugins, how_to_install, installed
+from penstock.inhouse import is_path, name_of
+from penstock.model import short
+from penstock.plugins import HOOK_OF, Installed, Plugins, how_to_install, installed
 
 
 @click.group()
 def plugins() -> None:
-    """List plugins, or tell about one."""
+    """List plugins, tell about one, or begin a new one."""
 
 
 @plugins.command("list")
@@ -24,22 +24,10 @@ def plugins() -> None:
 def list_plugins(as_json: bool) -> int:
     """What is installed, enabled, broken."""
     known = installed()
-    enabled = _enabled()
-    loaded = Plugins.load(enabled, known)
-    rows: list[dict[str, Any]] = []
-    for name in sorted({*known, *enabled}):
-        found = known.get(name)
-        broken = loaded.broken.get(name)
-        rows.append(
-            {
-                "name": name,
-                "version": found.version if found else None,
-                "distribution": found.distribution if found else None,
-                "enabled": name in enabled,
-                "phases": list(loaded.phases(name)),
-                "broken": broken.reason if broken else None,
-            }
-        )
+    entries, root = enabled_here()
+    loaded = Plugins.load(entries, known, root=root)
+    own = {name for name, broken in loaded.broken.items() if name not in known} | set(loaded.files)
+    rows = [_row(name, known.get(name), loaded) for name in sorted({*known, *own})]
     if as_json:
         print_json(rows)
         return 0
@@ -48,23 +36,58 @@ def list_plugins(as_json: bool) -> int:
     for row in rows:
         state = f"BROKEN: {row['broken']}" if row["broken"] else "enabled" if row["enabled"] else "installed"
         does = f"  ({', '.join(row['phases'])})" if row["phases"] else ""
-        click.echo(f"{row['name']:<12} {row['version'] or '-':<10} {state}{does}")
+        does += f"  adds penstock {', penstock '.join(row['commands'])}" if row["commands"] else ""
+        where = f"  {row['path']}" if row["path"] and not row["broken"] else ""
+        version = short(row["version"]) if row["path"] and row["version"] else row["version"] or "-"
+        click.echo(f"{row['name']:<12} {version:<10} {state}{does}{where}")
     return 4 if loaded.broken else 0
+
+
+def _row(name: str, found: Installed | None, loaded: Plugins) -> dict[str, Any]:
+    broken, file = loaded.broken.get(name), loaded.files.get(name)
+    version = file.digest if file else found.version if found else None
+    return {
+        "name": name,
+        "version": version,
+        "distribution": found.distribution if found else None,
+        "path": file.path if file else None,
+        "enabled": name in loaded.modules or name in loaded.broken,
+        "phases": list(loaded.phases(name)),
+        "commands": _commands(name, loaded),
+        "broken": broken.reason if broken else None,
+    }
+
+
+def _commands(name: str, loaded: Plugins) -> list[str]:
+    if not loaded.has(name, "penstock_commands"):
+        return []
+    try:
+        added: list[list[click.Command]] = loaded.call(name, "penstock_commands")
+        return [str(command.name) for commands in added for command in commands]
+    except Exception:  # whatever a plugin does here must not keep the others from being listed
+        return []
 
 
 @plugins.command()
 @click.argument("name")
 def info(name: str) -> int:
-    """What a plugin does, and its settings."""
+    """What a plugin does, and its settings; NAME may be a file of the project."""
     known = installed()
-    if name not in known:
-        raise ConfigError(how_to_install(name, known))
-    loaded = Plugins.load([name], known)
-    if name in loaded.broken:
-        click.echo(str(loaded.broken[name]))
+    entries, root = enabled_here()
+    own = {name_of(entry): entry for entry in entries if is_path(entry)}
+    entry = own.get(name, name)
+    if not is_path(entry) and name not in known:
+        raise ConfigError(how_to_install(name, [*known, *own]))
+    loaded = Plugins.load([entry], known, root=root)
+    if loaded.broken:
+        for broken in loaded.broken.values():
+            click.echo(str(broken))
         return 4
+    [name] = loaded.modules
+    file = loaded.files.get(name)
+    origin = f"{short(file.digest)}, in {file.path}" if file else None
     about = loaded.modules[name].__doc__ or ""
-    click.echo(f"{name} {known[name].version}, of {known[name].distribution}")
+    click.echo(f"{name} {origin or f'{known[name].version}, of {known[name].distribution}'}")
     click.echo(about.strip().partition("\n\n")[0])
     for phase in loaded.phases(name):
         model = loaded.settings_model(name, HOOK_OF[phase])
@@ -82,12 +105,7 @@ def _default(field: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _enabled() -> tuple[str, ...]:
-    try:
-        path = find(Path.cwd())
-    except ConfigError:
-        return ()
-    return config.enabled(path)
+plugins.add_command(new)
 
 
 def command_of_plugin(name: str) -> click.Command | None:
@@ -96,10 +114,10 @@ def command_of_plugin(name: str) -> click.Command | None:
     Outside a project every installed plugin is asked: keys, for one, belong to a user.
     """
     try:
-        enabled = _enabled() or tuple(installed())
+        entries, root = enabled_here()
     except PenstockError:
         return None
-    loaded = Plugins.load(enabled)
+    loaded = Plugins.load(entries or tuple(installed()), root=root)
     for commands in loaded.ask_all("penstock_commands"):
         for command in commands:
             if command.name == name:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +13,25 @@ from typing import Any
 import click
 
 from penstock import gates
+from penstock.artifacts import Store, remove
 from penstock.cli.common import Opened, load_plan, open_project, print_json, sound
-from penstock.cli.terminal import sign
+from penstock.cli.lines import Look, row, sign
+from penstock.cli.text import clean
 from penstock.errors import ConfigError, StepRefused
 from penstock.evidence import Reference
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
     PROVENANCE,
+    PUBLICATION,
+    RELEASE,
     SBOM,
     SCAN,
     TEST_RESULT,
     VERIFICATION,
     VULNERABILITIES,
 )
-from penstock.model import Artifact, Evidence, Signer
+from penstock.model import Artifact, Evidence, Release, Signer
 from penstock.proof import check_bytes, check_reference
 from penstock.request import evidence_so_far
 from penstock.state import RunState
@@ -41,16 +48,20 @@ class Link:
 
 
 @click.command()
-@click.argument("digest")
+@click.argument("digest", metavar="DIGEST|FILE")
 @click.option(
     "--export",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the bundles as *.sigstore.json and the public keys as *.pub.",
+    help="Write the artifact, the bundles as *.sigstore.json and the public keys as *.pub.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(digest: str, export: Path | None, as_json: bool) -> int:
-    """Prove where an artifact comes from and why it was let through."""
+    """Prove where an artifact comes from and why it was let through.
+
+    The artifact is named by its digest, by the first eight digits of it or more, or by a file that has it.
+    """
+    digest = _digest_of_file(digest) or digest
     opened = open_project()
     sound(opened)
     state, artifact = _find(opened, digest)
@@ -65,12 +76,21 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
     signed = trust is not None or state.plan.signer is not None
     faults = [*_outcome(state), *_faults(opened, artifact, links, signed=signed)]
     if export is not None:
-        _export(opened, export, links)
+        _export(opened, export, artifact, links)
     if as_json:
         print_json(_document(state, artifact, links, faults))
     else:
         _print(artifact, links, faults)
     return 1 if faults else 0
+
+
+def _digest_of_file(name: str) -> str | None:
+    """The digest of the file of that name; None where there is none."""
+    path = Path(name)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
@@ -85,11 +105,24 @@ def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
                 found.setdefault(artifact.digest, artifact)
                 runs.append(event.run)
     if not found:
-        raise ConfigError(f"no run here has built {digest}. What a run built: penstock show last")
+        raise ConfigError(
+            _parts(opened, digest, matches)
+            or f"no run here has built {digest}. What a run built: penstock show last"
+        )
     if len(found) > 1:
         raise ConfigError(f"{digest} is the digest of several: {', '.join(found)}")
     passed = next((run for run in runs if opened.journal.run(run).state == "passed"), runs[0])
     return opened.state(str(passed)), next(iter(found.values()))
+
+
+def _parts(opened: Opened, digest: str, matches: Callable[[str], bool]) -> str | None:
+    """What to say where a digest is not that of an artifact, but of a release of several."""
+    for event in opened.journal.find("rollout.began"):
+        release = Release.model_validate(event.data["release"])
+        if matches(release.digest.removeprefix("sha256:")):
+            parts = ", ".join(f"{artifact.name} {artifact.digest}" for artifact in release.artifacts)
+            return f"{digest} is a release of several artifacts. Verify one of them: {parts}"
+    return None
 
 
 def _matcher(digest: str) -> Callable[[str], bool]:
@@ -153,14 +186,17 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
 
 
 def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
-    click.echo(f"{artifact.name}  {artifact.digest}")
-    for line in _sources(links):
-        click.echo(f"  {sign('passed')} source      {line}")
+    click.echo(clean(f"{artifact.name}  {artifact.digest}"))
+    rows = [("passed", "source", line) for line in _sources(links)]
     for link in links:
-        mark = sign("failed" if link.evidence.invalid else "passed")
+        state = "failed" if link.evidence.invalid else "passed"
         said = link.evidence.invalid or _say(link.evidence)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
-        click.echo(f"  {mark} {word:<11} {link.reference.step}: {said}")
+        rows.append((state, word, f"{link.reference.step}: {said}"))
+    look = Look.of(sys.stdout).inside(2)
+    for state, word, said in rows:
+        for line in row(look, state, word, 11, said):
+            click.echo(f"  {line}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
         for fault in faults:
@@ -195,6 +231,8 @@ _WORD = {
     APPROVAL: "approval",
     DEPLOYMENT: "deployment",
     VERIFICATION: "verify",
+    PUBLICATION: "published",
+    RELEASE: "release",
 }
 
 
@@ -215,20 +253,44 @@ def _say(evidence: Evidence) -> str:
         return f"{predicate['environment']}, healthy on {', '.join(predicate['targets'])}"
     if kind == VERIFICATION:
         return ", ".join(f"{check['name']} {check['detail']}" for check in predicate["checks"])
+    if kind == PUBLICATION:
+        places = [each["location"].partition("#")[0] for each in predicate["publications"]]
+        return ", ".join(places)
+    if kind == RELEASE:
+        return str(predicate["purl"])
     return "on record"
 
 
-def _export(opened: Opened, directory: Path, links: list[Link]) -> None:
-    """Each bundle in a file of its own, named by step and kind, and each public key once."""
+def _export(opened: Opened, directory: Path, artifact: Artifact, links: list[Link]) -> None:
+    """The artifact, each bundle in a file of its own, named by step and kind, and each public key once."""
     directory.mkdir(parents=True, exist_ok=True)
+    store = opened.home.store
+    with suppress(StepRefused):  # bytes that were changed are a fault that was found already
+        _take_out(store, artifact, directory / Path(artifact.name).name)
     count = 0
     for link in links:
         for bundle in link.reference.bundles:
             count += 1
             word = _WORD.get(link.evidence.predicate_type, "evidence")
             name = f"{count:02d}-{link.reference.step}-{word}.sigstore.json"
-            (directory / name).write_bytes(opened.home.store.read(bundle))
+            (directory / name).write_bytes(store.read(bundle))
         for signer in link.signers:
             if signer.public_key:
                 key = signer.identity.removeprefix("key:")
                 (directory / f"{key}.pub").write_text(signer.public_key)
+
+
+def _take_out(store: Store, artifact: Artifact, place: Path) -> None:
+    """Write an artifact to its place. Raises ConfigError where something else is there."""
+    if _digest_of_file(str(place)) == artifact.digest:
+        return
+    if place.exists():
+        raise ConfigError(f"{place} is there already, and is left as it is. Export to another directory")
+    if not store.is_tree(artifact.digest):
+        store.write_to(artifact.digest, place)
+        return
+    try:
+        store.write_tree(artifact.digest, place)
+    except StepRefused:
+        remove(place)
+        raise

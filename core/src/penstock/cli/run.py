@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, sound
-from penstock.cli.terminal import Terminal, duration
+from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
+from penstock.cli.lines import Look, end_lines
+from penstock.cli.terminal import Terminal
+from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.executor import Progress
 from penstock.journal import New
 from penstock.model import Event
@@ -27,18 +31,33 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.command()
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
+@click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
-def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, ...], as_json: bool) -> int:
+def run(
+    only: tuple[str, ...],
+    to: str | None,
+    no_deploy: bool,
+    dirty: bool,
+    approve: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Run the pipeline, from the source to where it goes."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    # Before anything is written: a run that can't begin leaves nothing.
+    project, plugins, plan = load_plan(path)
+    warn(project.unusable)
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:
         _known_environment(environment, plan, "--approve")
+    if no_deploy and to is not None:
+        raise ConfigError("--no-deploy and --to exclude each other: nothing of an environment, or all of it")
     selected = _selected(plan, only, to)
+    if no_deploy:
+        selected = _before_environments(plan, selected)
+    opened = open_project(path)
     state, events = new_run(
         opened.journal,
         opened.home,
@@ -62,17 +81,9 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     sound(opened)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
-        click.echo(f"Run {number} is over: {state.state}.", err=True)
+        click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
         return exit_code(state)
-    plugins = Plugins.load(state.plan.plugins)
-    changed = [name for name, version in state.plan.plugins.items() if plugins.versions.get(name) != version]
-    if changed:
-        broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]
-        raise ConfigError(
-            "; ".join(broken)
-            or f"the plugin {changed[0]} has another version than when run {number} began. "
-            "Start anew: penstock run"
-        )
+    plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
 
@@ -86,7 +97,7 @@ def work(
     first: list[Event] | None = None,
 ) -> int:
     """Work on a run in this process; its exit code."""
-    show = _observer(opened, as_json)
+    show = _Show(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
         if resumed:
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
@@ -99,15 +110,16 @@ def work(
         slots = max(2, os.cpu_count() or 2)
         after = state.last_event - 1 if resumed else 0
         engine = local_engine(
-            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after
+            opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after, show
         )
         engine.watchers.start()
         try:
             engine.work()
         finally:
+            show.close()
             engine.executor.close()
             engine.watchers.close()
-    _tell_end(state, as_json)
+    show.end(state)
     return exit_code(state)
 
 
@@ -117,18 +129,47 @@ def exit_code(state: RunState) -> int:
     return 4 if state.state == "failed" and faults else EXIT[state.state]
 
 
-def _observer(opened: Opened, as_json: bool) -> Callable[[Event | Progress, RunState], None]:
-    terminal = Terminal(opened.home, sys.stderr if as_json else sys.stdout)
+class _Show:
+    """Shows a run to whoever started it: events as JSON on standard output, lines beside them."""
 
-    def show(event: Event | Progress, state: RunState) -> None:
-        try:
-            if as_json and isinstance(event, Event):
+    def __init__(self, opened: Opened, as_json: bool) -> None:
+        self._opened = opened
+        self._as_json = as_json
+        self._stream = sys.stderr if as_json else sys.stdout
+        # Events that go to the same terminal would run into what is drawn there.
+        self._terminal = Terminal(opened.home, self._stream, live=not (as_json and sys.stdout.isatty()))
+        self.due = self._terminal.due
+        self.close = self._terminal.close
+
+    def __call__(self, event: Event | Progress, state: RunState) -> None:
+        with _for_whoever_reads():
+            if self._as_json and isinstance(event, Event):
                 click.echo(event_line(event))
-            terminal(event, state)
-        except OSError:  # whoever read it is gone; what is deployed must not hang on that
-            _silence()
+            self._terminal(event, state)
 
-    return show
+    def tick(self, state: RunState) -> None:
+        with _for_whoever_reads():
+            self._terminal.tick(state)
+
+    def end(self, state: RunState) -> None:
+        """How it ended, and what can be done now."""
+        newest = self._opened.journal.runs(1)[0].run == state.run
+        lines = ending(state, "last" if newest else str(state.run), Look.of(self._stream))
+        with _for_whoever_reads():
+            click.echo("\n".join(lines), err=self._as_json)
+
+
+def ending(state: RunState, run: str, look: Look) -> list[str]:
+    """The last lines about a run, which is named so."""
+    return end_lines(state, (state.finished or time.time()) - state.started, run, look)
+
+
+@contextlib.contextmanager
+def _for_whoever_reads() -> Iterator[None]:
+    try:
+        yield
+    except OSError:  # whoever read it is gone; what is deployed must not hang on that
+        _silence()
 
 
 def _silence() -> None:
@@ -139,43 +180,33 @@ def _silence() -> None:
     os.close(null)
 
 
-def _tell_end(state: RunState, as_json: bool) -> None:
-    took = duration((state.finished or time.time()) - state.started)
-    lines = ["", f"{state.state.capitalize()} in {took}. Run {state.run}."]
-    bad = [name for name, step in state.steps.items() if step.state in ("failed", "refused")]
-    if state.state in ("failed", "refused") and bad:
-        if not any(
-            s.state == "passed" and state.plan.by_name[n].phase == "deploy" for n, s in state.steps.items()
-        ):
-            lines[-1] += " Nothing was deployed."
-        lines.append(f"  penstock logs {state.run} {bad[0]}     the whole output")
-    if state.state == "waiting":
-        for name in state.asked:
-            environment = state.plan.by_name[name].environment
-            words = f"{state.run} {environment}"
-            lines.append(f"  penstock approve {words}     or: penstock reject {words}")
-    click.echo("\n".join(lines), err=as_json)
-
-
 def _known_environment(name: str, plan: Plan, option: str) -> None:
     if name not in plan.environments:
-        known = ", ".join(plan.environments) or "none"
-        raise ConfigError(f'{option}: there is no environment "{name}". The environments: {known}')
+        near = nearest(name, plan.environments, "environments")
+        raise ConfigError(f'{option}: there is no environment "{name}"{near}')
 
 
 def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | None:
     wanted: set[str] | None = None
     if only:
         for name in only:
-            if name not in plan.by_name:
-                raise ConfigError(f'--only: there is no step "{name}". The steps: {", ".join(plan.by_name)}')
-        wanted = plan.closure(only, plan.waits_for)
+            if not plan.named(name):
+                raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
+        wanted = plan.closure([step for name in only for step in plan.named(name)], plan.waits_for)
     if to is not None:
         _known_environment(to, plan, "--to")
         inside = [step.name for step in plan.steps if step.environment == to]
         reached = plan.closure(inside, plan.waits_for)
         wanted = reached if wanted is None else wanted & reached
     return None if wanted is None else [step.name for step in plan.steps if step.name in wanted]
+
+
+def _before_environments(plan: Plan, selected: list[str] | None) -> list[str]:
+    """Of these steps, or of all, those that need nothing of any environment."""
+    inside = [step.name for step in plan.steps if step.environment is not None]
+    behind = plan.closure(inside, plan.dependents)
+    names = [step.name for step in plan.steps] if selected is None else selected
+    return [name for name in names if name not in behind]
 
 
 def _dirty(plan: Plan, plugins: Plugins) -> Plan:

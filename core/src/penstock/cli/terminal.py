@@ -1,138 +1,218 @@
-"""How a run looks while it runs: a line a step, on a terminal with what is running below them."""
+"""How a run looks while it runs: a line a step when it is over, and on a terminal what runs below them."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
+import signal
+import threading
 import time
+from collections.abc import Callable
 from typing import TextIO
 
+from penstock.cli.lines import Look, names_width, revision_lines, row, step_lines
+from penstock.cli.lines import duration as duration
+from penstock.cli.lines import sign as sign
+from penstock.cli.screen import Screen
+from penstock.cli.text import clean, cut, fill, lines_of
 from penstock.executor import Progress
 from penstock.home import Home
 from penstock.model import Event
 from penstock.state import RunState, StepState
 
-_SIGN = {
-    "passed": "✓",
-    "failed": "✗",
-    "refused": "✗",
-    "skipped": "–",
-    "cancelled": "–",
-    "waiting": "…",
-    "running": "›",
-    "pending": " ",
-}
-_COLOUR = {"passed": "32", "failed": "31", "refused": "31", "waiting": "33"}
-
-
 _LAST_LINES = 8
-_WIDEST = 200
-
-
-def sign(state: str) -> str:
-    """The mark of a state, in colour where that is wanted."""
-    return paint(_SIGN.get(state, " "), _COLOUR.get(state, ""))
-
-
-def paint(text: str, colour: str) -> str:
-    """A text in colour, on a terminal and without NO_COLOR."""
-    if not colour or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
-        return text
-    return f"\x1b[{colour}m{text}\x1b[0m"
-
-
-def step_lines(name: str, step: StepState, width: int) -> list[str]:
-    """A finished step: its line, and notes below it."""
-    if step.state == "skipped":
-        return [f"{sign('skipped')} {name:<{width}} not started: {step.reason}"]
-    said = step.summary if step.state == "passed" else (step.reason or step.summary)
-    lines = said.splitlines() or [""]
-    took = f"{step.seconds:.1f} s" if step.seconds >= 0.05 else ""
-    first = f"{sign(step.state)} {name:<{width}} {lines[0]:<42} {took:>7}".rstrip()
-    below = [*lines[1:], *step.notes]
-    return [first, *(f"    {' ' * (width - 1) if step.state == 'passed' else ''}{line}" for line in below)]
+_TRACEBACK = "Traceback (most recent call last):"
+_LAST_BYTES = 2**16
+_REGION = 16
+"""The most lines that the region takes, however high the terminal is."""
+_FRAME = 0.05
+"""Seconds between two drawings, at least: hundreds of steps may end in one of them."""
+_QUIET = 60.0
+"""Seconds without a line after which one says what is still running: a silent job looks like a dead one."""
+_STUCK = 1.0
 
 
 class Terminal:
-    """Prints a run as it goes."""
+    """Prints a run as it goes. It is told of each event, and where times tick also when nothing happens."""
 
-    def __init__(self, home: Home, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        stream: TextIO,
+        *,
+        live: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._home = home
-        self._out = stream or sys.stdout
-        self._live = self._out.isatty()
+        self._clock = clock
+        self._screen = Screen(stream, live=live)
         self._shown: set[str] = set()
+        self._names: int | None = None
         self._progress: dict[str, str] = {}
-        self._width = 0
+        self._lines: list[str] = []
+        self._due: float | None = None
+        self._drawn = 0.0
+        self._heard = clock()
+        self._printed = clock()
+        self._before: signal.Handlers | Callable[..., object] | int | None = None
+        if self._screen.live and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGWINCH, self._resized)
+            signal.siginterrupt(signal.SIGWINCH, False)
 
     def __call__(self, event: Event | Progress, state: RunState) -> None:
-        """See an event or how far a step is."""
+        """See an event, or how far a step is."""
+        self._heard = self._clock()
         if isinstance(event, Progress):
-            part = f" {event.done}/{event.total}" if event.total else ""
-            self._progress[event.ticket.partition("\0")[0]] = f"{part} {event.what}".rstrip()
+            part = f"{event.done}/{event.total} " if event.total else ""
+            self._progress[event.ticket.partition("\0")[0]] = clean(part + event.what)
         else:
             self._on_event(event, state)
-        self._running(state)
+        over = state.state != "running"
+        if self._screen.live and not over and self._heard - self._drawn < _FRAME:
+            self._due = self._drawn + _FRAME
+        else:
+            self.tick(state)
+
+    def due(self) -> float | None:
+        """When it wants to draw again though nothing happens."""
+        return self._due
+
+    def tick(self, state: RunState) -> None:
+        """Show what is new, times too."""
+        now, look = self._clock(), self._screen.look()
+        live = self._screen.live
+        region = self._running(state, look, now) if live and state.state == "running" else []
+        if not live and not self._lines and now - self._printed >= _QUIET:
+            self._lines = self._still(state, now)
+        lines, self._lines = self._lines, []
+        if lines:
+            self._printed = now
+        self._drawn = now
+        self._due = None
+        if state.state == "running":
+            self._due = now + 1 if live else self._printed + _QUIET
+        self._screen.show(lines, region, look)
+
+    def close(self) -> None:
+        """Leave the terminal as it should be, whatever happened."""
+        if self._before is not None:
+            signal.signal(signal.SIGWINCH, self._before)
+            self._before = None
+        self._screen.close()
+
+    def _resized(self, *_: object) -> None:
+        self._due = 0.0  # the signal itself wakes whoever waits
+
+    # --- what is over ---
 
     def _on_event(self, event: Event, state: RunState) -> None:
-        width = self.width(state)
+        look, names = self._screen.look(), self._column(state)
         if event.type == "step.finished":
             name = str(event.step)
             step = state.steps[name]
-            self._print([*step_lines(name, step, width), *self._last_words(state, name, step)])
+            self._progress.pop(name, None)
+            if event.data.get("revision") and state.revision:
+                self._lines += revision_lines(state.revision, look)
+            self._lines += step_lines(name, step, names, look, last_words(self._home, state.run, name, step))
             self._shown.add(name)
         elif event.type == "step.retried":
-            self._print([f"↻ {event.step:<{width}} again: {event.data['reason']}"])
+            self._lines += row(look, "again", str(event.step), names, f"again: {event.data['reason']}")
+        elif event.type == "run.resumed":
+            done = sum(step.state not in ("pending", "running", "waiting") for step in state.steps.values())
+            self._lines.append(f"Run {state.run} goes on: {done} of {len(state.steps)} steps are done.")
         elif event.type == "run.cancelled":
-            self._print([f"Cancelling: {event.data['reason']}"])
+            self._lines += _cancelled(str(event.data["reason"]), state)
         elif event.type in ("run.finished", "run.waiting"):
-            for name, step in state.steps.items():
-                asked = state.options.get("selected")
-                if step.state == "skipped" and name not in self._shown and (asked is None or name in asked):
-                    self._print(step_lines(name, step, width))
-                elif step.state == "waiting":
-                    self._print([f"{sign('waiting')} {name:<{width}} {step.reason}"])
+            self._left_over(state, names, look)
 
-    def _last_words(self, state: RunState, name: str, step: StepState) -> list[str]:
-        """The end of what a failed step printed, where nothing else says more than that it failed."""
-        if step.state != "failed" or step.notes or "\n" in step.reason:
-            return []
-        try:
-            text = self._home.log(state.run, name, step.attempts).read_text(errors="replace")
-        except OSError:
-            return []
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-        return [f"    {line[:_WIDEST]}" for line in lines[-_LAST_LINES:]]
+    def _left_over(self, state: RunState, names: int, look: Look) -> None:
+        asked = state.options.get("selected")
+        for name, step in state.steps.items():
+            if step.state == "skipped" and name not in self._shown and (asked is None or name in asked):
+                self._lines += step_lines(name, step, names, look)
+                self._shown.add(name)
+            elif step.state == "waiting":
+                self._lines += row(look, "waiting", name, names, step.reason)
 
-    def width(self, state: RunState) -> int:
-        """The width of the column of names."""
-        self._width = self._width or min(28, max(len(name) for name in state.steps) + 1)
-        return self._width
+    # --- what is running ---
 
-    def _running(self, state: RunState) -> None:
-        if not self._live or not state.running:
-            return
-        now = time.time()
-        parts = [
-            f"{name}{self._progress.get(name, '')} {max(0, now - (state.steps[name].started or now)):.0f} s"
+    def _running(self, state: RunState, look: Look, now: float) -> list[str]:
+        names = list(state.running)
+        room = max(1, min(_REGION, look.rows // 2))
+        shown = names if len(names) <= room else names[: room - 1]
+        column = self._column(state)
+        lines = [self._one(name, state.steps[name], column, look, now) for name in shown]
+        if len(shown) < len(names):
+            done = sum(step.state not in ("pending", "running", "waiting") for step in state.steps.values())
+            more = f"  and {len(names) - len(shown)} more running; {done} of {len(state.steps)} done"
+            lines.append(cut(more, look.edge))
+        if not names and now - self._heard >= _STUCK and (why := self._stuck(state, now)):
+            lines.append(f"{look.sign('waiting')} {cut(why, look.edge - 2)}")
+        return lines
+
+    def _column(self, state: RunState) -> int:
+        """The width of the column of names, which thousands of events ask for."""
+        if self._names is None:
+            self._names = names_width(state.steps)
+        return self._names
+
+    def _one(self, name: str, step: StepState, column: int, look: Look, now: float) -> str:
+        time_ = duration_so_far(now - (step.tried_since or now))
+        room = look.edge - 2 - len(time_) - 1
+        said = clean(name)
+        if what := self._progress.get(name):
+            said = f"{fill(said, column)} {what}"
+        said = cut(said, room)
+        return f"{look.sign('running')} {fill(said, room)} {time_}"
+
+    def _stuck(self, state: RunState, now: float) -> str:
+        """Why nothing runs although something could."""
+        for name in state.ready:
+            step, plan_step = state.steps[name], state.plan.by_name[name]
+            if step.not_before > now:
+                return f"{clean(name)} again in {duration_so_far(step.not_before - now)}"
+            if plan_step.phase == "deploy":
+                return f"{clean(name)} waits: another run deploys to {clean(str(plan_step.environment))}"
+        return ""
+
+    def _still(self, state: RunState, now: float) -> list[str]:
+        """For a log that somebody watches: that it is alive, and what it is at."""
+        running = [
+            f"{clean(name)} {duration_so_far(now - (state.steps[name].tried_since or now))}"
             for name in state.running
         ]
-        columns = shutil.get_terminal_size().columns
-        line = f"› {', '.join(parts)}"
-        self._write("\r\x1b[K" + line[: max(10, columns - 1)])
-
-    def _print(self, lines: list[str]) -> None:
-        self._write(("\r\x1b[K" if self._live else "") + "\n".join(lines) + "\n")
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+        if running:
+            return [f"… still running: {', '.join(running[:3])}{more}"]
+        why = self._stuck(state, now)
+        return [f"… {why}"] if why else []
 
 
-def duration(seconds: float) -> str:
-    """How long something took, as people say it."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+def last_words(home: Home, run: int, name: str, step: StepState) -> list[str]:
+    """The end of what a failed step printed, where nothing else says more than that it failed."""
+    if step.state != "failed" or step.notes or "\n" in step.reason:
+        return []
+    try:
+        with home.log(run, name, step.attempts).open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    if step.fault and _TRACEBACK in text:  # that of the plugin is for its author: it stays in the log
+        text = text.rpartition(_TRACEBACK)[0]
+    lines = [line for line in lines_of(text) if line.strip() and not line.startswith("$ ")]
+    return lines[-_LAST_LINES:]
+
+
+def duration_so_far(seconds: float) -> str:
+    """How long something has taken by now, in whole seconds."""
+    whole = max(0, int(seconds))
+    return f"{whole} s" if whole < 120 else duration(whole)
+
+
+def _cancelled(reason: str, state: RunState) -> list[str]:
+    back = any(step.rollout and step.state == "running" for step in state.steps.values())
+    doing = "ending what runs, putting back what is being deployed" if back else "ending what runs"
+    lines = [f"{clean(reason[:1].upper() + reason[1:])}: {doing}."]
+    if reason.endswith("Ctrl-C"):
+        lines.append("Ctrl-C again leaves at once" + (", and puts nothing back." if back else "."))
+    return lines

@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from penstock import gates
-from penstock.cli.common import Opened, ask_worker, must_pass, open_project
+from penstock.cli.common import Opened, ask_worker, must_pass, open_project, plugins_of
 from penstock.cli.run import resume_run
 from penstock.errors import ConfigError, StepRefused
 from penstock.journal import New
 from penstock.model import short
-from penstock.plugins import Plugins
 from penstock.process import user
 from penstock.request import approval_of, make_request
 from penstock.signals import wake
 from penstock.state import RunState
+from penstock.summary import person
 
 
 @click.command()
@@ -33,7 +33,7 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
     if digest is not None and digest not in {artifact.digest for artifact in artifacts}:
         ours = ", ".join(artifact.digest for artifact in artifacts)
         raise StepRefused(f"{name} waits with {ours}, not with {digest}. Nothing was approved")
-    plugins = Plugins.load(state.plan.plugins)
+    plugins = plugins_of(opened, state)
     request = make_request(
         state.plan, state, name, "approve", approval=approval_of(state, name, user(), why, time.time())
     )
@@ -43,7 +43,9 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
         raise StepRefused(f"{' / '.join(data['identities'])} may not approve {name}: {', '.join(by)} may")
     _say(opened, state.run, New("approval.given", name, data, time.time()))
     proof = (
-        f"signed by {data['identities'][1]}" if data["approval"]["proved"] else "not proved by a signature"
+        f"signed by {person(data['identities'][1])}"
+        if data["approval"]["proved"]
+        else "not proved by a signature"
     )
     click.echo(f"Approved {name} of run {state.run} for {_shorts(state, name)}, {proof}.", err=True)
     return _go_on(opened, state.run, no_resume)
@@ -96,7 +98,9 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
     ]
     if not asked:
         what = f" for {names[0]}" if names else ""
-        raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}")
+        others = ", ".join(str(state.plan.by_name[name].environment) for name in state.asked)
+        rest = f". It waits for {others}" if others else ". The runs: penstock runs"
+        raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}{rest}")
     if len(asked) > 1:
         choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
         raise ConfigError(f"run {state.run} waits for several: {choices}. Name one of them")

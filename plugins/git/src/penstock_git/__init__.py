@@ -17,16 +17,17 @@ PENSTOCK_API = 1
 
 _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
+_SHOWN = 3  # of a kind, to whoever watches
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
 
 
 @hookimpl
-def penstock_propose(root: Path) -> Proposal | None:
-    """The source, where the project is in a repository."""
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """The source: no section is needed, the plugin is the default."""
     from penstock_git import propose
 
-    return propose.propose(root)
+    return propose.propose(root) if add is None else None
 
 
 def _check_ref(ref: str) -> str:
@@ -61,7 +62,7 @@ def penstock_source(settings: Git, step: Step) -> Revision:
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
     entries = snapshot.write(step, found, commit.name)
-    _say_what_is_missing(step, found, entries)
+    notes = _say_what_is_missing(step, found, entries)
     standing = repository.standing(found, commit.name)
     taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
@@ -77,6 +78,7 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         distance=standing.distance,
         dirty=bool(taken),
         left_out=tuple(named(left_out)),
+        notes=tuple(notes),
     )
 
 
@@ -126,13 +128,23 @@ def _refuse_empty(settings: Git, step: Step, found: Repository, commit: Commit) 
     raise StepFailed(f"{place}commit {commit.name[:7]} holds no file, {way_out}")
 
 
-def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> None:
+def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> list[str]:
+    """Tell the log of all that is missing; the result is what everybody should see."""
     modules = snapshot.submodules(entries)
     _list(step, "Submodules are not fetched; their directories are empty", modules)
     pointers = snapshot.lfs_pointers(step.workspace, entries)
     _list(step, "Git LFS is not asked; these files are pointers, as they are committed", pointers)
     if found.shallow:
         step.log("The clone is shallow, so tags may be missing. To have all: git fetch --unshallow --tags")
+    return [
+        *_noted("! not fetched, empty: submodule", modules),
+        *_noted("! a pointer, as committed: Git LFS file", pointers),
+    ]
+
+
+def _noted(what: str, paths: Sequence[bytes]) -> list[str]:
+    shown = [f"{what} {parse.shown(path)}" for path in paths[:_SHOWN]]
+    return [*shown, f"  and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else shown
 
 
 def _say(

@@ -42,7 +42,7 @@ _STAYS = re.compile(
     r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
 )
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
-_QUIET = {
+QUIET = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_LAZY_FETCH": "1",
@@ -65,7 +65,7 @@ _HARMLESS = (
 )
 # `step.run` gives text, and no input; git's names are bytes.
 _STREAMS = '<"$1.in" >"$1.{number}.out" 2>"$1.{number}.err"'
-_NOT_THERE, _NOT_RUN = 127, 126
+NOT_THERE, _NOT_RUN = 127, 126
 
 
 class Answer(NamedTuple):
@@ -98,7 +98,7 @@ class Git:
         """Run git several times, side by side, as `ask` does; `given` is each one's input."""
         files = self.step.tmp / "git-streams"
         _beside(files, ".in").write_bytes(given)
-        env = dict(self.env) | _QUIET
+        env = dict(self.env) | QUIET
         env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
         text = script(os.environ, frozenset(env), [command(arguments) for arguments in commands])
         ended = self.step.run(
@@ -107,7 +107,7 @@ class Git:
         codes = [ended.returncode] * len(commands)
         if len(commands) > 1 and ended.returncode == 0:
             codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
-        if not {_NOT_THERE, _NOT_RUN}.isdisjoint(codes):
+        if not {NOT_THERE, _NOT_RUN}.isdisjoint(codes):
             raise StepFailed(
                 "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
                 "its directory to PATH"
@@ -151,10 +151,7 @@ def script(
 
     Several commands run side by side; how each ended is written down in their order.
     """
-    inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
-    unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
-    # The shell itself drops a variable whose name is none that it could have.
-    begin = f"unset {' '.join(name for name in unset if _VARIABLE.fullmatch(name))}; "
+    begin = f"unset {led_astray(environment, keep)}; "
     runs = [
         f"{shlex.join(map(str, words))} {_STREAMS.format(number=number)}"
         for number, words in enumerate(commands)
@@ -164,6 +161,14 @@ def script(
     started = " ".join(f"{run} & p{number}=$!;" for number, run in enumerate(runs))
     ended = " ".join(f"wait $p{number}; echo $?;" for number in range(len(runs)))
     return f'{begin}{started} {{ {ended} }} >"$1.codes"'
+
+
+def led_astray(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
+    """The names of these variables, as the shell's `unset` takes them."""
+    inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
+    unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
+    # The shell itself drops a variable whose name is none that it could have.
+    return " ".join(name for name in unset if _VARIABLE.fullmatch(name))
 
 
 def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:

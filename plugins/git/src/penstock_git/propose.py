@@ -1,17 +1,72 @@
-"""What `penstock init` says about the repository. Reads files alone, and runs nothing."""
+"""What `penstock init` says about the repository. Reads it, and writes nothing."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 from penstock import Proposal
 
+from penstock_git import parse, program, repository
+
+_NAMED = 3
+_OURS = ("penstock.toml", ".penstock/")
+_INIT = "git init"
+_COMMIT = ("git add --all", 'git commit -m "Begin"')
+
 
 def propose(root: Path) -> Proposal:
-    """The source: no section is needed, the plugin is the default."""
-    if any((place / ".git").exists() for place in (root, *root.parents)):
-        return Proposal(saw="what is committed; --dirty takes the rest too")
+    """What a run would take, and what has to be done before one can take anything."""
+    inside = _ask(root, "rev-parse", "--is-inside-work-tree", "--is-shallow-repository")
+    if inside.returncode == program.NOT_THERE:
+        return Proposal(saw="git itself is missing", unsure=("install it: https://git-scm.com/downloads",))
+    complaint = inside.stderr.decode(errors="replace")
+    if "not a git repository" in complaint:
+        return Proposal(saw="no repository, and a run takes what is committed", first=(_INIT, *_COMMIT))
+    if inside.returncode != 0:
+        why = str(repository.refusal(root, complaint))
+        return Proposal(saw="a repository that no run can be taken from as it is", unsure=(why,))
+    if not inside.stdout.startswith(b"true"):
+        return Proposal(saw="the inside of a repository, without working files", unsure=("use a clone",))
+    # What other programs would have to be asked about, such as filters, is left to the run itself.
+    committed = _names(root, "ls-tree", "-r", "-z", "--name-only", "HEAD")
+    if not committed:
+        return Proposal(saw="nothing is committed yet, and a run takes what is committed", first=_COMMIT)
+    unsure = []
+    new = [
+        name for name in _names(root, "ls-files", "-z", "--others", "--exclude-standard") if not _ours(name)
+    ]
+    if new:
+        shown = ", ".join(new[:_NAMED]) + (f" and {len(new) - _NAMED} more" if len(new) > _NAMED else "")
+        unsure.append(f"not in git, and so not in a run: {shown}")
+    if inside.stdout.splitlines()[1:] == [b"true"]:
+        unsure.append(
+            "the clone is shallow, so versions made from tags may be wrong: git fetch --unshallow --tags"
+        )
+    files = f"{len(committed)} file{'' if len(committed) == 1 else 's'}"
     return Proposal(
-        saw="no repository yet",
-        unsure=("a run takes what is committed. Make a repository: git init && git add . && git commit",),
+        saw=f"{files} committed, which a run takes; --dirty takes the rest too", unsure=tuple(unsure)
+    )
+
+
+def _ours(name: str) -> bool:
+    return name == _OURS[0] or name.startswith(_OURS[1])
+
+
+def _names(root: Path, *arguments: str) -> list[str]:
+    return [parse.shown(name) for name in _ask(root, *arguments).stdout.split(b"\0") if name]
+
+
+def _ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Git's answer in a directory, however it ends."""
+    keep = frozenset(program.QUIET)
+    script = f'unset {program.led_astray(os.environ, keep)}; exec "$@"'
+    return subprocess.run(
+        ["sh", "-c", script, "git", *program.command(arguments)],
+        cwd=root,
+        env={**os.environ, **program.QUIET},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
     )

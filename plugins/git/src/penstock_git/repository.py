@@ -109,7 +109,7 @@ def standing(repository: Repository, commit: str) -> Standing:
 
 def _described(git: Git, project: Path, answer: Answer) -> Repository:
     if not answer.ok:
-        raise _refusal(project, answer)
+        raise refusal(project, answer.complaint)
     inside, shallow, object_format, up, objects = answer.output.split(b"\n", 4)
     if inside != b"true":
         raise StepFailed(
@@ -158,8 +158,8 @@ def _unknown(repository: Repository, ref: str) -> str:
     return f'ref: "{ref}" names no commit in this repository{near or "."}{shallow}'
 
 
-def _refusal(project: Path, answer: Answer) -> StepFailed:
-    complaint = answer.complaint
+def refusal(project: Path, complaint: str) -> StepFailed:
+    """Why git does not read the repository of a project, and what to do about it."""
     if "safe.directory" in complaint:
         said = re.search(r"git config --global --add safe\.directory .+", complaint)
         command = said[0].strip() if said else "git config --global --add safe.directory DIRECTORY"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from penstock import Step, Verification, hookimpl
+from pathlib import Path
+
+from penstock import Proposal, Step, Verification, hookimpl
 
 from penstock_http.settings import Http
 
@@ -16,3 +18,11 @@ def penstock_verify(settings: Http, step: Step) -> Verification:
     from penstock_http.verify import verify
 
     return verify(settings, step)
+
+
+@hookimpl
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """For a verify section: the address at which the environment's deploy section serves."""
+    from penstock_http import propose
+
+    return propose.propose(root, add) if add and add.startswith("verify.") else None

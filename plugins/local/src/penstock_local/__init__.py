@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock import ConfigError, Step, StepFailed, Target, Tool, hookimpl
+from penstock import ConfigError, Proposal, Step, StepFailed, Target, Tool, hookimpl
 
 from penstock_local.settings import Local
 
@@ -50,3 +51,11 @@ def penstock_commands() -> list[click.Command]:
     from penstock_local.commands import local
 
     return [local]
+
+
+@hookimpl
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """For a deploy section: a directory of its own, and the service that the project seems to have."""
+    from penstock_local import propose
+
+    return propose.propose(root, add) if add and add.startswith("deploy.") else None

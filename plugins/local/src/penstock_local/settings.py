@@ -31,12 +31,14 @@ class Local(Settings):
         None,
         ge=1,
         le=65535,
+        examples=[8000],
         description="Serves on this TCP port, which must be free; the second instance on the next one, and "
         "so on. The service finds it as `{port}` and in the variable PORT.",
     )
     health: str | None = Field(
         None,
         pattern=r"^(/|https?://)\S*$",
+        examples=["/health"],
         description="Asks here whether the service is well, which it is when it answers with status 200: a "
         'path such as "/health" on 127.0.0.1, or a whole URL, in which `{port}` is filled in.',
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from penstock import Percentage, Proposal, Settings, Step, TestReport, Tool, hookimpl
 from pydantic import Field
@@ -14,13 +15,18 @@ PENSTOCK_API = 1
 class Pytest(Settings):
     """Runs the project's tests with pytest against the wheel that the build steps made."""
 
+    runner: Literal["pytest", "unittest"] | None = Field(
+        default=None,
+        description="Runs the tests with this. By default with pytest, and with unittest where nothing in "
+        "the project speaks of pytest and tox runs unittest, or a script of tests.",
+    )
     paths: tuple[str, ...] = Field(
         default=(),
         description="Runs these files, directories or single tests, relative to `directory`. By default what "
         "pytest's own configuration says.",
     )
     args: tuple[str, ...] = Field(
-        default=(), description='Hands these further arguments to pytest, such as ["-n", "2"].'
+        default=(), description='Hands these further arguments to pytest (or unittest), such as ["-n", "2"].'
     )
     requirements: tuple[str, ...] = Field(
         default=(),
@@ -38,6 +44,16 @@ class Pytest(Settings):
     requirements_files: tuple[str, ...] | None = Field(
         default=None,
         description="Installs these requirements files, relative to `directory`, and searches for nothing.",
+    )
+    locked: bool = Field(
+        default=True,
+        description="Keeps to the versions of the project's lock file (pylock.toml, uv.lock, poetry.lock, "
+        "pdm.lock), where it has one and they can be had.",
+    )
+    deselect: tuple[str, ...] = Field(
+        default=(),
+        description='Leaves these tests out, such as ["tests/test_api.py::test_refund"]: names as the report '
+        "has them, or their beginnings. They count as skipped.",
     )
     coverage: bool = Field(
         default=False,

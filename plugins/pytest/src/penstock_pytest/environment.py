@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from penstock_pytest.python import Interpreter
 from penstock_pytest.requirements import Wanted
 from penstock_pytest.wheels import Wheel
 
-_FORMAT = 1  # of the environments: another one is another key
+_FORMAT = 2  # of the environments: another one is another key
 _READY = "penstock-ready.json"
 _UNUSED = 30 * 86400.0  # seconds after which an environment that no step used is removed
 
@@ -53,6 +53,8 @@ def key_of(interpreter: Interpreter, wheels: Sequence[Wheel], wanted: Wanted, mo
         "wheels": sorted([wheel.name, *wheel.requires] for wheel in wheels),
         "lines": wanted.lines,
         "constraints": wanted.constraints,
+        "lock": wanted.lock.lines,
+        "guessed": wanted.guessed,
         "extras": wanted.extras,
         "more": list(more),
     }
@@ -138,13 +140,7 @@ def _make(
     failed = f"the tests' environment can't be made (requirements: {wanted.origin})"
     argv = [str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment.path)]
     _install(step, argv, f"{failed}: {interpreter.path} can't make virtual environments")
-    lines = [*(_direct(wheel, wanted.extras) for wheel in wheels), *wanted.lines, *more]
-    requirements = place / "requirements.txt"
-    requirements.write_text("".join(f"{line}\n" for line in lines))
-    constraints = place / "constraints.txt" if wanted.constraints else None
-    if constraints:
-        constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
-    _install(step, tool.install(environment.python, requirements, constraints), failed)
+    _fill(step, environment, _attempts(place, wheels, wanted, more), tool, failed)
     # The wheel brought its dependencies. It goes itself: each step puts its own in front.
     if wheels:
         _install(step, tool.uninstall(environment.python, [wheel.name for wheel in wheels]), failed)
@@ -153,6 +149,56 @@ def _make(
     note = environment.path / f"{_READY}.new"
     note.write_text(json.dumps({"packages": packages}))
     note.rename(environment.path / _READY)
+
+
+def _attempts(
+    place: Path, wheels: Sequence[Wheel], wanted: Wanted, more: Sequence[str]
+) -> Iterator[tuple[str, Path, Path | None]]:
+    """Files of requirements and constraints, and what is given up with the one before."""
+
+    def files(number: int, extras: Sequence[str], constraints: Sequence[str]) -> tuple[Path, Path | None]:
+        lines = [*(_direct(wheel, extras) for wheel in wheels), *wanted.lines, *more]
+        limits = place / f"constraints-{number}.txt"
+        return _written(place / f"requirements-{number}.txt", lines), (
+            _written(limits, constraints) if constraints else None
+        )
+
+    wished = (*wanted.extras, *wanted.guessed)
+    if wanted.lock.lines:
+        yield "", *files(1, wished, (*wanted.constraints, *wanted.lock.lines))
+    # A lock may be for another Python, or older than what it locks: it is no requirement.
+    given_up = f"{wanted.lock.file} can't be kept to here" if wanted.lock.lines else ""
+    yield given_up, *files(2, wished, wanted.constraints)
+    if wanted.guessed:
+        yield (
+            f"the extras {', '.join(wanted.guessed)} can't be had here",
+            *files(3, wanted.extras, wanted.constraints),
+        )
+
+
+def _fill(
+    step: Step,
+    environment: Environment,
+    attempts: Iterable[tuple[str, Path, Path | None]],
+    tool: Installer,
+    failed: str,
+) -> None:
+    error = CommandFailed(failed, 1)
+    for given_up, requirements, constraints in attempts:
+        if given_up:
+            step.log(f"Once more: {given_up}")
+        try:
+            _install(step, tool.install(environment.python, requirements, constraints), failed)
+        except CommandFailed as again:
+            error = again
+        else:
+            return
+    raise error
+
+
+def _written(path: Path, lines: Sequence[str]) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def _direct(wheel: Wheel, extras: Sequence[str]) -> str:

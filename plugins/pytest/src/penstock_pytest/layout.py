@@ -1,8 +1,10 @@
 """The tree as the tests see it: the wheel's files in the place of those that it was built from.
 
 Without this, pytest puts the project's directory on the import path and a test of the wheel becomes a
-test of the tree. Each package of the tree that the wheel carries is set aside and a link to the installed
-one put there: paths, configuration and tests that lie inside the package go on to work.
+test of the tree. Each package of the tree that the wheel carries is set aside, and in its place come
+directories with the installed files, as hard links: paths, configuration, tests that lie inside the package
+and tests that walk over it go on to work. (A symbolic link would lead out of the tree: what serves files, for
+one, refuses those.)
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class Replaced(Model):
     """One package or module of the tree that the wheel's took the place of."""
 
     path: str
+    unit: str
     tests: tuple[str, ...]
     """Tests inside it that the wheel does not carry: laid beside the installed files."""
 
@@ -36,8 +39,8 @@ def replace(
     named = tuple(os.path.normpath(path.partition("::")[0]) for path in tests)
     replaced: list[Replaced] = []
     for root in list(_roots(project)):
-        if not root.resolve().is_relative_to(project.resolve()):
-            continue  # inside a package that was replaced by now: the wheel's own files
+        if any(root.is_relative_to(project / one.path) for one in replaced):
+            continue  # the wheel's own files by now
         for unit in units:
             here = [path for path in _same(root, unit) if _counts(path, project, root, site / unit)]
             for path in here:
@@ -54,10 +57,29 @@ def _swap(
     installed = next(_same(site, unit), site / unit)
     both = aside.is_dir() and installed.is_dir()
     tests = tuple(_add_tests(aside, installed, relative, named)) if both else ()
-    link = (root / unit).with_name(installed.name)
-    if not link.is_symlink():
-        link.symlink_to(installed)
-    return Replaced(path=str(relative), tests=tests)
+    _mirror(installed, (root / unit).with_name(installed.name))
+    return Replaced(path=str(relative), unit=unit, tests=tests)
+
+
+def _mirror(installed: Path, place: Path) -> None:
+    if place.exists() or place.is_symlink():
+        return
+    if not installed.is_dir():
+        _link(installed, place)
+        return
+    for parent, directories, files in os.walk(installed):
+        here = place / Path(parent).relative_to(installed)
+        here.mkdir()
+        for name in files:
+            _link(Path(parent) / name, here / name)
+        directories[:] = [name for name in directories if name != "__pycache__"]
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(file)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(file, place, follow_symlinks=False)
 
 
 def _add_tests(tree: Path, installed: Path, relative: Path, named: tuple[str, ...]) -> Iterator[str]:

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 from penstock import ConfigError, Proposal
 
-from penstock_pytest.requirements import Choice, Project
+from penstock_pytest import Pytest
+from penstock_pytest.inventory import Inventory
+from penstock_pytest.python import own
+from penstock_pytest.requirements import Choice
 
-_PLACES = ("tests", "test", "testing")
+_SHOWN = 2
+_NONE = 'nothing will test what is built. Once there is a test: [test.pytest] with uses = "pytest"'
 
 
 def propose(root: Path) -> Proposal | None:
-    """A test step with pytest; None where nothing looks like a test."""
-    found = next(_tests(root), None)
-    if found is None:
-        return None
+    """A test step with pytest; a word about it where a Python project has no tests, None where it is none."""
+    tests = Inventory(root, own().version)
+    if not tests.files.anything and not tests.config.doctests:
+        if not any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
+            return None
+        return Proposal(saw="no tests", unsure=(_NONE,))
+    where = _where(tests)
     try:
-        origin = Project(root).wanted(Choice()).origin
+        wanted = tests.wanted(Choice())
     except ConfigError as error:
-        return Proposal(saw=found, sections={"test.pytest": {}}, unsure=(str(error),))
-    return Proposal(saw=f"{found}, requirements: {origin}", sections={"test.pytest": {}})
+        return Proposal(saw=where, sections={"test.pytest": {}}, unsure=(str(error),))
+    more = [need.distribution for need in wanted.added]
+    origin = f"{wanted.origin}, and {', '.join(more)}" if more else wanted.origin
+    if tests.unittests(Pytest(), wanted):
+        where = f"{where}, with unittest"
+    if wanted.lock.file:
+        origin = f"{origin}, in the versions of {wanted.lock.file}"
+    return Proposal(saw=f"{where}, requirements: {origin}", sections={"test.pytest": {}})
 
 
-def _tests(root: Path) -> Iterator[str]:
-    """Where the tests are, the likeliest place first."""
-    for name in _PLACES:
-        if (root / name).is_dir():
-            yield f"{name}/"
-    for pattern in ("test_*.py", "*/tests", "src/*/tests", "*/test_*.py"):
-        for path in sorted(root.glob(pattern)):
-            if not path.relative_to(root).parts[0].startswith("."):
-                yield path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+def _where(tests: Inventory) -> str:
+    """Where the tests are, the place with most of them first."""
+    files = tests.files.usual or tests.files.unusual
+    places = [place for place, _ in Counter(map(_place, files)).most_common()]
+    if not places:
+        return "examples in the documentation (doctest)"
+    more = len(places) - _SHOWN
+    return ", ".join(places[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _place(file: str) -> str:
+    """The directory of tests that a file lies in, or the file itself."""
+    path = PurePosixPath(file)
+    for depth, part in enumerate(path.parts[:-1], 1):
+        if "test" in part.lower():
+            return "/".join(path.parts[:depth]) + "/"
+    return file

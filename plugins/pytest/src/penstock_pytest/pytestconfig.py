@@ -1,8 +1,9 @@
-"""Where a project configures pytest, and which paths it names there."""
+"""Where a project configures pytest, and what it says there."""
 
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -24,6 +25,16 @@ class PytestConfig(Model):
 
     file: str | None = None
     testpaths: tuple[str, ...] = ()
+    python_files: tuple[str, ...] = ()
+    addopts: tuple[str, ...] = ()
+    required_plugins: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    """Of all settings that it makes."""
+
+    @property
+    def doctests(self) -> bool:
+        """Whether examples in documentation or modules are tests."""
+        return any(option.startswith(("--doctest-modules", "--doctest-glob")) for option in self.addopts)
 
 
 def read(project: Path) -> PytestConfig:
@@ -46,7 +57,14 @@ def read(project: Path) -> PytestConfig:
 
 def _of(file: str, values: object) -> PytestConfig:
     table = values if isinstance(values, dict) else {}
-    return PytestConfig(file=file, testpaths=_words(table.get("testpaths")))
+    return PytestConfig(
+        file=file,
+        testpaths=_words(table.get("testpaths")),
+        python_files=_words(table.get("python_files")),
+        addopts=_words(table.get("addopts")),
+        required_plugins=_lines(table.get("required_plugins")),
+        names=frozenset(map(str, table)),
+    )
 
 
 def _words(value: object) -> tuple[str, ...]:
@@ -58,6 +76,15 @@ def _words(value: object) -> tuple[str, ...]:
         return ()
 
 
+def _lines(value: object) -> tuple[str, ...]:
+    """Requirements, of which one may have blanks within."""
+    if isinstance(value, list):
+        return tuple(str(item) for item in value)
+    if not isinstance(value, str):
+        return ()
+    return tuple(re.findall(r"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?(?:\s*[<>=!~]=?\s*[\w.*,<>=!~]+)?", value))
+
+
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -67,6 +94,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _ini(path: Path, section: str) -> dict[str, str] | None:
     parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[method-assign, assignment]  # pytest tells DS from ds
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, ValueError):

@@ -10,11 +10,13 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 NAME = "_penstock_reporter"
-_SETTINGS = Path(__file__).with_name(f"{NAME}.json")
+_SITE = Path(__file__).parent
+_SETTINGS = _SITE / f"{NAME}.json"
 _TEXT = 2000  # characters of a message
 _OUTPUT = 4000  # characters of what a failed test printed
 _LINES = 12  # lines of an explanation
@@ -23,7 +25,7 @@ _LINES = 12  # lines of an explanation
 def main(argv: list[str]) -> int:
     """Run pytest with these arguments; its status, as the last record says it too."""
     settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
-    _prepare(settings["bin"], settings["emptied"])
+    _prepare(settings["bin"], settings["emptied"], settings["epoch"])
     journal = Journal(settings["results"])
     errors = _Tail(sys.stderr)
     sys.stderr = errors
@@ -41,21 +43,36 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str], settings: dict[str, Any], journal: Journal) -> int:
     # Before pytest, whose plugins may import the wheel.
     measuring = Measuring(settings) if settings["coverage"] else None
-    import pytest
-
-    journal.write(kind="begin", pytest=pytest.__version__)
-    status = int(pytest.main(argv, plugins=[Reporter(journal)]))
+    status = _unittest(settings, journal) if settings["unittest"] else _pytest(argv, journal)
     if measuring is not None:
         journal.write(kind="coverage", **measuring.report())
     return status
 
 
-def _prepare(bin_directory: str, emptied: list[str]) -> None:
+def _pytest(argv: list[str], journal: Journal) -> int:
+    import pytest
+
+    journal.write(kind="begin", tool=f"pytest {pytest.__version__}")
+    return int(pytest.main(argv, plugins=[Reporter(journal)]))
+
+
+def _unittest(settings: dict[str, Any], journal: Journal) -> int:
+    import _penstock_unittest  # type: ignore[import-not-found]  # beside this file, where it is copied to
+
+    status = _penstock_unittest.run(settings["unittest"], settings["deselect"], journal)
+    journal.write(kind="modules", **_origins(settings["modules"], settings["tree"]))
+    return int(status)
+
+
+def _prepare(bin_directory: str, emptied: list[str], epoch: str) -> None:
     sys.path.pop(0)  # the launcher's own directory
     os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
     os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
     for name in emptied:  # some programs ask whether a variable is there, and not what it says
         os.environ.pop(name, None)
+    # Penstock's own, for builds: tests of tools that build would find themselves in another time.
+    if os.environ.get("SOURCE_DATE_EPOCH") == epoch:
+        del os.environ["SOURCE_DATE_EPOCH"]
 
 
 class Journal:
@@ -130,7 +147,13 @@ class Reporter:
         for name in self._open:
             self._journal.write(kind="unfinished", name=name)
         workers = session.config.pluginmanager.hasplugin("dsession")
-        self._journal.write(kind="collected", count=None if workers else session.testscollected)
+        names = Counter(item.nodeid for item in getattr(session, "items", ()))
+        # Two tests may have one name: both must have been run, which their beginnings tell.
+        self._journal.write(
+            kind="collected",
+            count=None if workers else len(names),
+            again={name: number for name, number in names.items() if number > 1},
+        )
 
 
 def pytest_sessionfinish(session: Any) -> None:
@@ -139,6 +162,19 @@ def pytest_sessionfinish(session: Any) -> None:
     Journal(settings["results"]).write(kind="modules", **_origins(settings["modules"], settings["tree"]))
     if hasattr(session.config, "workerinput") and _WORKERS:
         _WORKERS[0].save()
+
+
+def pytest_deselected(items: Any) -> None:
+    """In the first process that collects: what the section leaves out counts as skipped."""
+    if not items or getattr(items[0].config, "workerinput", {}).get("workerid", "gw0") != "gw0":
+        return
+    settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
+    journal = Journal(settings["results"])
+    for item in items:
+        if item.nodeid.startswith(tuple(settings["deselect"])):
+            file = item.nodeid.partition("::")[0]
+            said = "left out by `deselect`"
+            journal.write(kind="case", name=item.nodeid, outcome="skipped", file=file, message=said)
 
 
 def _origins(modules: list[str], tree: str) -> dict[str, Any]:
@@ -153,9 +189,20 @@ def _origins(modules: list[str], tree: str) -> dict[str, Any]:
             continue
         imported += 1
         real = os.path.realpath(file)
-        if real.startswith(tree + os.sep):
+        if real.startswith(tree + os.sep) and not _is_the_wheel_s(name, real):
             strangers[name] = os.path.relpath(real, tree)
     return {"imported": imported, "strangers": strangers}
+
+
+def _is_the_wheel_s(name: str, file: str) -> bool:
+    """Whether a file of the tree is the very one that is installed, or has its bytes."""
+    base = os.path.basename(file)  # noqa: PTH119 - paths are strings here
+    parents = name.split(".") if base.startswith("__init__.") else name.split(".")[:-1]
+    installed = Path(_SITE, *parents, base)
+    try:
+        return installed.samefile(file) or installed.read_bytes() == Path(file).read_bytes()
+    except OSError:
+        return False
 
 
 # --- what a report says ---
@@ -280,6 +327,8 @@ class Measuring:
         )
         omit = self._measure.get_option("run:omit") or []
         self._measure.set_option("run:omit", [*omit, *settings["omit"]])  # type: ignore[misc]
+        # The same file in both places is one.
+        self._measure.set_option("paths", settings["places"])
         self._measure.start()
 
     def save(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,11 +12,17 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from penstock import ConfigError, Model
 
-from penstock_pytest import backends, files
+from penstock_pytest import backends, files, tox
+from penstock_pytest.known import Need
+from penstock_pytest.locks import Lock
 from penstock_pytest.wheels import Wheel
 
 _TEST = ("test", "tests", "testing")
 _DEV = ("dev",)
+# Extras that are for people who work on the project, or bring everything at once.
+_NOT_FOR_USE = re.compile(
+    r"all|full|complete|dev|doc|lint|typ|mypy|format|style|build|release|publish|bench|perf|gpu|cuda"
+)
 
 
 class Wanted(Model):
@@ -29,6 +36,12 @@ class Wanted(Model):
     origin: str = "nothing says what the tests need"
     left_out: tuple[str, ...] = ()
     """What can't or must not be installed, such as the project's own tree."""
+    guessed: tuple[str, ...] = ()
+    """Extras of the wheel, where nothing says what the tests need: to have, or to do without."""
+    lock: Lock = Lock()
+    """The versions to keep to, where the project has a lock file and they can be had."""
+    added: tuple[Need, ...] = ()
+    """What nothing asks for, although configuration or tests use it."""
 
     @property
     def anything(self) -> bool:
@@ -42,6 +55,7 @@ class Choice(Model):
     groups: tuple[str, ...] | None = None
     extras: tuple[str, ...] | None = None
     requirements_files: tuple[str, ...] | None = None
+    locked: bool = True
 
     @property
     def made(self) -> bool:
@@ -58,12 +72,30 @@ class Project:
         self.name = canonicalize_name(str(self._table("project").get("name", "")))
         self._wheels = wheels
         self.extras = self._extras()
+        self.tox = tox.read(root, self.pyproject)
 
     def wanted(self, choice: Choice) -> Wanted:
         """What the settings name, or else the best that is found."""
         found = self._named(choice) if choice.made else self._found()
         found = self._without_itself(found)
         return found if self._wheels else self._without_itself(self._without_wheel(found))
+
+    def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
+        """With what is used and not asked for, neither by name here nor among what the wheel needs."""
+        asked = {_name(line) for line in (*wanted.lines, *self._required())}
+        own = {wheel.name for wheel in self._wheels} | {self.name}
+        added = [need for need in needs if _name(need.distribution) not in asked | own]
+        lines = (*wanted.lines, *(need.distribution for need in added))
+        more = {"lines": lines, "added": tuple(added), "guessed": () if wanted.anything else self._of_use()}
+        return wanted.model_copy(update=more)
+
+    def _of_use(self) -> tuple[str, ...]:
+        return tuple(
+            sorted(extra for extra in self.extras if self._wheels and not _NOT_FOR_USE.search(extra))
+        )
+
+    def _required(self) -> list[str]:
+        return [line for wheel in self._wheels for line in wheel.requires]
 
     def _named(self, choice: Choice) -> Wanted:
         parts = [self._group(name) for name in choice.groups or ()]
@@ -102,10 +134,10 @@ class Project:
         """Groups and extras of any name, if pytest is among what they ask for."""
         for name in self._table("dependency-groups"):
             group = self._group(name)
-            if any(_asks_for_pytest(line) for line in group.lines):
+            if any(asks_for_pytest(line) for line in group.lines):
                 yield group
         for extra in sorted(self.extras):
-            if any(_asks_for_pytest(line, extra) for wheel in self._wheels for line in wheel.requires):
+            if any(asks_for_pytest(line, extra) for wheel in self._wheels for line in wheel.requires):
                 yield Wanted(extras=(extra,), origin=f'extra "{extra}", which names pytest')
 
     def _group(self, name: str) -> Wanted:
@@ -128,7 +160,7 @@ class Project:
         return None
 
     def _tox(self) -> Wanted | None:
-        found = files.tox(self.root, self.pyproject)
+        found = self.tox
         if found is None:
             return None
         parts = [_from_lines(self.root, found.lines, found.origin)]
@@ -236,7 +268,13 @@ def _parsed(line: str) -> Requirement | None:
         return None
 
 
-def _asks_for_pytest(line: str, extra: str = "") -> bool:
+def _name(line: str) -> str:
+    requirement = _parsed(line)
+    return canonicalize_name(requirement.name) if requirement else ""
+
+
+def asks_for_pytest(line: str, extra: str = "") -> bool:
+    """Whether it is a requirement of pytest, or one that an extra has."""
     requirement = _parsed(line)
     if requirement is None or requirement.name.lower() != "pytest":
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def judge(records: list[Record], status: int) -> TestReport:
     internal = _last(records, "internal")
     if begin is None:
         raise StepFailed(
-            f"pytest did not start: {_crash(records) or _ended(status)}. The step's log says more"
+            f"the tests did not start: {_crash(records) or _ended(status)}. The step's log says more"
         )
     if end is not None and end["status"] in (3, 4):
         why = (internal["why"] if internal else "") or end["errors"] or "the step's log says why"
@@ -51,7 +52,7 @@ def judge(records: list[Record], status: int) -> TestReport:
     failed = any(case.outcome == "failed" for case in cases)
     wrong = _wrong(records, end, status, failed)
     extra = () if wrong is None else (wrong,)
-    return TestReport(tool=f"pytest {begin['pytest']}", cases=cases + extra, coverage=coverage_of(records))
+    return TestReport(tool=begin["tool"], cases=cases + extra, coverage=coverage_of(records))
 
 
 def coverage_of(records: list[Record]) -> float | None:
@@ -104,9 +105,9 @@ def _wrong(records: list[Record], end: Record | None, status: int, failed: bool)
         return None  # nothing was found to test, which the core refuses
     if end["status"] != 0:
         text = _STATUS.get(end["status"], "no test failed, but something else did")
-        return _about_run(f"pytest ended with status {end['status']}: {text}. The step's log says more")
+        return _about_run(f"the run ended with status {end['status']}: {text}. The step's log says more")
     if status != end["status"]:
-        return _about_run(f"pytest came to its end, but then the process ended with {_ended(status)}")
+        return _about_run(f"the run came to its end, but then the process ended with {_ended(status)}")
     return _missing(records)
 
 
@@ -116,10 +117,15 @@ def _missing(records: list[Record]) -> TestCase | None:
         return _about_run(f"{len(unfinished)} tests began and never ended: {', '.join(unfinished[:5])}")
     collected = _last(records, "collected")
     if collected is None:
-        return _about_run("pytest did not say how many tests it collected")
-    began = len({record["name"] for record in records if record["kind"] == "start"})
-    if collected["count"] is not None and began < collected["count"]:
-        return _about_run(f"only {began} of {collected['count']} collected tests were run")
+        return _about_run("nothing says how many tests there are")
+    if collected["count"] is None:
+        return None  # pytest-xdist's workers have their own books
+    began = Counter(record["name"] for record in records if record["kind"] == "start")
+    if len(began) < collected["count"]:
+        return _about_run(f"only {len(began)} of {collected['count']} collected tests were run")
+    for name, number in collected.get("again", {}).items():
+        if began[name] < number:
+            return _about_run(f"only {began[name]} of {number} collected tests of the name {name} were run")
     return None
 
 

@@ -10,9 +10,21 @@ from typing import TYPE_CHECKING
 
 from penstock import ConfigError, Step, StepFailed, TestCase, TestReport
 
-from penstock_pytest import environment, installer, layout, pytestconfig, python, reporter, results, wheels
+from penstock_pytest import (
+    environment,
+    installer,
+    layout,
+    python,
+    reporter,
+    results,
+    scratch,
+    unittests,
+    wheels,
+)
+from penstock_pytest.advice import about
 from penstock_pytest.environment import Environment
-from penstock_pytest.requirements import Choice, Project, Wanted
+from penstock_pytest.inventory import Inventory
+from penstock_pytest.requirements import Choice, Wanted
 
 if TYPE_CHECKING:
     from penstock_pytest import Pytest
@@ -42,11 +54,16 @@ def run(settings: Pytest, step: Step) -> TestReport:
     tool = installer.choose(uv)
     interpreter = python.find(settings.python, lambda argv: _output(step, argv), uv)
     built = _wheels(step, interpreter)
-    wanted = _wanted(settings, step, project, built)
-    more = ["pytest>=6", *(["coverage>=7.2"] if settings.measures else [])]
+    tests = Inventory(project, interpreter.version, built)
+    wanted = _wanted(settings, step, tests)
+    commands = tests.unittests(settings, wanted)
+    for command in commands:
+        step.log(f"With unittest: {' '.join(command)}")
+    more = [*([] if commands else ["pytest>=6"]), *(["coverage>=7.2"] if settings.measures else [])]
     base = environment.shared(step, interpreter, built, wanted, more, tool)
     env = environment.private(step, base, interpreter, built, tool)
-    launch = _Launch(settings, step, project, env, built)
+    paths = () if commands else tests.chosen(settings, wanted, step.log)
+    launch = _Launch(settings, step, tests, env, paths, commands)
     launch.lay_out()
     status = launch.run()
     return launch.verdict(status)
@@ -80,14 +97,23 @@ def _wheels(step: Step, interpreter: python.Interpreter) -> list[wheels.Wheel]:
     return found
 
 
-def _wanted(settings: Pytest, step: Step, project: Path, built: Sequence[wheels.Wheel]) -> Wanted:
+def _wanted(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
     choice = Choice(
-        groups=settings.groups, extras=settings.extras, requirements_files=settings.requirements_files
+        groups=settings.groups,
+        extras=settings.extras,
+        requirements_files=settings.requirements_files,
+        locked=settings.locked,
     )
-    wanted = Project(project, built).wanted(choice)
+    wanted = tests.wanted(choice)
     step.log(f"What the tests need: {wanted.origin}")
     for line in wanted.left_out:
         step.log(f"Left out, since it would install from a path or an address: {line}")
+    if wanted.guessed:
+        step.log(f"So the wheel's extras come along: {', '.join(wanted.guessed)}")
+    if wanted.lock.file:
+        step.log(f"In the versions of {wanted.lock.file}")
+    for need in wanted.added:
+        step.log(f"Nothing asks for {need.distribution}, which is needed ({need.because}): installed as well")
     return wanted.model_copy(update={"lines": (*wanted.lines, *settings.requirements)})
 
 
@@ -95,18 +121,27 @@ class _Launch:
     """pytest's start, over a prepared tree, and its end."""
 
     def __init__(
-        self, settings: Pytest, step: Step, project: Path, env: Environment, built: Sequence[wheels.Wheel]
+        self,
+        settings: Pytest,
+        step: Step,
+        tests: Inventory,
+        env: Environment,
+        paths: Sequence[str],
+        unittests: Sequence[Sequence[str]],
     ) -> None:
         self._settings = settings
         self._step = step
-        self._project = project
+        self._project = tests.root
         self._env = env
+        self._paths = paths
+        self._unittests = unittests
         self._place = step.tmp / "penstock-pytest"
         self._results = self._place / "results.jsonl"
-        self._built = bool(built)
-        self._units = tuple(unit for wheel in built for unit in wheel.units)
-        self._tests: list[str] = []
-        self._config = pytestconfig.read(project)
+        self._built = bool(tests.wheels)
+        self._units = tuple(unit for wheel in tests.wheels for unit in wheel.units)
+        self._laid: list[str] = []
+        self._places: dict[str, list[str]] = {}
+        self._config = tests.config
 
     def lay_out(self) -> None:
         """Let the wheel take the tree's place; without a wheel, put the tree on the import path."""
@@ -114,16 +149,20 @@ class _Launch:
             roots = [path for path in (self._project, self._project / "src") if path.is_dir()]
             (self._env.site / "_penstock_tree.pth").write_text("".join(f"{path}\n" for path in roots))
             return
-        paths = self._settings.paths or self._config.testpaths
+        paths = self._paths or self._config.testpaths
         for replaced in layout.replace(
             self._project, self._env.site, self._units, self._place / "aside", tests=paths
         ):
             self._step.log(f"{replaced.path}: the wheel's in place of the tree's")
+            self._places[replaced.path] = [
+                str(self._env.site / replaced.unit),
+                str(self._project / replaced.path),
+            ]
             if replaced.tests:
                 self._step.log(
                     f"{replaced.path}: {len(replaced.tests)} files of tests laid beside the wheel's"
                 )
-                self._tests += [f"*/{replaced.path.rpartition('/')[2]}/{test}" for test in replaced.tests]
+                self._laid += [f"*/{replaced.path.rpartition('/')[2]}/{test}" for test in replaced.tests]
 
     def run(self) -> int:
         """Run pytest to its end, whatever that is; its status."""
@@ -136,7 +175,9 @@ class _Launch:
         )
         argv = [str(self._env.python), str(launcher), *self._arguments()]
         emptied = {name: "" for name in _MACHINE if name in os.environ}
-        return self._step.run(argv, cwd=self._project, env=emptied, check=False).returncode
+        with scratch.short(self._step.tmp) as temporary:
+            env = {**emptied, "TMPDIR": str(temporary)}
+            return self._step.run(argv, cwd=self._project, env=env, check=False).returncode
 
     def verdict(self, status: int) -> TestReport:
         """What the records and the status come to."""
@@ -155,12 +196,20 @@ class _Launch:
         if self._settings.measures and report.coverage is None:
             self._step.log("Coverage: no line of the wheel was measured")
         cases = report.cases
+        for name in self._settings.deselect:
+            if (self._project / name).exists():
+                said = "left out by `deselect`"
+                cases += (TestCase(name=name, outcome="skipped", file=name, message=said),)
+            elif not any(case.name.startswith(name) for case in cases):
+                self._step.log(f'`deselect` names "{name}", and no test is called so')
         tested = any(
             case.outcome != "skipped" for case in cases
         )  # a case of ours must not hide that none was
         if self._settings.coverage_minimum is not None and tested:
             cases += (results.coverage_case(report, self._settings.coverage_minimum),)
-        return report.model_copy(update={"cases": tuple(self._masked(case) for case in cases)})
+        masked = tuple(self._masked(case) for case in cases)
+        advice = about(masked, self._step.name, root=os.geteuid() == 0)
+        return report.model_copy(update={"cases": masked, "advice": advice})
 
     def _arguments(self) -> list[str]:
         # Without a configuration of its own, pytest would look for one above the workspace.
@@ -174,7 +223,12 @@ class _Launch:
             a.startswith("--cov") for a in self._settings.args
         ):
             argv.append("--no-cov")
-        return [*argv, *self._settings.args, *self._settings.paths]
+        argv += [self._without(name) for name in self._settings.deselect]
+        return [*argv, *self._settings.args, *self._paths]
+
+    def _without(self, name: str) -> str:
+        # A whole file, such as one that can't be imported here, must not even be read.
+        return f"--ignore={name}" if (self._project / name).exists() else f"--deselect={name}"
 
     def _write_reporter(self) -> None:
         coverage = self._place / "coverage"
@@ -185,12 +239,17 @@ class _Launch:
             "tree": str(self._step.workspace.resolve()),
             "bin": str(self._env.bin),
             "emptied": [name for name in _MACHINE if name in os.environ],
+            "epoch": str(self._step.revision.time),
             "coverage": str(coverage) if self._settings.measures else None,
-            "omit": self._tests,
+            "omit": self._laid,
+            "places": self._places,
+            "unittest": [list(command) for command in self._unittests],
+            "deselect": list(self._settings.deselect),
         }
         (self._env.site / f"{reporter.NAME}.json").write_text(json.dumps(settings))
-        source = Path(reporter.__file__).read_text(encoding="utf-8")
-        (self._env.site / f"{reporter.NAME}.py").write_text(source, encoding="utf-8")
+        for name, file in ((reporter.NAME, reporter.__file__), (unittests.NAME, unittests.__file__)):
+            source = Path(file).read_text(encoding="utf-8")
+            (self._env.site / f"{name}.py").write_text(source, encoding="utf-8")
 
     def _masked(self, case: TestCase) -> TestCase:
         if case.message is None and case.output is None:

@@ -113,13 +113,11 @@ def penstock_commands() -> list[click.Command]:
 
 
 @hookimpl
-def penstock_propose() -> Proposal:
+def penstock_propose(add: str | None) -> Proposal:
     """Signatures of everything that the steps before found out."""
-    from penstock_sigstore.keyring import user_keyring
+    from penstock_sigstore import propose
 
-    key = user_keyring().default()
-    saw = f"your key {key[:4]}…{key[-4:]}" if key else "no key yet: the first run makes one, for you alone"
-    return Proposal(saw=saw, sections={"sign.release": {}})
+    return propose.propose(add or "sign.release")
 
 
 def _passphrase(settings: Sigstore, step: Step) -> str:

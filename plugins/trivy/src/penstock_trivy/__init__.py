@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from penstock import Proposal, ScanReport, Step, Tool, hookimpl
 
@@ -34,14 +35,11 @@ def penstock_tools(settings: Trivy) -> list[Tool]:
 
 
 @hookimpl
-def penstock_propose() -> Proposal:
+def penstock_propose(root: Path, add: str | None) -> Proposal:
     """A scan for what needs no database: it passes or fails the same wherever it runs."""
-    from penstock_trivy import binary
+    from penstock_trivy import propose
 
-    unsure = ["it looks for secrets; `scanners` says what else, vulnerabilities among it"]
-    if binary.find(None) is None:
-        unsure.append('trivy is not on this machine: pip install "penstock-trivy[binary]"')
-    return Proposal(saw="any project", sections={"scan.all": {"scanners": ["secret"]}}, unsure=tuple(unsure))
+    return propose.propose(root, _ask) if add is None else propose.section(add)
 
 
 def _ask(argv: list[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -60,6 +60,17 @@ def lay_out(step: Step, targets: str, skip: tuple[str, ...], limits: Limits | No
         _add_artifacts(tree, step, limits)
     if not tree.files:
         raise StepFailed(_nothing(step, targets, tree))
+    _plant(tree.root / CANARY)
+    return tree
+
+
+def copied(root: Path, files: Iterable[Path], place: Path) -> Tree:
+    """Copies of these files of a directory, and what is planted, without any step."""
+    tree = Tree(place)
+    for path in files:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as content:
+                _write(tree, SOURCE, PurePosixPath(path.relative_to(root).as_posix()), content)
     _plant(tree.root / CANARY)
     return tree
 

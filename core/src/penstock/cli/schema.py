@@ -1,0 +1,139 @@
+"""`schema`: one JSON Schema for `penstock.toml`, out of the core's keys and the plugins' settings models.
+
+Editors find it in `.penstock/`, where the first line of the file leads them to. It is written again
+whenever the configuration is checked, so that it fits the plugins that are enabled now.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock import config
+from penstock.cli.common import enabled_here, print_json
+from penstock.cli.files import replace
+from penstock.configfile import find
+from penstock.errors import ConfigError, PluginError
+from penstock.home import Home
+from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+from penstock.sections import NO_MATRIX
+
+FIRST_LINE = "#:schema ./.penstock/schema.json"
+"""What leads an editor to the schema: a directive of Taplo, which TOML extensions are built on."""
+
+
+@click.command()
+@click.option("--write", "to_file", is_flag=True, help="Write it to .penstock/schema.json, for editors.")
+def schema(to_file: bool) -> int:
+    """Print the JSON Schema of penstock.toml, for this project's plugins."""
+    if to_file:
+        path = find(Path.cwd())
+        write_schema(path.parent, Plugins.load(config.enabled(path), root=path.parent))
+        click.echo(f"Wrote .penstock/schema.json. Editors find it by the first line: {FIRST_LINE}", err=True)
+        return 0
+    try:
+        entries, root = enabled_here()
+    except ConfigError:
+        entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
+    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
+    return 0
+
+
+def write_schema(project: Path, plugins: Plugins) -> None:
+    """Write the schema for these plugins where editors look for it."""
+    text = json.dumps(make_schema(plugins), indent=1, ensure_ascii=False) + "\n"
+    replace(Home.of(project).root / "schema.json", text.encode())
+
+
+def refresh(path: Path, plugins: Plugins) -> None:
+    """Write the schema anew for a file that leads editors to it; where that can't be, it is no fault."""
+    with suppress(OSError, PluginError):
+        if path.read_text("utf-8-sig").startswith(FIRST_LINE):
+            write_schema(path.parent, plugins)
+
+
+def make_schema(plugins: Plugins) -> dict[str, Any]:
+    """One JSON Schema out of the core's keys and the settings models of these plugins."""
+    definitions: dict[str, Any] = {}
+
+    def add(name: str, model: Any) -> dict[str, Any]:
+        found = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(found.pop("$defs", {}))
+        definitions[name] = found
+        return found  # type: ignore[no-any-return]  # pydantic's own dictionaries
+
+    keys = add("Keys", config.Keys)["properties"]
+    properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
+    for phase in PHASES:
+        choices = []
+        able: list[Any] = [
+            (name, plugins.settings_model(name, HOOK_OF[phase])) for name in plugins.that_do(phase)
+        ]
+        if phase == "approve":
+            able.append((None, config.Manual))
+        for name, model in able:
+            own = add(f"{phase}_{name or 'manual'}", model)
+            fixed = {"uses": {"const": name}} if name else {}
+            leave = {"matrix"} | ({"rollout"} if phase != "deploy" else set())
+            shared = {key: value for key, value in keys.items() if key not in leave}
+            choice = {
+                "type": "object",
+                "properties": {**own.get("properties", {}), **shared, **fixed},
+                "required": [*own.get("required", []), *(["uses"] if name else [])],
+                "additionalProperties": False,
+            }
+            choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
+        if choices:
+            properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+    properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
+    members = {"type": "array", "items": {"type": "string"}}
+    properties["roles"] = {"type": "object", "additionalProperties": members}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "penstock.toml",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _with_matrix(section: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a section that may have a matrix: lists of what its keys may be."""
+    keys = {key: value for key, value in section["properties"].items() if key != "uses"}
+    entries = {"type": "array", "items": {"type": "object"}}
+    matrix = {
+        "type": "object",
+        "properties": {
+            **{key: {"type": "array", "minItems": 1, "items": value} for key, value in keys.items()},
+            "include": {**entries, "items": {"type": "object", "properties": keys}},
+            "exclude": entries,
+        },
+        "patternProperties": {r"^env\.": {"type": "array", "minItems": 1, "items": {"type": "string"}}},
+        "additionalProperties": False,
+    }
+    # A key that must be there may stand in the matrix instead.
+    needed = [
+        {
+            "anyOf": [
+                {"required": [key]},
+                {"properties": {"matrix": {"anyOf": _naming(key)}}, "required": ["matrix"]},
+            ]
+        }
+        for key in section["required"]
+        if key != "uses"
+    ]
+    return {
+        **section,
+        "properties": {**section["properties"], "matrix": matrix},
+        "required": [key for key in section["required"] if key == "uses"],
+        **({"allOf": needed} if needed else {}),
+    }
+
+
+def _naming(key: str) -> list[dict[str, Any]]:
+    return [{"required": [key]}, {"required": ["include"]}]

@@ -1,0 +1,71 @@
+"""Failed cases → what a person may do about them, in one sentence. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from penstock import TestCase
+
+_MODULE = re.compile(r"No module named '([\w.]+)'")
+_FIXTURE = re.compile(r"fixture '(\w+)' not found")
+_NETWORK = re.compile(
+    r"Name or service not known|Temporary failure in name resolution|Network is unreachable"
+    r"|Connection refused|ConnectionRefusedError|Max retries exceeded|nodename nor servname"
+)
+_LOCALE = re.compile(r"unsupported locale setting|UnknownTimeZoneError|ZoneInfoNotFoundError")
+_PERMISSION = re.compile(r"permission|chmod|readonly|read_only|unreadable", re.IGNORECASE)
+
+
+def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
+    """What helps, from the first failure that something is known about; None where nothing failed."""
+    failed = [case for case in cases if case.outcome == "failed"]
+    if not failed:
+        return None
+    texts = [case.message or "" for case in failed]
+    known = (answer for text in texts for rule in _RULES if (answer := rule(text, step)))
+    special = next(known, None)
+    if special is None and root and any(_PERMISSION.search(f"{case.name} {case.message}") for case in failed):
+        special = "Penstock runs as root, whom no permission stops: run it as somebody else"
+    named = (case.name for case in failed if "::" in case.name or "." in case.name)
+    name = next(named, "tests/test_x.py::test_y")
+    leave_out = f"To leave a test out: deselect = [{_quoted(name)}] under [{step}]"
+    return f"{special}. {leave_out}" if special else leave_out
+
+
+def _missing_module(text: str, step: str) -> str | None:
+    match = _MODULE.search(text)
+    if match is None:
+        return None
+    top = match[1].partition(".")[0]
+    return (
+        f'"{top}" is not in the tests\' environment: requirements = ["…"] under [{step}] adds the '
+        "distribution that brings it"
+    )
+
+
+def _missing_fixture(text: str, step: str) -> str | None:
+    match = _FIXTURE.search(text)
+    if match is None:
+        return None
+    return f'The fixture "{match[1]}" is a plugin\'s: requirements = ["pytest-…"] under [{step}] adds it'
+
+
+def _network(text: str, _: str) -> str | None:
+    return "A test asks for a network or a service that is not there" if _NETWORK.search(text) else None
+
+
+def _locale(text: str, _: str) -> str | None:
+    if not _LOCALE.search(text):
+        return None
+    return "A test needs a locale or time zone data that this machine lacks (Debian: locales, tzdata)"
+
+
+_RULES: tuple[Callable[[str, str], str | None], ...] = (_missing_module, _missing_fixture, _network, _locale)
+
+
+def _quoted(name: str) -> str:
+    """As TOML has it; a name with both kinds of quotes is cut before them."""
+    if '"' not in name:
+        return f'"{name}"'
+    return f"'{name}'" if "'" not in name else f'"{name.partition("[")[0]}"'

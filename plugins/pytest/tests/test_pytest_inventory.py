@@ -1,0 +1,356 @@
+"""What is read of a suite that nobody described: its files, its options, its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from penstock import TestCase
+from penstock_pytest import Pytest, advice, known, locks, pytestconfig
+from penstock_pytest.inventory import Inventory
+from penstock_pytest.propose import propose
+from penstock_pytest.requirements import Choice
+
+TEST = "def test_it():\n    pass\n"
+CASE = "import unittest\n\nclass It(unittest.TestCase):\n    def test_it(self):\n        pass\n"
+
+
+def _project(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def _inventory(root: Path, files: Mapping[str, str]) -> Inventory:
+    return Inventory(_project(root, files), "3.11.7")
+
+
+def _chosen(root: Path, files: Mapping[str, str], **settings: tuple[str, ...]) -> tuple[str, ...]:
+    tests = _inventory(root, files)
+    return tests.chosen(Pytest.model_validate(settings), tests.wanted(Choice()), lambda _: None)
+
+
+# --- which files ---
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        pytest.param({"tests/test_a.py": TEST}, (), id="as pytest finds them"),
+        pytest.param({"tests/test.py": TEST}, ("tests/test.py",), id="another name"),
+        pytest.param({"tests.py": CASE, "x.py": TEST}, ("tests.py",), id="a module at the root"),
+        pytest.param({"tests/check_a.py": TEST}, ("tests/check_a.py",), id="a name like no test's"),
+        pytest.param(
+            {"tests/test_a.py": CASE, "tests/testb.py": CASE},
+            ("tests/test_a.py", "tests/testb.py"),
+            id="unittest's own names",
+        ),
+        pytest.param(
+            {"tests/test_a.py": "import pytest\n" + TEST, "tests/testb.py": CASE},
+            (),
+            id="pytest's names where the suite is pytest's",
+        ),
+        pytest.param(
+            {"tests/test_a.py": CASE, "tests/testb.py": CASE, "tox.ini": "[testenv]\ncommands = pytest\n"},
+            (),
+            id="pytest's names where tox says pytest",
+        ),
+        pytest.param(
+            {"tests/a_tests.py": TEST, "setup.cfg": "[tool:pytest]\npython_files = *_tests.py\n"},
+            (),
+            id="the project's own names",
+        ),
+        pytest.param(
+            {"old/test_a.py": TEST, "new/a.test.py": TEST, "setup.cfg": "[tool:pytest]\ntestpaths = new\n"},
+            ("new/a.test.py",),
+            id="nothing where testpaths lead",
+        ),
+        pytest.param({"tests/helpers.py": "def help(): pass\n"}, (), id="no tests"),
+        pytest.param({".venv/tests/test_a.py": TEST, "build/tests/testb.py": TEST}, (), id="not its own"),
+        pytest.param(
+            {
+                "tests/test_a.py": TEST,
+                "docs/test_b.py": TEST,
+                "tox.ini": "[testenv]\ncommands =\n  coverage run -m pytest -q --tb short {posargs:tests}\n",
+            },
+            ("tests",),
+            id="what tox tests",
+        ),
+        pytest.param(
+            {"tests/test_a.py": TEST, "tox.ini": "[testenv]\ncommands = pytest -c tests nowhere .\n"},
+            (),
+            id="no path of tox's",
+        ),
+    ],
+)
+def test_the_paths_that_pytest_is_told(
+    tmp_path: Path, files: dict[str, str], chosen: tuple[str, ...]
+) -> None:
+    assert _chosen(tmp_path, files) == chosen
+
+
+@pytest.mark.parametrize(
+    ("files", "commands"),
+    [
+        pytest.param({"tox.ini": "python tests.py -v"}, (("tests.py", "-v"),), id="a script"),
+        pytest.param({"tox.ini": "coverage run -p --branch tests.py"}, (("tests.py",),), id="under coverage"),
+        pytest.param({"tox.ini": "{envpython} -m a.test {posargs}"}, (("-m", "a.test"),), id="a module"),
+        pytest.param(
+            {"tox.ini": "-python -Wd -m unittest discover -s {toxinidir}/t"},
+            (("-m", "unittest", "discover", "-s", "./t"),),
+            id="unittest",
+        ),
+        pytest.param({"tox.ini": "python setup.py test"}, (), id="no script of tests"),
+        pytest.param({"tox.ini": "python ../tests.py"}, (), id="no script of the project's"),
+        pytest.param({"tox.ini": "python tests.py {env:X}"}, (), id="not simple"),
+        pytest.param({"tox.ini": "pytest\n  python tests.py"}, (), id="pytest too"),
+        pytest.param(
+            {"tox.ini": "python tests.py\n[pytest]\nxfail_strict = true"},
+            (("tests.py",),),
+            id="configuration that is not used",
+        ),
+        pytest.param(
+            {"tox.ini": "python tests.py", "tests.py": "import pytest\n" + CASE}, (), id="tests for pytest"
+        ),
+        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("tests.py",),), id="a program"),
+        pytest.param({}, (), id="nothing says so"),
+    ],
+)
+def test_what_is_run_with_unittest(
+    tmp_path: Path, files: dict[str, str], commands: tuple[tuple[str, ...], ...]
+) -> None:
+    if "tox.ini" in files:
+        files = {**files, "tox.ini": f"[testenv]\ncommands =\n  {files['tox.ini']}\n"}
+    tests = _inventory(tmp_path, {"tests.py": CASE, **files})
+    assert tests.unittests(Pytest(), tests.wanted(Choice())) == commands
+
+
+def test_paths_of_the_section_are_the_last_word(tmp_path: Path) -> None:
+    assert _chosen(tmp_path, {"tests.py": CASE, "other.py": ""}, paths=("other.py",)) == ("other.py",)
+
+
+# --- what they need ---
+
+
+def _added(root: Path, files: Mapping[str, str]) -> dict[str, str]:
+    wanted = _inventory(root, files).wanted(Choice())
+    return {need.distribution: need.because for need in wanted.added}
+
+
+@pytest.mark.parametrize(
+    ("addopts", "added"),
+    [
+        ("--cov=a --cov-report=term", {"pytest-cov": "--cov in addopts"}),
+        ("-n auto", {"pytest-xdist": "-n in addopts"}),
+        ("-n4 --dist loadscope", {"pytest-xdist": "-n in addopts"}),
+        ("-p xdist", {"pytest-xdist": "-p xdist in addopts"}),
+        ("-p no:cacheprovider -ra --strict-markers --doctest-modules", {}),
+        ("--timeout=3 --nobodys", {"pytest-timeout": "--timeout in addopts"}),
+        ("--cove", {}),
+    ],
+)
+def test_options_bring_their_plugins(tmp_path: Path, addopts: str, added: dict[str, str]) -> None:
+    files = {"setup.cfg": f"[tool:pytest]\naddopts = {addopts}\n", "tests/test_a.py": TEST}
+    assert _added(tmp_path, files) == added
+
+
+def test_settings_and_required_plugins_bring_theirs(tmp_path: Path) -> None:
+    ini = "[pytest]\nasyncio_mode = auto\nDJANGO_SETTINGS_MODULE = s\nrequired_plugins = pytest-env>=1 pytest-bdd\n"
+    assert _added(tmp_path, {"pytest.ini": ini, "tests/test_a.py": TEST}) == {
+        "pytest-env>=1": "required_plugins",
+        "pytest-bdd": "required_plugins",
+        "pytest-asyncio": "the setting asyncio_mode",
+        "pytest-django": "the setting DJANGO_SETTINGS_MODULE",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("import hypothesis.strategies as st, yaml\n", ["hypothesis", "pyyaml"]),
+        ("from freezegun import freeze_time\n", ["freezegun"]),
+        ("try:\n    import numpy\nexcept ImportError:\n    numpy = None\n", []),
+        ("import nobody_knows_this\nimport os\n", []),
+        ("import helper\nimport mock\n", []),
+        ("@pytest.mark.asyncio\nasync def test_a(): pass\n", ["pytest-asyncio"]),
+        ("def test_a(mocker, tmp_path): pass\n", ["pytest-mock"]),
+        ("@pytest.fixture\ndef mocker(): pass\n\ndef test_a(mocker): pass\n", []),
+    ],
+)
+def test_what_the_tests_use_is_installed_where_everybody_knows_it(
+    tmp_path: Path, text: str, added: list[str]
+) -> None:
+    assert list(_added(tmp_path, {"tests/test_a.py": text, "tests/mock.py": ""})) == added
+
+
+def test_nothing_is_added_that_is_asked_for(tmp_path: Path) -> None:
+    files = {
+        "setup.cfg": "[tool:pytest]\naddopts = --cov\n",
+        "tests/test_a.py": "import hypothesis\n",
+        "requirements/test.txt": "pytest_cov<6\nHypothesis==6\n",
+    }
+    assert _added(tmp_path, files) == {}
+
+
+def test_nothing_is_added_to_what_the_section_names(tmp_path: Path) -> None:
+    tests = _inventory(tmp_path, {"tests/test_a.py": "import hypothesis\n"})
+    assert tests.wanted(Choice(groups=())).lines == ()
+
+
+@pytest.mark.parametrize("table", ["options", "settings", "marks", "fixtures", "imports"])
+def test_every_known_distribution_is_a_requirement(table: str) -> None:
+    names = known.table(table).values()
+    assert names
+    assert all(Requirement(name) for name in names)
+
+
+def test_words_of_a_configuration_keep_their_case(tmp_path: Path) -> None:
+    _project(tmp_path, {"pytest.ini": "[pytest]\nDJANGO_SETTINGS_MODULE = a\naddopts = -k 'a b'\n"})
+    config = pytestconfig.read(tmp_path)
+    assert "DJANGO_SETTINGS_MODULE" in config.names
+    assert config.addopts == ("-k", "a b")
+
+
+# --- locks ---
+
+UV = """
+[[package]]
+name = "me"
+version = "1.0"
+source = { editable = "." }
+
+[[package]]
+name = "Forked"
+version = "1.0"
+source = { registry = "https://index.example.com/simple" }
+resolution-markers = ["python_full_version < '3.10'"]
+
+[[package]]
+name = "Forked"
+version = "2.0"
+source = { registry = "https://index.example.com/simple" }
+resolution-markers = ["python_full_version >= '3.11'", "python_full_version == '3.10.*'"]
+
+[[package]]
+name = "from-git"
+version = "3.0"
+source = { git = "https://example.com/x.git" }
+"""
+POETRY = """
+[[package]]
+name = "one"
+version = "1.1"
+markers = "python_version >= '3.8'"
+
+[[package]]
+name = "two"
+version = "2.2"
+
+[package.source]
+type = "directory"
+url = "../two"
+"""
+PYLOCK = """
+[[packages]]
+name = "one"
+version = "1.1"
+
+[[packages]]
+name = "one"
+version = "1.0"
+
+[[packages]]
+name = "two"
+version = "2"
+marker = "python_version < '3'"
+
+[[packages]]
+name = "three"
+version = "3"
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "lines"),
+    [
+        ("uv.lock", UV, ("forked==2.0",)),
+        ("poetry.lock", POETRY, ("one==1.1",)),
+        ("pylock.toml", PYLOCK, ("three==3",)),
+        ("uv.lock", "not toml", ()),
+        ("pdm.lock", "package = 3", ()),
+    ],
+)
+def test_a_lock_s_versions_for_this_python(
+    tmp_path: Path, file: str, text: str, lines: tuple[str, ...]
+) -> None:
+    (tmp_path / file).write_text(text)
+    assert locks.read(tmp_path, "3.11.7") == locks.Lock(file=file if lines else "", lines=lines)
+
+
+# --- advice ---
+
+
+@pytest.mark.parametrize(
+    ("message", "root", "said"),
+    [
+        (
+            "E ModuleNotFoundError: No module named 'yaml.x'",
+            False,
+            '"yaml" is not in the tests\' environment',
+        ),
+        ("E fixture 'mocker' not found", False, 'The fixture "mocker" is a plugin\'s'),
+        ("ConnectionRefusedError: [Errno 111]", False, "a network or a service that is not there"),
+        ("locale.Error: unsupported locale setting", False, "locales, tzdata"),
+        ("Failed: DID NOT RAISE <class 'PermissionError'>", True, "runs as root"),
+        ("Failed: DID NOT RAISE <class 'PermissionError'>", False, "To leave a test out"),
+        ("assert 1 == 2", True, "To leave a test out"),
+    ],
+)
+def test_advice_for_a_failure(message: str, root: bool, said: str) -> None:
+    case = TestCase(name="tests/test_a.py::test_b", outcome="failed", message=message)
+    text = advice.about([case], "test.all", root=root)
+    assert text is not None
+    assert said in text
+    assert text.endswith('deselect = ["tests/test_a.py::test_b"] under [test.all]')
+
+
+def test_no_advice_where_nothing_failed() -> None:
+    assert advice.about([TestCase(name="a", outcome="passed")], "test.all", root=True) is None
+
+
+# --- init ---
+
+
+@pytest.mark.parametrize(
+    ("files", "saw"),
+    [
+        ({"tests/unit/test_a.py": TEST}, "tests/, requirements: nothing says what the tests need"),
+        ({"tests.py": CASE}, "tests.py, requirements: nothing says what the tests need"),
+        (
+            {"a/tests/test_a.py": "import yaml\n" + TEST, "uv.lock": UV},
+            "a/tests/, requirements: nothing says what the tests need, and pyyaml, in the versions of uv.lock",
+        ),
+        (
+            {"pytest.ini": "[pytest]\naddopts = --doctest-modules\n", "a.py": ""},
+            "examples in the documentation (doctest), requirements: nothing says what the tests need",
+        ),
+    ],
+)
+def test_what_init_sees(tmp_path: Path, files: dict[str, str], saw: str) -> None:
+    found = propose(_project(tmp_path, files))
+    assert found is not None
+    assert (found.saw, found.sections) == (saw, {"test.pytest": {}})
+
+
+def test_init_says_that_there_are_no_tests(tmp_path: Path) -> None:
+    assert propose(tmp_path) is None  # nor anything else of Python's
+    found = propose(_project(tmp_path, {"pyproject.toml": "", "tests/data.json": ""}))
+    assert found is not None
+    assert (found.saw, found.sections) == ("no tests", {})
+    assert found.unsure == (
+        'nothing will test what is built. Once there is a test: [test.pytest] with uses = "pytest"',
+    )
