@@ -348,12 +348,9 @@ class Engine:
 
     def _hear(self, calls: socket.socket) -> None:
         """Take in what another process appended."""
-        called = False
         with contextlib.suppress(BlockingIOError):
             while calls.recv(64):
-                called = True
-        if called:
-            self._catch_up()
+                self._catch_up()
 
     def _catch_up(self) -> bool:
         """Fold what others have written; whether there was any."""
