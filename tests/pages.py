@@ -65,6 +65,15 @@ class Page:
     def real(self) -> bool:
         return "real" in self.says
 
+    def file(self, block: Block) -> str:
+        """A block's text, below what the page has put into the same file before."""
+        where = block.says.get("append")
+        before = self.blocks[: self.blocks.index(block)] if where else ()
+        parts = [
+            other.text for other in before if where in (other.says.get("file"), other.says.get("append"))
+        ]
+        return "\n".join([*parts, block.text])
+
     def of(self, language: str) -> list[Block]:
         return [block for block in self.blocks if block.language == language]
 
@@ -124,7 +133,7 @@ def _pieces(name: str, text: str) -> Iterator[tuple[int, str, str]]:
                 raise PageError(f"{name}:{start + 1}: the block is not closed")
             inside = [line.removeprefix(fence[1]) for line in lines[start + 1 : number]]
             yield start + 1, fence[3], "\n".join(inside) + "\n"
-        elif "<!--" in lines[number]:
+        elif lines[number].lstrip().startswith("<!--"):
             start = number
             while "-->" not in lines[number]:
                 number += 1

@@ -131,6 +131,17 @@ class Reader:
         return re.sub(rf"\b(by |user:|by user:|from user:){re.escape(USER)}\b", r"\1ana", text)
 
 
+def follow(page: Page, place: Path) -> list[Difference]:
+    """Read a page from its top to its end; where what happens is not what it says."""
+    if not page.project:
+        return []
+    reader = Reader.make(page, place)
+    try:
+        return [wrong for block in page.blocks if not block.skipped for wrong in reader.follow(block)]
+    finally:
+        reader.stop()
+
+
 def _environment(home: Path, page: Page) -> dict[str, str]:
     """That of somebody with a home of their own; caches are the machine's."""
     real = Path.home()
@@ -140,7 +151,7 @@ def _environment(home: Path, page: Page) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PENSTOCK_", "XDG_", "PYTHONPATH"))
+        if not name.startswith(("PENSTOCK_", "XDG_", "PYTHONPATH", "VIRTUAL_ENV")) and name != "CI"
     }
     return {
         **kept,

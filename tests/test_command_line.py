@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import time
@@ -309,6 +308,20 @@ def test_another_directory_with_spaces(project: Project, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_verify_exports_the_artifact_and_takes_a_file(project: Project, tmp_path: Path) -> None:
+    project.passes("run", "--to", "staging")
+    evidence = tmp_path / "evidence"
+    project.passes("verify", project.digest("file"), "--export", str(evidence))
+    box = evidence / "box.txt"
+    assert box.read_text() == "plain: good"
+    assert "build.box: built by" in project.passes("verify", str(box)).out
+    box.write_text("somebody's own")
+    done = project.run("verify", project.digest("file"), "--export", str(evidence))
+    assert (done.code, box.read_text()) == (2, "somebody's own")
+    assert "box.txt is there already, and is left as it is" in done.err
+    assert "no run here has built" in project.run("verify", str(box)).err
+
+
 def test_the_journal_ignores_itself_in_git(project: Project) -> None:
     project.run("run")
     assert ".penstock" not in project.git("status", "--porcelain", "--untracked-files=all")
@@ -321,32 +334,3 @@ def test_a_closed_pipe_is_no_error(project: Project) -> None:
         ["bash", "-c", command], cwd=project.root, env=project.env, capture_output=True, text=True
     )
     assert done.stderr == ""
-
-
-def test_on_a_terminal_each_step_has_one_line(project: Project) -> None:
-    shown = on_a_terminal(project, "run")
-    lines = [line.rpartition("\x1b[K")[2] for line in shown.replace("\r\n", "\n").split("\n")]
-    assert sum("✓ build.box" in line for line in lines) == 1
-    assert all(len(line) <= 80 for line in lines)
-    assert "\x1b[32m" not in shown  # NO_COLOR is set
-
-
-def on_a_terminal(project: Project, *arguments: str) -> str:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(project.root)
-        os.execve(
-            project.penstock, ["penstock", *arguments], {**project.env, "COLUMNS": "80", "TERM": "xterm"}
-        )
-    shown = b""
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        shown += data
-    os.waitpid(pid, 0)
-    os.close(terminal)
-    return shown.decode()

@@ -11,6 +11,8 @@ import os
 import re
 import subprocess
 import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from penstock.errors import ConfigError
 from tests import pages, sections
 from tests.pages import Block, Page
 from tests.projects import ROOT
-from tests.reader import PROJECTS, Reader, write_anew
+from tests.reader import PROJECTS, Difference, follow, write_anew
 
 PAGES = [pages.read(path) for path in pages.files()]
 UPDATE = "PENSTOCK_DOCS_UPDATE" in os.environ
@@ -40,14 +42,15 @@ def with_transcripts() -> list[ParameterSet]:
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_configuration_is_right(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "…" not in block.text, f"{block.name}: an example of configuration leaves nothing out"
-    data = tomllib.loads(block.text)
+    [page] = [page for page in PAGES if page.name == block.page]
+    text = page.file(block)
+    data = tomllib.loads(text)
     if not sections.is_configuration(data):
         assert block.says.get("file", "").endswith("pyproject.toml") or "config" in block.says, (
             f"{block.name}: this is no configuration of Penstock's. If it is that of another tool, its comment "
             "says `config=NAME`, or `file=` and where it stands"
         )
         return
-    [page] = [page for page in PAGES if page.name == block.page]
     monkeypatch.syspath_prepend(tmp_path)
     own = {
         python.says["plugin"]: sections.plugin(python.says["plugin"], python.text, tmp_path)
@@ -55,7 +58,7 @@ def test_configuration_is_right(block: Block, tmp_path: Path, monkeypatch: pytes
         if "plugin" in python.says
     }
     try:
-        sections.check(block.text, tmp_path, own)
+        sections.check(text, tmp_path, own)
     except ConfigError as error:
         pytest.fail(f"{block.name}: {error}")
 
@@ -80,25 +83,32 @@ def test_shell_commands_can_be_read(block: Block) -> None:
     assert done.returncode == 0, f"{block.name}: {done.stderr}"
 
 
-@pytest.mark.parametrize("block", blocks("json"))
-def test_json_can_be_read(block: Block) -> None:
-    json.loads(block.text)
+def test_json_can_be_read() -> None:
+    for page in PAGES:
+        for block in page.of("json"):
+            json.loads(block.text)
+
+
+@pytest.fixture(scope="module")
+def differences(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Page], list[Difference]]]:
+    """Where a page's transcripts do not hold. The pages are read side by side: most of it is waiting."""
+    asked = [getattr(item, "callspec", None) for item in request.session.items if "page" in item.fixturenames]  # type: ignore[attr-defined]  # all of ours are functions
+    chosen: list[Page] = [spec.params["page"] for spec in asked if spec and "page" in spec.params]
+    chosen.sort(key=lambda page: len(page.of("console")), reverse=True)  # the longest first
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        begun = {page.name: pool.submit(follow, page, tmp_path_factory.mktemp("page")) for page in chosen}
+        yield lambda page: begun[page.name].result()
 
 
 @pytest.mark.parametrize("page", with_transcripts())
-def test_transcripts_are_what_happens(page: Page, tmp_path: Path) -> None:
+def test_transcripts_are_what_happens(page: Page, differences: Callable[[Page], list[Difference]]) -> None:
     assert page.project, (
         f"{page.name} has transcripts; a comment at its top says what they start from: project=NAME, one of "
-        f"{', '.join(sorted(path.name for path in PROJECTS.iterdir()))}, or empty"
+        f"{', '.join(sorted(path.name for path in PROJECTS.iterdir()))}, shop or empty"
     )
-    reader = Reader.make(page, tmp_path)
-    wrong = []
-    try:
-        for block in page.blocks:
-            if not block.skipped:
-                wrong += reader.follow(block)
-    finally:
-        reader.stop()
+    wrong = differences(page)
     if wrong and UPDATE:
         write_anew(page, wrong)
     assert not wrong, "\n\n".join(str(difference) for difference in wrong)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,35 @@ def test_what_is_not_on_the_index_is_said(tmp_path: Path) -> None:
     outcome = attempt("itsdangerous==0.0.0.1", tmp_path, tmp_path / "sdists")
     assert outcome.state == "not fetched"
     assert "itsdangerous==0.0.0.1" in outcome.why
+
+
+TOX = """\
+[penstock]
+plugins = ["git", "python", "tox", "trivy", "sigstore"]
+
+[build.wheel]
+uses = "python"
+
+[test.all]
+uses = "tox"
+environments = ["PY"]
+
+[scan.all]
+uses = "trivy"
+scanners = ["secret", "license"]
+block = "critical"
+
+[sign.release]
+uses = "sigstore"
+"""
+
+
+def test_a_project_from_the_index_passes_with_its_own_tox_configuration(tmp_path: Path) -> None:
+    project, _ = checkout(fetch("blinker==1.9.0", tmp_path / "sdists"), tmp_path)
+    here = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    project.write({"penstock.toml": TOX.replace("PY", here)})
+    project.passes("run", timeout=600)
+    assert project.step("test.all")["tests"]["passed"] == 1
+    assert " 25 passed in " in project.passes("logs", "last", "test.all").out
+    wheel = project.digest("wheel")
+    assert "All signatures verify" in project.passes("verify", wheel).out

@@ -89,11 +89,25 @@ def commands() -> str:
 
     group = cli.cli
     context = click.Context(group, info_name="penstock")
-    parts = []
+    parts = ["## penstock", f"```text\n{group.get_help(context)}\n```"]
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is not None and not command.hidden:
             parts += list(_command(command, f"penstock {name}", context))
+    return "\n\n".join(parts)
+
+
+def plugin_commands() -> str:
+    """The commands that installed plugins add, each with its options."""
+    loaded = plugins.Plugins.load(plugins.installed())
+    context = click.Context(click.Group(), info_name="penstock")
+    parts = []
+    for name in sorted(loaded.modules):
+        if loaded.has(name, "penstock_commands"):
+            [added] = loaded.call(name, "penstock_commands")
+            for command in added:
+                title, *more = _command(command, f"penstock {command.name}", context)
+                parts += [title, f"*Of the plugin {name}.*", *more]
     return "\n\n".join(parts)
 
 
@@ -183,5 +197,8 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (hooks, values, keys, penstock, policy, manual, settings, commands, exit_codes)
+    for part in (
+        *(hooks, values, keys, penstock, policy, manual, settings),
+        *(commands, plugin_commands, exit_codes),
+    )
 }

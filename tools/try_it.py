@@ -67,7 +67,7 @@ def _show() -> int:
             raise DemonstrationError(f"still running, though told to stop: {', '.join(left)}")
         if stopped:
             print(f"\nStopped {' and '.join(stopped)}. Nothing is left running.", flush=True)
-    print("Next:  change examples/shop, break a test of it, and run ./try-it again; or in your own project:")
+    print("Next:  break a test in examples/shop and run it again, or in your own project:")
     print('       pip install "penstock[python]" && penstock init && penstock run')
     return 0
 
@@ -168,11 +168,18 @@ def _stop() -> list[str]:
 
 def _penstock(*arguments: str) -> int:
     """Run Penstock in the example, with its output shown; its exit code."""
-    # In a process group of its own, so that Ctrl-C comes from here, once: it then puts back what it changed.
+    # On a terminal both get Ctrl-C, and both stop on Ctrl-Z. Elsewhere it is in a process group of its own
+    # and told from here, once: a second word would end it before it has put back what it changed.
+    shared = _in_front()
     command = [str(VENV / "bin" / "penstock"), *arguments]
-    child = subprocess.Popen(command, cwd=SHOP, env=_environment(), process_group=0)
+    child = subprocess.Popen(command, cwd=SHOP, env=_environment(), process_group=None if shared else 0)
     try:
-        return child.wait()
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            if not shared:
+                raise
+            return child.wait()
     except BaseException:
         child.terminate()
         try:
@@ -181,6 +188,14 @@ def _penstock(*arguments: str) -> int:
             child.kill()
             raise
         raise
+
+
+def _in_front() -> bool:
+    """Whether what is typed at the terminal comes here."""
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _ask(*arguments: str) -> str:

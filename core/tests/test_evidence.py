@@ -16,6 +16,7 @@ from penstock.model import (
     Check,
     Evidence,
     Finding,
+    Publication,
     Release,
     Revision,
     ScanReport,
@@ -274,6 +275,35 @@ def test_a_verification_is_a_statement() -> None:
         "checks": [{"name": "200", "passed": True, "detail": "0.1 s", "seconds": 0.1}],
         **RUN,
     }
+
+
+def test_what_was_published_is_a_statement_and_each_release_another() -> None:
+    image = Artifact(name="shop", kind="image", digest="sha256:" + "e" * 64, digests={"manifest": SNAPSHOT})
+    published = [
+        Publication(artifact=A, location="https://x/shop.whl#sha256=a", purl="pkg:pypi/shop@1"),
+        Publication(artifact=SNAPSHOT, location="registry/shop@sha256:b", already=True),
+    ]
+
+    publication, release = evidence.statements(step("publish"), published, [WHEEL, image], CIRCUMSTANCES)
+
+    assert publication["predicateType"] == "https://penstock.dev/attestation/publication/v0.1"
+    assert publication["subject"] == [*SUBJECT, {"name": "shop", "digest": {"sha256": "e" * 64}}]
+    assert publication["predicate"] == {
+        "step": "publish.x",
+        "publications": [
+            {
+                "artifact": A,
+                "location": "https://x/shop.whl#sha256=a",
+                "already": False,
+                "purl": "pkg:pypi/shop@1",
+            },
+            {"artifact": SNAPSHOT, "location": "registry/shop@sha256:b", "already": True},
+        ],
+        **RUN,
+    }
+    assert release["predicateType"] == "https://in-toto.io/attestation/release/v0.1"
+    assert release["subject"] == SUBJECT
+    assert release["predicate"] == {"purl": "pkg:pypi/shop@1"}
 
 
 def test_steps_that_find_nothing_out_leave_no_statement() -> None:

@@ -93,14 +93,14 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "is killed": (
         "os.kill(os.getpid(), signal.SIGKILL)",
         "error",
-        "the process of the step was killed by SIGKILL before it had a result",
+        "the process of the step was killed by SIGKILL (by somebody, or for want of memory) before it had a result",
     ),
     "crashes": (
         "signal.signal(signal.SIGSEGV, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGSEGV)",
         "error",
         "the process of the step was killed by SIGSEGV before it had a result",
     ),
-    "exits": ("sys.exit(3)", "error", 'the plugin "fake" failed: SystemExit: 3. The'),
+    "exits": ("sys.exit(3)", "error", 'the plugin "fake" failed: it ends the process: sys.exit(3). The'),
     "interrupts": ("raise KeyboardInterrupt", "error", 'the plugin "fake" failed: KeyboardInterrupt. The'),
     "leaves a generator": ("raise GeneratorExit", "error", 'the plugin "fake" failed: GeneratorExit. The'),
     "cancels itself": (

@@ -21,7 +21,7 @@ def test_a_home_that_can_t_be_made_says_what_it_is_for(tmp_path: Path) -> None:
     (tmp_path / ".penstock").touch()
 
     with pytest.raises(
-        PluginError, match=r"\.penstock can't be made: File exists\. Penstock keeps its journal there"
+        PluginError, match=r"\.penstock is no directory, and Penstock keeps its journal in one of that name\."
     ):
         Home.of(tmp_path)
 

@@ -361,7 +361,7 @@ BROKEN = {
     ),
     "a hook that there is not": (
         SIZE.replace("def penstock_test", "def penstock_tset"),
-        "PluginValidationError: unknown hook 'penstock_tset' in plugin",
+        'there is no hook penstock_tset. Did you mean "penstock_test"?',
     ),
     "settings without a model": (
         SIZE.replace("settings: Limits", "settings: int"),

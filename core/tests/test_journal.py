@@ -116,6 +116,13 @@ def test_runs_are_numbered_and_listed_the_newest_first(journal: Journal) -> None
     ]
 
 
+def test_a_rollback_s_line_says_what_it_returns_to(journal: Journal) -> None:
+    data = {"plan": "sha256:plan", "release": {"revision": {"commit": "c0ffee"}}}
+    run, _ = journal.begin([New("run.started", None, data, 1.0)])
+    assert journal.run(run).revision == "c0ffee"
+    assert journal.check()[2] is None
+
+
 def test_a_run_s_line_says_how_it_stands(journal: Journal) -> None:
     run, _ = journal.begin([started()])
 
@@ -385,7 +392,9 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"this is not a database at all, and long enough to be seen" * 20)
 
-    with pytest.raises(PluginError, match=r"the journal .*journal\.db can't be used: file is not a database"):
+    with pytest.raises(
+        PluginError, match=r"the journal .*journal\.db can't be opened: it is no database\. Put back"
+    ):
         Journal(path)
 
 
@@ -409,7 +418,7 @@ def test_a_full_disk_loses_nothing_and_the_message_says_what_to_do(path: Path, j
     big = New("note", None, {"text": "x" * 100_000}, 1.0)
 
     with pytest.raises(
-        PluginError, match=r"the journal can't be written: database or disk is full. Nothing is lost"
+        PluginError, match=r"the journal .*journal\.db can't be written: the disk is full\. Make room\."
     ):
         journal.append(run, [New("small", None, {}, 1.0), big])
 

@@ -18,19 +18,30 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "model", "words", "keys", "hookspecs", "inhouse", "plugins"),
+    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence"),
+    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
-    *("step", "target", "request", "answers", "summary", "worker"),
+    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
     *("executor", "observers", "signals", "runs", "engine", "cli"),
     "testing",
 )
-PURE = ("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "request", "summary")
+PURE = (
+    "plan",
+    "progress",
+    "state",
+    "gates",
+    "rollout",
+    "scheduler",
+    "evidence",
+    "reports",
+    "request",
+    "summary",
+)
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 
 

@@ -232,8 +232,8 @@ def test_the_rest_is_for_plugins() -> None:
     ("reference", "says"),
     [
         ("env:NEVER_SET", 'the secret "env:NEVER_SET" is not there: the variable NEVER_SET is not set'),
-        ("file:/never/there", 'the secret "file:/never/there" can\'t be read: [Errno 2] No such file'),
-        ("file:/proc", 'the secret "file:/proc" can\'t be read: [Errno 21] Is a directory'),
+        ("file:/never/there", 'the secret "file:/never/there" can\'t be read: No such file'),
+        ("file:/proc", 'the secret "file:/proc" can\'t be read: Is a directory'),
         ("file:~nobody-of-that-name/x", 'the secret "file:~nobody-of-that-name/x" can\'t be read: Could not'),
         ("file:a\0b", 'the secret "file:a\0b" can\'t be read: embedded null byte'),
         (
@@ -256,5 +256,19 @@ def test_a_reference_that_names_nothing_says_what_was_looked_for(
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ConfigError, match=r"can't be read: 'utf-8' codec"):
+    with pytest.raises(ConfigError, match=r"is no UTF-8 text\. Keep it in base64, say"):
         resolve(f"file:{tmp_path}/secret", nobody)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("", "is empty"), ("abc", "is shorter than 4 bytes, and could not be kept out of logs")],
+)
+def test_a_secret_that_could_not_be_masked_is_refused(value: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{value}\n")
+
+    for reference in (f"file:{tmp_path}/secret", "vault:x"):
+        with pytest.raises(ConfigError) as caught:
+            resolve(reference, lambda _: value)
+        assert str(caught.value) == f'the secret "{reference}" {says}. Set it to another'
+    assert resolve("vault:x", lambda _: "né!") == "né!"  # four bytes

@@ -73,7 +73,11 @@ def test_what_can_t_be_run_says_what_is_missing(make_step: StepMaker) -> None:
     (step.workspace / "script").chmod(0o755)
 
     for argv, cwd, says in (
-        (["no-such-program"], None, "no-such-program is not there: it can't be run"),
+        (
+            ["no-such-program"],
+            None,
+            "no-such-program is not on the PATH, so it can't be run. Install it, or add its directory to PATH",
+        ),
         (["./nothing"], None, "./nothing is not there: it can't be run"),
         (["true"], Path("/never/there"), "/never/there is not there: true can't be run in it"),
         (["./script"], None, "./script can't be run: the interpreter that its first line names is not there"),

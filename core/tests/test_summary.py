@@ -151,7 +151,11 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
     "publications": (
         "publish",
         [Publication(artifact=A, location="https://x/y")],
-        {"summary": "1 published", "notes": ["https://x/y"]},
+        {
+            "summary": "1 published",
+            "notes": ["https://x/y"],
+            "publications": [{"artifact": A, "location": "https://x/y", "already": False, "purl": None}],
+        },
     ),
     "anything else": ("sign", None, {}),
 }

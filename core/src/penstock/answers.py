@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from penstock.errors import PluginError, StepFailed
 from penstock.model import (
@@ -45,17 +47,41 @@ def checked(step: PlanStep, answer: object) -> Any:
     item = _LIST_ANSWERS.get(step.phase)
     if item is not None:
         if isinstance(answer, list | tuple) and all(isinstance(entry, item) for entry in answer):
-            return list(answer)
+            return [entry if item is Target else _whole(step, entry) for entry in answer]
         wanted = f"a list of {item.__name__}"
     else:
         right = _ANSWERS[step.phase]
         if isinstance(answer, right):
-            return answer
+            return _whole(step, answer)
         wanted = "Approval or Pending" if isinstance(right, tuple) else right.__name__
     raise PluginError(
         f'the plugin "{step.uses}" returned {type(answer).__name__} from {HOOK_OF[step.phase]}, '
         f"which must return {wanted}"
     )
+
+
+def _whole(step: PlanStep, value: Any) -> Any:
+    """The value, checked once more: one that was made past its own checks would be judged by chance."""
+    try:
+        return type(value).model_validate(value.model_dump(warnings=False))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        what = f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].lower()}"
+        raise PluginError(
+            f'the plugin "{step.uses}" returned a {type(value).__name__} from {HOOK_OF[step.phase]} that '
+            f"does not hold what it must: {what}"
+        ) from None
+
+
+def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequence[Artifact]) -> None:
+    """Raises PluginError where a publish step says that it published what no step before it has built."""
+    known = {digest for artifact in artifacts for digest in (artifact.digest, *artifact.digests.values())}
+    for each in published:
+        if each.artifact not in known:
+            raise PluginError(
+                f'the plugin "{step.uses}" says that it published {each.artifact}, which is none of the '
+                "artifacts that the step was handed"
+            )
 
 
 def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
@@ -104,9 +130,17 @@ def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
     """Keep what a step left that matches the section's `artifacts`. Raises StepFailed where nothing does."""
     kept = []
     for pattern in patterns:
-        found = sorted(path for path in step.workspace.glob(pattern) if not path.is_symlink())
+        matching = sorted(step.workspace.glob(pattern))
+        found = [path for path in matching if not path.is_symlink()]
         if not found:
-            raise StepFailed(f'artifacts: nothing matches "{pattern}" in the workspace after the step')
+            links = "nothing but symbolic links" if matching else "nothing"
+            raise StepFailed(f'artifacts: {links} matches "{pattern}" in the workspace after the step')
+        for path in found:
+            if not path.resolve().is_relative_to(step.workspace.resolve()):
+                raise StepFailed(
+                    f'artifacts: "{path.relative_to(step.workspace)}" leads out of the workspace, through a '
+                    "symbolic link"
+                )
         kept += [step.keep(path, "directory" if path.is_dir() else _kind(path)) for path in found]
     return kept
 

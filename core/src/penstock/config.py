@@ -13,7 +13,7 @@ from pydantic import Field
 
 from penstock import people, versions
 from penstock.configfile import ConfigFile
-from penstock.errors import ConfigError, did_you_mean
+from penstock.errors import ConfigError, did_you_mean, sentence
 from penstock.faults import checked
 from penstock.inhouse import PluginFile, is_path, name_of
 from penstock.keys import Keys as Keys
@@ -69,7 +69,9 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     data = source.read()
     errors: list[str] = []
     if not data:
-        raise ConfigError(f"{path.name}:1: the file is empty. Remove it, and have one made: penstock init")
+        raise ConfigError(
+            f"{path.name}:1: the file says nothing. Remove it, and have one made: penstock init"
+        )
     known = installed() if available is None else available
     head = checked(Penstock, data.get("penstock", {}), source, "penstock", errors)
     if head is None or errors:
@@ -77,11 +79,13 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if head.requires is not None:
         versions.check(head.requires, source)
     plugins = Plugins.load(head.plugins, known, root=path.parent)
-    errors.extend(
-        source.error("penstock", "plugins", broken.reason)
-        for broken in plugins.broken.values()
-        if broken.absent
-    )
+    warnings: list[str] = []
+    for broken in plugins.broken.values():
+        if broken.absent:
+            errors.append(source.error("penstock", "plugins", broken.reason))
+        else:
+            unless = f"{sentence(str(broken))} Nothing is deployed until it is repaired, or taken out here"
+            warnings.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
     sections = read_sections(data, plugins, known, source, errors)
     policies = {
@@ -89,7 +93,6 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         for name, table in tables(data, "policy", source, errors).items()
     }
     roles = people.roles(data, source, errors)
-    warnings: list[str] = []
     for section in sections:
         if section.phase == "approve" and section.plugin is None:
             by: Any = section.settings["by"]

@@ -14,6 +14,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_NAMED = 12  # names in one message
+
 
 class PenstockError(Exception):
     """What a user is shown: one clear message, without a traceback."""
@@ -61,6 +63,31 @@ class StepCancelled(PenstockError):
     """The step was told to stop, by a person or by its timeout."""
 
     exit_code = 130
+
+
+def in_words(error: BaseException) -> str:
+    """An exception that is not ours, in one line: its type and what it says, whatever it does when asked."""
+    try:
+        said = " ".join(str(error).split())
+    except BaseException:  # its own __str__ fails
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str], kind: str) -> str:
+    """The end of a message about a step or environment that is not there: the one meant, or all of them."""
+    names = list(known)
+    near = [whole for whole in names if whole.partition(".")[2] == name]
+    near = near or difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f'. Did you mean "{near[0]}"?'
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f". The {kind} are {', '.join(names[:_NAMED])}{more}" if names else f". There are no {kind}"
+
+
+def sentence(text: str) -> str:
+    """A text that another sentence can follow."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:

@@ -18,6 +18,8 @@ from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
     PROVENANCE,
+    PUBLICATION,
+    RELEASE,
     SBOM,
     SCAN,
     TEST_RESULT,
@@ -31,6 +33,7 @@ from penstock.model import (
     Artifact,
     Evidence,
     Model,
+    Publication,
     Release,
     Revision,
     ScanReport,
@@ -93,6 +96,8 @@ def statements(
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
+    if step.phase == "publish" and isinstance(result, list):
+        return _publications(step, result, about, circumstances)
     if step.phase == "build":
         return [_statement(about, circumstances, PROVENANCE, _provenance(step, circumstances))]
     return []
@@ -275,6 +280,31 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
         "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
         "failedTests": failed,
     }
+
+
+def _publications(
+    step: PlanStep,
+    published: Sequence[Publication],
+    about: Sequence[Artifact],
+    circumstances: Circumstances,
+) -> list[dict[str, Any]]:
+    """Where each artifact can be had; and for each release that has a name, which files make it up."""
+    predicate = {
+        "step": step.name,
+        "publications": [each.model_dump(mode="json", exclude_none=True) for each in published],
+        **_run(circumstances),
+    }
+    subjects = _published(published, about)
+    made = [_statement(subjects, circumstances, PUBLICATION, predicate)] if subjects else []
+    for purl in dict.fromkeys(each.purl for each in published if each.purl):
+        files = _published([each for each in published if each.purl == purl], about)
+        made.append(_statement(files, circumstances, RELEASE, {"purl": purl}))
+    return made
+
+
+def _published(published: Iterable[Publication], about: Sequence[Artifact]) -> list[Artifact]:
+    digests = {each.artifact for each in published}
+    return [artifact for artifact in about if digests & {artifact.digest, *artifact.digests.values()}]
 
 
 def _result(step: PlanStep, result: object) -> str:

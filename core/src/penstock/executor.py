@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
+from penstock.outcomes import Stopped
 from penstock.request import Request, Response
-from penstock.worker import Stopped, Worker
+from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -240,6 +241,8 @@ class LocalPool:
             return []
         told = worker.kill_at is not None
         how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
+        if status == -signal.SIGKILL:
+            how += " (by somebody, or for want of memory)"
         response = Response(
             outcome="cancelled" if told else "error",
             reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
@@ -311,6 +314,10 @@ def _answer(worker: Worker, request: Request) -> str:
     except Stopped:  # while it was cleaning up
         process.end_descendants(spare=worker.detached)
         response = Response(outcome="cancelled", reason="it was told to stop")
+    except OSError as error:  # there is no place for its log
+        response = Response(
+            outcome="error", reason=f"the step can't begin: {error.strerror}: {error.filename}"
+        )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()

@@ -24,6 +24,8 @@ SCAN = "https://penstock.dev/attestation/scan/v0.1"
 APPROVAL = "https://penstock.dev/attestation/approval/v0.1"
 DEPLOYMENT = "https://penstock.dev/attestation/deployment/v0.1"
 VERIFICATION = "https://penstock.dev/attestation/verification/v0.1"
+PUBLICATION = "https://penstock.dev/attestation/publication/v0.1"
+RELEASE = "https://in-toto.io/attestation/release/v0.1"
 
 
 Verdict = tuple[str, str]
@@ -209,6 +211,8 @@ def _kind(evidence: Evidence) -> str:
         APPROVAL: "approval",
         DEPLOYMENT: "deployment record",
         VERIFICATION: "verification",
+        PUBLICATION: "publication record",
+        RELEASE: "release record",
     }.get(evidence.predicate_type, "evidence")
 
 

@@ -22,6 +22,11 @@ class Home:
         """The home of a project, made if it is not there. It ignores itself in git."""
         root = project / ".penstock"
         try:
+            if os.path.lexists(root) and not root.is_dir():
+                raise PluginError(
+                    f"{root} is no directory, and Penstock keeps its journal in one of that name. "
+                    "Move it away"
+                )
             root.mkdir(exist_ok=True)
             ignore = root / ".gitignore"
             if not ignore.exists():

@@ -138,10 +138,15 @@ def penstock_check_signature(settings: Any, signature: Signature, statement: byt
 
 @hookspec(firstresult=True)
 def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
-    """Make the artifacts available elsewhere, by digest, without changing a byte. Since 0.1.
+    """Make the artifacts available elsewhere, by digest, without changing a byte.
 
-    @hookimpl
-    def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
+    Say where each of them is; what the step was not handed, it can't have published. The answer goes on
+    record, signed where the pipeline signs, with a release attestation for each `purl`. A step that was
+    cut off is called again: what is there already with the same bytes is a success, and says `already`;
+    raise `StepRefused` where other bytes are there under the name. Since 0.1.
+
+        @hookimpl
+        def penstock_publish(settings: Index, step: Step) -> list[Publication]: ...
     """
     raise NotImplementedError
 

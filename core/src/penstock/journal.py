@@ -75,7 +75,7 @@ class Journal:
                 self._db.executescript(_CREATE)
                 self._db.execute(f"PRAGMA user_version={_SCHEMA}")
         except sqlite3.Error as error:
-            raise PluginError(f"the journal {path} can't be used: {error}") from None
+            raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 
     def _use_wal(self) -> None:
         deadline = time.monotonic() + _PATIENCE
@@ -185,7 +185,7 @@ class Journal:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as error:
-            raise PluginError(f"the journal {self._path} can't be read: {error}") from None
+            raise PluginError(f"the journal {self._path} can't be read: {_why(error)}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -199,10 +199,26 @@ class Journal:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise PluginError(
-                f"the journal can't be written: {error}. Nothing is lost: penstock resume goes on "
-                "once there is room"
-            ) from None
+            raise PluginError(f"the journal {self._path} can't be written: {_why(error)}") from None
+
+
+_AGAIN = "A run that was cut off goes on with: penstock resume"
+_ANEW = "Put back a copy of it, or move .penstock away and begin anew"
+_WHY = {
+    sqlite3.SQLITE_FULL: f"the disk is full. Make room. {_AGAIN}",
+    sqlite3.SQLITE_IOERR: f"the disk is full, or fails. Make room, or mend it. {_AGAIN}",
+    sqlite3.SQLITE_READONLY: f"it, or its disk, is read-only. Make it writable. {_AGAIN}",
+    sqlite3.SQLITE_CANTOPEN: "it is no file that can be opened. See what stands there, and move it away",
+    sqlite3.SQLITE_NOTADB: f"it is no database. {_ANEW}",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged. {_ANEW}",
+    sqlite3.SQLITE_BUSY: "another process has held it for a minute. End that one, then: penstock resume",
+}
+"""What SQLite's codes mean for whoever runs a pipeline."""
+
+
+def _why(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without its extension
+    return _WHY.get(code, f"it is not as it was made ({error}). {_ANEW}")
 
 
 _LINE = "run, plan, started, state, finished, revision"
@@ -217,7 +233,9 @@ def _tells(event: New) -> bool:
 def _told(line: RunLine | None, run: int, event: New) -> RunLine:
     """A run's line after one more event."""
     if line is None:
-        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, None)
+        release = event.data.get("release") or {}  # a rollback has no source step: it knows from the start
+        revision = release.get("revision", {}).get("commit")
+        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, revision)
     if event.type == "run.resumed":
         return replace(line, state="running", finished=None)
     if event.type in ("run.finished", "run.waiting"):

@@ -6,19 +6,13 @@ run in this process, in a worker, or on another machine.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from penstock.units import Duration as Duration
+from penstock.units import Percentage as Percentage
 
 
 class Model(BaseModel):
@@ -34,76 +28,6 @@ class Settings(Model):
     starts with what the user gets: the schema, the reference and `penstock init` are made from them.
     """
 
-
-# --- units -------------------------------------------------------------------------------------
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 3650 * 86400.0  # ten years: what is longer is a slip, and more than clocks can count
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
-
-
-def _seconds(value: object) -> object:
-    seconds = _counted(value)
-    if seconds is not None and seconds > _LONGEST:
-        raise ValueError(f"{_written(value)}is longer than ten years, the longest of durations")
-    if seconds is None or not seconds >= 0:  # NaN compares with nothing
-        raise ValueError(f'{_written(value)}is not a duration. Durations are such as "30s", "5m" or "1h30m"')
-    return seconds
-
-
-def _counted(value: object) -> float | None:
-    if isinstance(value, str) and re.match(_DURATION_WHOLE, value):
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _written(value: object) -> str:
-    """A simple value as it was written, short; and what leads from it to a verb."""
-    if isinstance(value, bool):
-        return f"{str(value).lower()} "
-    if isinstance(value, str):
-        return f'"{value[:40]}" ' if value.isprintable() else "this "
-    small = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**12)
-    return f"{value:.12g} " if small else "this "
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(ge=0, le=_LONGEST, allow_inf_nan=False),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": _LONGEST},
-                {"type": "string", "pattern": _DURATION_WHOLE},
-            ]
-        }
-    ),
-]
-"""Seconds; written as a number or as "500ms", "30s", "5m", "1h30m", "2d"."""
-
-
-def _share(value: object) -> object:
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
-        return value
-    number = value.removesuffix("%").strip()
-    if not value.endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
-        raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
-    if float(number) > 100:
-        raise ValueError(f'"{value}" is more than 100%')
-    return float(number) / 100
-
-
-Percentage = Annotated[
-    float,
-    BeforeValidator(_share),
-    Field(ge=0, le=1),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
-]
-"""A share between 0 and 1; written as "10%"."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """The SHA-256 of some bytes, as `sha256:` and 64 hexadecimal digits."""
@@ -133,6 +57,9 @@ class Revision(Model):
     dirty: bool = Field(default=False, description="Whether files that are not committed were taken too.")
     left_out: tuple[str, ...] = Field(
         default=(), description="Files that are not committed and were not taken."
+    )
+    notes: tuple[str, ...] = Field(
+        default=(), description="What the snapshot lacks or is otherwise odd about, for people."
     )
     snapshot: Digest | None = Field(
         default=None, description="The digest of the files themselves; the core fills it in."
@@ -323,7 +250,14 @@ class Publication(Model):
     """Where an artifact can be had, by digest."""
 
     artifact: Digest
-    location: str
+    location: str = Field(
+        description="An address that holds the digest, such as URL#sha256=… or NAME@sha256:…."
+    )
+    already: bool = Field(default=False, description="Whether it was there before, with the same bytes.")
+    purl: str | None = Field(
+        default=None,
+        description="The release that it is part of, such as pkg:pypi/shop@1.0.0, where it has a name.",
+    )
 
 
 class Approval(Model):

@@ -8,7 +8,6 @@ node of its own, so that the edges grow with the steps and not with their produc
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from functools import cached_property
 from pydantic import Field, JsonValue
 
 from penstock.config import Keys, Project, Section
-from penstock.errors import ConfigError, did_you_mean
+from penstock.errors import ConfigError, did_you_mean, nearest
 from penstock.inhouse import PluginFile
 from penstock.model import Digest, Model
 
@@ -185,18 +184,8 @@ def _check_needs(sections: Mapping[str, Section]) -> None:
             if need == section.name:
                 raise ConfigError("the step names itself. Leave it out", section=need, key="needs")
             if need not in sections:
-                message = f'there is no step "{need}"{_nearest(need, sections)}'
+                message = f'there is no step "{need}"{nearest(need, sections, "steps")}'
                 raise ConfigError(message, section=section.name, key="needs")
-
-
-def _nearest(name: str, steps: Iterable[str]) -> str:
-    """The end of a message about a step that is not there: the nearest name, or all of them."""
-    near = [step for step in steps if step.partition(".")[2] == name]
-    near = near or difflib.get_close_matches(name, list(steps), n=1)
-    shown = list(steps)[:_NAMED]
-    more = len(list(steps)) - len(shown)
-    rest = f" and {more} more" if more else ""
-    return f'. Did you mean "{near[0]}"?' if near else f". The steps are {', '.join(shown)}{rest}"
 
 
 def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:

@@ -20,8 +20,8 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel
 
-from penstock import API_VERSION, hookspecs, inhouse
-from penstock.errors import PluginError
+from penstock import API_VERSION, hookspecs, importing, inhouse
+from penstock.errors import PluginError, did_you_mean, in_words
 from penstock.inhouse import InHouse, PluginFile
 from penstock.model import Settings
 
@@ -202,11 +202,14 @@ class Plugins:
 
     def _add(self, plugin: Installed | InHouse) -> None:
         try:
-            module = plugin.load()
+            with importing.guarded():
+                module = plugin.load()
             _check(module)
             self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
-        except (Exception, SystemExit) as error:  # whatever a plugin does at import is its own fault
+        except importing.Interrupted:
+            raise KeyboardInterrupt from None
+        except BaseException as error:  # whatever a plugin does at import is its own fault
             self._forget(plugin.name)
             self.broken[plugin.name] = Broken(plugin.name, plugin.origin, _explain(error))
             return
@@ -226,15 +229,28 @@ def _check(module: ModuleType) -> None:
         raise PluginError(
             f"it is made for plugin API {made_for}, and this Penstock has {API_VERSION}: {cure}"
         )
-    for hook in (name for name in vars(hookspecs) if name.startswith("penstock_")):
-        if hasattr(module, hook) and not hasattr(getattr(module, hook), "penstock_impl"):
+    specs = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("penstock_")}
+    for hook, function in vars(module).items():
+        marked = hasattr(function, "penstock_impl")
+        if hook in specs and not marked:
             raise PluginError(f"its {hook} is not marked with @hookimpl: it would never be called")
+        if marked and hook.startswith("penstock_"):
+            _check_hook(hook, function, specs)
     found = [hook for hook in _SETTINGS_HOOKS if hasattr(module, hook)]
     for hook in found:
         fields = _settings_model(module, hook).model_fields.items()
         taken = CORE_KEYS & {name for key, field in fields for name in (key, field.alias) if name}
         if taken:
             raise PluginError(f"its settings for {hook} declare `{min(taken)}`, which is a key of the core")
+
+
+def _check_hook(hook: str, function: Callable[..., Any], specs: Mapping[str, Any]) -> None:
+    if hook not in specs:
+        raise PluginError(f"there is no hook {hook}{did_you_mean(hook, specs)}")
+    offered = list(inspect.signature(specs[hook]).parameters)
+    for name in inspect.signature(inspect.unwrap(function)).parameters:
+        if name not in offered:
+            raise PluginError(f"its {hook} asks for `{name}`; what it can ask for: {', '.join(offered)}")
 
 
 def _settings_model(module: ModuleType, hook: str) -> type[BaseModel]:
@@ -260,5 +276,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return str(error)
     if isinstance(error, SystemExit):
-        return f"it ends the process when it is imported (exit {error.code})"
-    return f"{type(error).__name__}: {error}"
+        return "it ends the process when it is imported (SystemExit)"
+    if isinstance(error, KeyboardInterrupt):
+        return "it raises KeyboardInterrupt when it is imported"
+    return in_words(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import process
-from penstock.errors import ConfigError, PluginError
+from penstock.errors import ConfigError, PluginError, StepRefused, in_words
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
 from penstock.model import Event
@@ -48,10 +48,22 @@ def load_run(journal: Journal, home: Home, run: int) -> RunState:
     events = journal.events(run)
     if not events or "plan" not in events[0].data:
         raise PluginError(f"the journal has no beginning of run {run}: it was changed")
-    plan = Plan.model_validate_json(home.store.read(str(events[0].data["plan"])))
+    try:
+        plan = Plan.model_validate_json(home.store.read(str(events[0].data["plan"])))
+    except (StepRefused, ValueError) as error:
+        raise PluginError(
+            f"the plan of run {run} can't be had: {str(error).splitlines()[0]}. Without it the run can't be "
+            "shown or gone on with; another can begin: penstock run"
+        ) from None
     state = RunState(plan, run)
-    for event in events:
-        state.apply(event)
+    try:
+        for event in events:
+            state.apply(event)
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise PluginError(
+            f"the journal was changed: an event of run {run} can't be understood ({in_words(error)}). "
+            "Put back a copy of it, or move .penstock away and begin anew"
+        ) from None
     return state
 
 

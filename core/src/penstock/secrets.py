@@ -20,25 +20,35 @@ from penstock.errors import ConfigError
 
 MASK = b"***"
 _SHORTEST = 4  # masking every "a" of a log would hide the log, not the secret
+_LARGEST = 1 << 20
 _BREAKS = b"\r\n"
 
 
 def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
     """The value behind a reference.
 
-    Raises ConfigError where it names nothing, saying what was looked for.
+    Raises ConfigError where it names nothing, saying what was looked for, and where the value is so short
+    that to mask it would hide the log and not the secret.
     """
+    value = _found(reference, ask_plugins)
+    if len(as_bytes(value)) >= _SHORTEST:
+        return value
+    what = f"is shorter than {_SHORTEST} bytes, and could not be kept out of logs" if value else "is empty"
+    raise ConfigError(f'the secret "{reference}" {what}. Set it to another')
+
+
+def _found(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "env":
         value = os.environ.get(rest)
         if value is None:
-            raise ConfigError(f'the secret "{reference}" is not there: the variable {rest} is not set')
+            raise ConfigError(
+                f'the secret "{reference}" is not there: the variable {rest} is not set. '
+                "Set it, and: penstock run"
+            )
         return value
     if scheme == "file":
-        try:
-            return Path(rest).expanduser().read_text().rstrip("\n")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ConfigError(f'the secret "{reference}" can\'t be read: {error}') from None
+        return _in_file(reference, rest)
     value = ask_plugins(reference)
     if value is None:
         raise ConfigError(
@@ -46,6 +56,23 @@ def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
             "References are such as env:NAME or file:PATH"
         )
     return value
+
+
+def _in_file(reference: str, name: str) -> str:
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError(f'the secret "{reference}" can\'t be read: {why}') from None
+    if len(data) > _LARGEST:
+        raise ConfigError(
+            f'the secret "{reference}" is larger than {_LARGEST >> 20} MiB: is it the right file?'
+        )
+    try:
+        return data.decode().rstrip("\n")
+    except UnicodeDecodeError:
+        raise ConfigError(f'the secret "{reference}" is no UTF-8 text. Keep it in base64, say') from None
 
 
 def forms(value: str) -> set[bytes]:

@@ -143,7 +143,7 @@ def _settings_of(
         else:
             what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
             if not did_you_mean(uses, plugins.modules):
-                what = f"{how_to_install(uses, known)}, and add it to plugins in [penstock]"
+                what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):

@@ -31,8 +31,11 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    report: str | None = None
+    """The digest under which the store has all cases or findings."""
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    publications: tuple[dict[str, Any], ...] = ()
     evidence: tuple[dict[str, Any], ...] = ()
     rollout: RolloutState | None = None
     tried_since: float = 0.0
@@ -160,8 +163,10 @@ class RunState:
         step.summary = data.get("summary", "")
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
+        step.publications = tuple(data.get("publications", ()))
         step.evidence = (*step.evidence, *data.get("evidence", ()))
         step.seconds = event.time - (step.started or event.time)
         if data.get("revision"):

@@ -287,7 +287,9 @@ class Step:
         hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
-        env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+        # An empty entry would be the directory that a program runs in.
+        places = [place for place in env.get("PATH", os.defpath).split(os.pathsep) if place]
+        env["PATH"] = os.pathsep.join([*places, str(Path(sys.executable).parent)])
         env |= {
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
@@ -362,7 +364,9 @@ def _why_not(program: str, place: Path, error: Exception) -> str:
         return f"{place} is not there: {program} can't be run in it"
     if "/" in program and (place / program).exists():
         return f"{program} can't be run: the interpreter that its first line names is not there"
-    return f"{program} is not there: it can't be run"
+    if "/" in program:
+        return f"{program} is not there: it can't be run"
+    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
 
 
 def _why(error: Exception) -> str:

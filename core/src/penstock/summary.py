@@ -46,8 +46,7 @@ def of(step: PlanStep, result: object) -> dict[str, Any]:
     if step.phase == "build":
         return _build([item for item in items if isinstance(item, Artifact)])
     if step.phase == "publish":
-        places = [item.location for item in items if isinstance(item, Publication)]
-        return {"summary": f"{len(places)} published", "notes": places}
+        return _publications([item for item in items if isinstance(item, Publication)])
     return {}
 
 
@@ -85,6 +84,18 @@ def _build(artifacts: list[Artifact]) -> dict[str, Any]:
     if len(artifacts) > _SHOWN:
         notes.append(f"and {len(artifacts) - _SHOWN} more")
     return {"summary": f"{len(artifacts)} artifacts", "notes": notes}
+
+
+def _publications(published: list[Publication]) -> dict[str, Any]:
+    there = sum(each.already for each in published)
+    new = len(published) - there
+    words = [f"{new} published"] if new or not there else []
+    words += [f"{there} there already, same bytes"] if there else []
+    return {
+        "summary": ", ".join(words),
+        "notes": [each.location for each in published],
+        "publications": [each.model_dump(mode="json") for each in published],
+    }
 
 
 def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,23 @@ from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
-from penstock import __version__, evidence, gates, process, processes, summary
-from penstock.answers import all_different, checked, keep_matching, operate
-from penstock.errors import PenstockError, PluginError, StepCancelled, StepFailed, StepRefused
+from penstock import __version__, admission, evidence, gates, process, processes, summary
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
-from penstock.model import Approval, Artifact, Pending, Refusal, Revision, ScanReport, Signature, Tool
+from penstock.model import (
+    Approval,
+    Artifact,
+    Pending,
+    Refusal,
+    Revision,
+    ScanReport,
+    Signature,
+    TestReport,
+    Tool,
+)
+from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
@@ -33,18 +43,7 @@ from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
 from penstock.workspace import Workspace
 
-_LONGEST_REASON = 4000
-_OUTCOMES: tuple[tuple[type[PenstockError], Any], ...] = (
-    (StepCancelled, "cancelled"),
-    (StepRefused, "refused"),
-    (StepFailed, "failed"),
-    (PluginError, "error"),
-    (PenstockError, "failed"),
-)
-
-
-class Stopped(BaseException):
-    """Raised in a worker that is told to stop. No plugin that catches every Exception keeps it."""
+_NOTES = 10
 
 
 @dataclass
@@ -73,15 +72,24 @@ class Worker:
                 step = self._prepared(request)
                 os.environ[processes.MARK] = step.mark  # for what the plugin starts without `step.run`
                 with self._printing(step):
-                    response = getattr(self, f"_do_{request.kind}")(request, step)
+                    response = self._do(request, step)
             except BaseException as error:  # a plugin's fault is a result, too
-                response = self._response_to(error, request, step)
+                response = response_to(error, request, step)
             finally:
                 self._end_processes()
             response = self._without_secrets(response)
             if self._workspace:
                 self._workspace.tidy()
             return response
+
+    def _do(self, request: Request, step: Step) -> Response:
+        process_id = os.getpid()
+        try:
+            response: Response = getattr(self, f"_do_{request.kind}")(request, step)
+        finally:
+            if os.getpid() != process_id:  # a copy that the plugin made: the answer is not its business
+                os._exit(0)
+        return response
 
     @contextlib.contextmanager
     def _printing(self, step: Step) -> Iterator[None]:
@@ -106,8 +114,8 @@ class Worker:
                 data = masked(data, step.mask)
             step.close()
         self._steps = []
-        if len(reason) > _LONGEST_REASON:
-            reason = reason[:_LONGEST_REASON] + "…"
+        if len(reason) > LONGEST_REASON:
+            reason = reason[:LONGEST_REASON] + "…"
         return Response(outcome=response.outcome, reason=reason, data=data)
 
     def _prepared(self, request: Request) -> Step:
@@ -115,25 +123,6 @@ class Worker:
             return self._step(request)
         except OSError as error:
             raise PluginError(f"the step can't begin: {error.strerror}: {error.filename}") from None
-
-    def _response_to(self, error: BaseException, request: Request, step: Step | None) -> Response:
-        """What an exception means."""
-        if isinstance(error, Stopped):
-            return Response(outcome="cancelled", reason="it was told to stop")
-        for kind, outcome in _OUTCOMES:
-            if isinstance(error, kind):
-                return Response(outcome=outcome, reason=plain(str(error)))
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, OSError) and error.errno is not None:
-            what = f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
-        if step:
-            with contextlib.suppress(OSError):
-                step.log("".join(traceback.format_exception(error)))
-        return Response(
-            outcome="error",
-            reason=plain(f'the plugin "{request.step.uses}" failed: {what}'[:_LONGEST_REASON])
-            + f". The whole story: penstock logs {request.info.run} {request.step.name}",
-        )
 
     # --- the kinds of request ---
 
@@ -153,6 +142,8 @@ class Worker:
             return self._keep_snapshot(result, step)
         if plan_step.phase == "sign":
             return self._signed(request, result)
+        if plan_step.phase == "publish":
+            all_handed(plan_step, result, request.info.artifacts)
         kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]
@@ -160,6 +151,7 @@ class Worker:
         data = summary.of(plan_step, result) | {
             "artifacts": [a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)]
         }
+        data |= self._keep_report(result, step)
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
@@ -184,11 +176,7 @@ class Worker:
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
         refusals += gates.unasked(request.broken)
-        refusals += [
-            answer
-            for answer in self.plugins.ask_all("penstock_admit", step=step, evidence=on_record)
-            if answer is not None
-        ]
+        refusals += admission.refusals(self.plugins, step, on_record)
         if refusals:
             return Response(outcome="refused", reason="; ".join(str(refusal) for refusal in refusals))
         targets = self._targets(request, step)
@@ -311,14 +299,24 @@ class Worker:
 
     def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
-        found = revision.model_copy(update={"snapshot": digest})
+        found = revision.model_copy(update={"snapshot": digest, "notes": ()})
         return Response(
             outcome="passed",
             data={
                 "revision": found.model_dump(mode="json"),
                 "summary": f"snapshot of {found.short}",
+                "notes": list(revision.notes[:_NOTES]),
             },
         )
+
+    def _keep_report(self, result: object, step: Step) -> dict[str, str]:
+        """All cases or findings go into the store: what the journal has of them is their number."""
+        if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
+            return {}
+        found = result.model_dump(mode="json", exclude_defaults=True)
+        if step.has_secrets:
+            found = masked(found, step.mask)
+        return {"report": self.home.store.add_bytes(json.dumps(found).encode())}
 
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)

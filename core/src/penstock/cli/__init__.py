@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +30,7 @@ _COMMANDS = {
     "resume": ("run", "Go on with a run that was cut off."),
     # the others
     "cancel": ("word", "Stop a run."),
+    "completion": ("completion", "Print what makes your shell complete commands and names."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, or tell about one."),
@@ -37,6 +42,8 @@ _COMMANDS = {
     "verify": ("proof", "Prove where an artifact comes from."),
 }
 _EVERYDAY = 8
+_COMPLETE = "_PENSTOCK_COMPLETE"
+"""Set by the scripts of `penstock completion`, which ask for what may follow."""
 
 
 class _Commands(click.Group):
@@ -58,11 +65,7 @@ class _Commands(click.Group):
         name = args[0]
         command = self.get_command(ctx, name)
         if command is None:
-            import difflib
-
-            near = difflib.get_close_matches(name, _COMMANDS, n=1)
-            guess = f' Did you mean "{near[0]}"?' if near else " All of them: penstock --help"
-            raise click.UsageError(f'there is no command "{name}".{guess}', ctx)
+            raise click.UsageError(f'there is no command "{name}"{_nearest(name, _COMMANDS)}', ctx)
         return name, command, args[1:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -74,18 +77,22 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-C", "--directory", metavar="DIR", help="Work in DIR instead of here.", type=click.Path(file_okay=False)
-)
+@click.option("-C", "--directory", metavar="DIR", help="Work in DIR instead of here.", type=str)
 @click.version_option(__version__, prog_name="penstock")
 def cli(directory: str | None) -> None:
     """A deployment pipeline: what was tested is what is deployed, and it can be proved."""
-    if directory is None:
-        return
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it holds a NUL character"
+            raise click.UsageError(f'-C: can\'t work in "{directory}": {why}') from None
     try:
-        os.chdir(directory)
-    except OSError as error:
-        raise click.UsageError(f"{directory}: {error.strerror}") from None
+        Path.cwd()
+    except OSError:
+        raise click.UsageError(
+            "the current directory is not there any more. Go to one that is, or name one with -C DIR"
+        ) from None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -96,11 +103,16 @@ def main(arguments: list[str] | None = None) -> None:
 def invoke(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Every error is one message on standard error."""
     _open_streams()
+    if arguments is None and _COMPLETE in os.environ:
+        from penstock.cli import complete
+
+        return complete.main(_COMMANDS, lambda: cli.main(prog_name="penstock", complete_var=_COMPLETE))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="penstock")
     try:
         result: Any = cli.main(arguments, prog_name="penstock", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -108,13 +120,54 @@ def invoke(arguments: list[str] | None = None) -> int:
         click.echo("cancelled", err=True)
         return 130
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+            error.show()
+        else:
+            click.echo(_usage(error), err=True)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:  # the last place where a message can be made of it
         return _explain(error)
+
+
+def _usage(error: click.ClickException) -> str:
+    """A mistake on the command line, in one line: what is wrong, and where to read on."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    command = ctx.command_path if ctx else "penstock"
+    if isinstance(error, click.NoSuchOption):
+        message = f'there is no option "{error.option_name}"{_nearest(error.option_name, _options(ctx))}'
+    else:
+        message = error.format_message()
+        message = (message[:1].lower() + message[1:]).rstrip(".")
+    end = "" if message.endswith("?") else "."
+    return f"{command}: {message}{end} See: {command} --help"
+
+
+def _options(ctx: click.Context | None) -> list[str]:
+    parameters = ctx.command.params if ctx else []
+    return [name for parameter in parameters for name in parameter.opts if name.startswith("--")]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{near[0]}"?' if near else ""
+
+
+_PLAIN = {"✓": "+", "✗": "x", "–": "-", "…": "...", "›": ">", "↻": "~", "→": "->", "←": "<-"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What stands for a character that a terminal without Unicode can't show."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in text), error.end
+
+
+codecs.register_error("penstock", _in_ascii)
 
 
 def _open_streams() -> None:
@@ -127,15 +180,28 @@ def _open_streams() -> None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
 
 
+def _of_stdout(error: Exception) -> str:
+    """Why what was printed could not be written, if that is what it says: it names no file."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and not error.filename:
+        return str(error.strerror)
+    return ""
+
+
 def _explain(error: Exception) -> int:
+    from penstock.cli.text import harmless
     from penstock.errors import PenstockError
 
     if isinstance(error, PenstockError):
-        click.echo(f"penstock: {error}", err=True)
+        click.echo(harmless(f"penstock: {error}"), err=True)
         return error.exit_code
+    if why := _of_stdout(error):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried once more, and told
+        click.echo(f"penstock: standard output can't be written: {why}", err=True)
+        return 4
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        click.echo(f"penstock: {error.strerror}{where}", err=True)
+        cure = ". Allow more: ulimit -n" if error.errno == errno.EMFILE else ""
+        click.echo(f"penstock: {error.strerror}{where}{cure}", err=True)
         return 4
     if os.environ.get("PENSTOCK_TRACEBACK"):
         raise error

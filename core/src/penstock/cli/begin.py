@@ -26,8 +26,13 @@ def validate() -> int:
     path = find(Path.cwd())
     project, plugins, plan = load_plan(path)
     refresh(path, plugins)
-    click.echo(f"{path.name} is right: {len(plan.steps)} steps, plugins {', '.join(project.plugins)}")
+    names = ", ".join(dict.fromkeys(project.plugins))
+    click.echo(f"{path.name} is right: {_steps(plan.steps)}, plugins {names}")
     return 0
+
+
+def _steps(steps: Sequence[PlanStep]) -> str:
+    return f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
 
 
 @click.command()
@@ -72,7 +77,7 @@ def doctor() -> int:
         path = find(root)
         root, entries = path.parent, config.enabled(path)
         steps = load_plan(path)[2].steps
-        lines.append((True, f"{path} is right: {len(steps)} steps"))
+        lines.append((True, f"{path} is right: {_steps(steps)}"))
     except PenstockError as error:
         lines.append((False, str(error)))
     loaded = Plugins.load(entries, known, root=root)

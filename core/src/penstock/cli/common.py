@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from penstock import config, inhouse, plan
+from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
 from penstock.engine import load_run
@@ -54,9 +55,12 @@ class Opened:
         return self.journal.run(int(run)).run
 
 
-def open_project() -> Opened:
-    """The project that the current directory is in. Raises ConfigError where there is none."""
-    path = find(Path.cwd())
+def open_project(path: Path | None = None) -> Opened:
+    """A project by its configuration, or the one that the current directory is in.
+
+    Raises ConfigError where there is none.
+    """
+    path = path or find(Path.cwd())
     home = Home.of(path.parent)
     return Opened(path, home, Journal(home.journal))
 
@@ -90,6 +94,8 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
         made = plan.make(project, plugins.versions)
     except ConfigError as error:
         raise config.placed(error, path) from None
+    for warning in project.warnings:
+        click.echo(f"penstock: {warning}", err=True)
     return project, plugins, made
 
 
@@ -141,9 +147,15 @@ def must_pass(response: Response, what: str) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(_as_json(value, indent=2))
 
 
 def event_line(event: Event) -> str:
     """An event as a line of JSON."""
-    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
+    return _as_json(event.model_dump(mode="json"))
+
+
+def _as_json(value: object, indent: int | None = None) -> str:
+    # A terminal would act on some characters that JSON may hold as they are.
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if text.isascii() else text.translate(ACTING)

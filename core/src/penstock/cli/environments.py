@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json, sound
+from penstock.cli.lines import Look, names_width, row
 from penstock.cli.run import work
-from penstock.cli.terminal import sign
+from penstock.cli.text import clean
+from penstock.configfile import find
 from penstock.engine import new_run
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Release, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
@@ -32,8 +36,9 @@ class Deployed:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(environment: str | None, as_json: bool) -> int:
     """Show what runs in an environment, or in all of them, by asking its targets."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)
+    opened = open_project(path)
     names = _environments(plan, environment)
     document = [_observe(opened, plan, plugins, name) for name in names]
     if as_json:
@@ -51,8 +56,9 @@ def status(environment: str | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def rollback(environment: str, why: str, as_json: bool) -> int:
     """Bring back the last good release before the one that runs now."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)
+    opened = open_project(path)
     _environments(plan, environment)
     sound(opened)
     past = history(opened, environment)
@@ -87,13 +93,16 @@ def history(opened: Opened, environment: str) -> list[Deployed]:
     """What was deployed to an environment with success, the newest first, each change once."""
     began: dict[tuple[int, str], Release] = {}
     for event in opened.journal.find("rollout.began"):
-        release = Release.model_validate(event.data["release"])
+        try:
+            release = Release.model_validate(event.data.get("release"))
+        except ValueError:
+            raise PluginError(f"the journal was changed: event {event.id} names no release") from None
         if release.environment == environment:
             began.setdefault((event.run, str(event.step)), release)
     found: list[Deployed] = []
     for event in opened.journal.find("step.finished"):
         done = began.get((event.run, str(event.step)))
-        if done is None or event.data["state"] != "passed":
+        if done is None or event.data.get("state") != "passed":
             continue
         if not found or found[-1].release.digest != done.digest:
             found.append(Deployed(event.run, done))
@@ -137,9 +146,8 @@ def _environments(plan: Plan, environment: str | None) -> list[str]:
             raise ConfigError("the pipeline deploys nothing. Add a section [deploy.NAME]")
         return deployed
     if environment not in deployed:
-        raise ConfigError(
-            f'there is no environment "{environment}". The environments: {", ".join(deployed) or "none"}'
-        )
+        near = nearest(environment, deployed, "environments")
+        raise ConfigError(f'there is no environment "{environment}"{near}')
     return [environment]
 
 
@@ -183,11 +191,14 @@ def _print(entry: dict[str, Any]) -> None:
     click.echo(f"{entry['environment']}  {what}")
     if len(entry["artifacts"]) > 1:
         for artifact in entry["artifacts"]:
-            click.echo(f"    {artifact['name']}  {short(artifact['digest'])}")
+            click.echo(clean(f"    {artifact['name']}  {short(artifact['digest'])}"))
+    look = Look.of(sys.stdout).inside(2)
+    names = names_width([target["target"] for target in entry["targets"]] or [""])
     for target in entry["targets"]:
         runs = short(target["release"]) if target["release"] else "nothing"
-        mark = sign("passed" if target["health"] == "healthy" else "failed")
-        drift = "  DRIFTED: not what was deployed last" if target["drifted"] else ""
-        url = target["data"].get("url", "")
-        parts = [f"  {mark} {target['target']}", runs, target["health"], str(url), target["detail"]]
-        click.echo("  ".join(part for part in parts if part) + drift)
+        drift = "DRIFTED: not what was deployed last" if target["drifted"] else ""
+        parts = [runs, target["health"], str(target["data"].get("url", "")), target["detail"], drift]
+        state = "passed" if target["health"] == "healthy" else "failed"
+        words = "  ".join(part for part in parts if part)
+        for line in row(look, state, target["target"], names, words):
+            click.echo(f"  {line}")

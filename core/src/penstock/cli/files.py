@@ -13,7 +13,7 @@ from pathlib import Path
 def create(path: Path, data: bytes) -> None:
     """Write a new file. Raises FileExistsError where there is something of that name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path, data, 0o666) as temporary:
+    with _beside(path, data) as temporary:
         try:
             os.link(temporary, path)  # unlike a rename, it never replaces
         except FileExistsError:
@@ -28,19 +28,18 @@ def replace(path: Path, data: bytes) -> None:
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    with _beside(path, data, 0o666) as temporary:
+    with _beside(path, data) as temporary:
         if mode is not None:
             temporary.chmod(mode)
         temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+def _beside(path: Path, data: bytes) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb"
-        ) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from penstock.cli.text import clean, fill, lines_of, width, wrap
@@ -69,6 +69,10 @@ class Look:
         """A text in colour, where that is wanted."""
         return f"\x1b[{colour}m{text}\x1b[0m" if colour and self.colour else text
 
+    def inside(self, indent: int) -> Look:
+        """The look of what stands behind an indent."""
+        return self if self.columns is None else replace(self, columns=self.columns - indent)
+
     @property
     def edge(self) -> int:
         """The column that times end at."""
@@ -98,26 +102,27 @@ def names_width(names: Iterable[str]) -> int:
 
 def row(look: Look, state: str, name: str, names: int, words: str, time: str = "") -> list[str]:
     """A step's line: its state and name, what there is to say, and a time. More than one where it is long."""
-    start = f"{look.sign(state)} {fill(clean(name), names)} "
-    begin = 2 + max(names, width(clean(name))) + 1
-    said = [line for part in lines_of(words) for line in _fitting(part, look, begin)]
-    room = look.edge - begin - (_TIME if time else 0)
-    if look.columns is not None and room < _LEAST:  # beside the name there is room for the time alone
-        first = start.rstrip()
-        lone = look.edge - (2 + width(clean(name)))
-        beside = f"{first}{time:>{lone}}" if time and len(time) < lone else first
-        below = (line for part in lines_of(words) if part for line in _indented(part, look, _INDENT))
-        return [beside.rstrip(), *below]
-    first, rest = said[0], said[1:]
-    if look.columns is not None and time and width(first) > room:
-        first, *more = [*wrap(first, room), *rest]
-        rest = more
-    line = start + (f"{fill(first, room)}{time:>{_TIME}}" if time else first)
-    return [line.rstrip(), *(" " * begin + line for line in rest)]
+    mark, name = look.sign(state), clean(name)
+    begin = 2 + max(names, width(name)) + 1
+    room = (look.edge - _TIME if time or look.columns is None else look.columns - 1) - begin
+    if look.columns is None:
+        first, *rest = lines_of(words)
+    elif room >= _LEAST:
+        first, *rest = [line for part in lines_of(words) for line in wrap(part, room)]
+    else:
+        return _narrow_row(look, mark, name, words, time)
+    line = f"{mark} {fill(name, names)} {fill(first, room)}{time:>{_TIME}}" if time else ""
+    return [line or f"{mark} {fill(name, names)} {first}".rstrip(), *(" " * begin + line for line in rest)]
 
 
-def _fitting(text: str, look: Look, begin: int) -> list[str]:
-    return [text] if look.columns is None else wrap(text, look.columns - 1 - begin)
+def _narrow_row(look: Look, mark: str, name: str, words: str, time: str) -> list[str]:
+    """The same where beside the name there is room for the time alone: the words stand below."""
+    *first, last = wrap(name, (look.columns or 80) - 3)
+    left = look.edge - 2 - width(last)
+    if len(time) < left:
+        last = f"{last}{time:>{left}}"
+    lines = [f"{mark if at == 0 else ' '} {part}".rstrip() for at, part in enumerate([*first, last])]
+    return lines + [line for part in lines_of(words) if part for line in _indented(part, look, _INDENT)]
 
 
 def _indented(text: str, look: Look, indent: str) -> list[str]:
@@ -195,13 +200,14 @@ def end_lines(state: RunState, took: float, run: str, look: Look) -> list[str]:
     if state.state == "waiting":
         for name in state.asked:
             words = f"{state.run} {state.plan.by_name[name].environment}"
-            hints += [(f"penstock approve {words}", "go on"), (f"penstock reject {words}", "end it here")]
-    hints = hints[: 2 * _HINTS]
+            hints.append((f"penstock approve {words}", f"or: penstock reject {words}"))
+    hints = hints[:_HINTS]
     column = max((width(command) for command, _ in hints), default=0)
     lines = ["", *plain_lines(first, look)]
     for command, what in hints:
         line = clean(f"  {fill(command, column)}     {what}")
-        lines.append(line if look.columns is None or width(line) < look.columns else clean(f"  {command}"))
+        narrow = look.columns is not None and width(line) >= look.columns
+        lines += [clean(f"  {command}"), clean(f"    {what}")] if narrow else [line]
     return lines
 
 

@@ -15,14 +15,14 @@ from penstock.cli.lines import Look, duration, names_width, plain_lines, row, st
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
 from penstock.cli.text import clean, coloured, cut
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
 from penstock.journal import RunLine
 from penstock.state import RunState
 
 
 @click.command()
-@click.option("--limit", default=20, show_default=True, help="How many.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(limit: int, as_json: bool) -> int:
     """List the runs, the newest first."""
@@ -80,7 +80,7 @@ def show(run: str, step: str | None, as_json: bool) -> int:
     opened = open_project()
     state = opened.state(run)
     if step is not None and step not in state.steps:
-        raise ConfigError(f'run {state.run} has no step "{step}". Its steps: {", ".join(state.steps)}')
+        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step, state.steps, "steps")}')
     if as_json:
         document = describe(state)
         chosen = [entry for entry in document["steps"] if entry["name"] == step]
@@ -149,6 +149,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.publications:
+            entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
@@ -172,7 +174,10 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     step = next(iter(words[1:] if named else words), None)
     state = opened.state(str(number))
     if step is not None and step not in state.steps:
-        raise ConfigError(f'run {number} has no step "{step}". Its steps: {", ".join(state.steps)}')
+        raise ConfigError(f'run {number} has no step "{step}"{nearest(step, state.steps, "steps")}')
+    if step is not None and not state.steps[step].attempts and not follow:
+        click.echo(f"{step} is {state.steps[step].state} in run {number}, and has printed nothing", err=True)
+        return 0
     reader = _Reader(opened.home.run(number), step)
     reader.print_new()
     if follow:

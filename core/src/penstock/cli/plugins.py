@@ -35,6 +35,7 @@ def list_plugins(as_json: bool) -> int:
     for row in rows:
         state = f"BROKEN: {row['broken']}" if row["broken"] else "enabled" if row["enabled"] else "installed"
         does = f"  ({', '.join(row['phases'])})" if row["phases"] else ""
+        does += f"  adds penstock {', penstock '.join(row['commands'])}" if row["commands"] else ""
         where = f"  {row['path']}" if row["path"] and not row["broken"] else ""
         version = short(row["version"]) if row["path"] and row["version"] else row["version"] or "-"
         click.echo(f"{row['name']:<12} {version:<10} {state}{does}{where}")
@@ -51,8 +52,19 @@ def _row(name: str, found: Installed | None, loaded: Plugins) -> dict[str, Any]:
         "path": file.path if file else None,
         "enabled": name in loaded.modules or name in loaded.broken,
         "phases": list(loaded.phases(name)),
+        "commands": _commands(name, loaded),
         "broken": broken.reason if broken else None,
     }
+
+
+def _commands(name: str, loaded: Plugins) -> list[str]:
+    if not loaded.has(name, "penstock_commands"):
+        return []
+    try:
+        added: list[list[click.Command]] = loaded.call(name, "penstock_commands")
+        return [str(command.name) for commands in added for command in commands]
+    except Exception:  # whatever a plugin does here must not keep the others from being listed
+        return []
 
 
 @plugins.command()

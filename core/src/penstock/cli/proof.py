@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ import click
 from penstock import gates
 from penstock.artifacts import Store, remove
 from penstock.cli.common import Opened, load_plan, open_project, print_json, sound
-from penstock.cli.terminal import sign
+from penstock.cli.lines import Look, row, sign
+from penstock.cli.text import clean
 from penstock.errors import ConfigError, StepRefused
 from penstock.evidence import Reference
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
     PROVENANCE,
+    PUBLICATION,
+    RELEASE,
     SBOM,
     SCAN,
     TEST_RESULT,
@@ -182,14 +186,17 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
 
 
 def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
-    click.echo(f"{artifact.name}  {artifact.digest}")
-    for line in _sources(links):
-        click.echo(f"  {sign('passed')} source      {line}")
+    click.echo(clean(f"{artifact.name}  {artifact.digest}"))
+    rows = [("passed", "source", line) for line in _sources(links)]
     for link in links:
-        mark = sign("failed" if link.evidence.invalid else "passed")
+        state = "failed" if link.evidence.invalid else "passed"
         said = link.evidence.invalid or _say(link.evidence)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
-        click.echo(f"  {mark} {word:<11} {link.reference.step}: {said}")
+        rows.append((state, word, f"{link.reference.step}: {said}"))
+    look = Look.of(sys.stdout).inside(2)
+    for state, word, said in rows:
+        for line in row(look, state, word, 11, said):
+            click.echo(f"  {line}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
         for fault in faults:
@@ -224,6 +231,8 @@ _WORD = {
     APPROVAL: "approval",
     DEPLOYMENT: "deployment",
     VERIFICATION: "verify",
+    PUBLICATION: "published",
+    RELEASE: "release",
 }
 
 
@@ -244,6 +253,11 @@ def _say(evidence: Evidence) -> str:
         return f"{predicate['environment']}, healthy on {', '.join(predicate['targets'])}"
     if kind == VERIFICATION:
         return ", ".join(f"{check['name']} {check['detail']}" for check in predicate["checks"])
+    if kind == PUBLICATION:
+        places = [each["location"].partition("#")[0] for each in predicate["publications"]]
+        return ", ".join(places)
+    if kind == RELEASE:
+        return str(predicate["purl"])
     return "on record"
 
 

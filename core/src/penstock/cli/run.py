@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,8 +15,9 @@ import click
 from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
+from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, nearest
 from penstock.executor import Progress
 from penstock.journal import New
 from penstock.model import Event
@@ -29,18 +31,31 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.command()
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
+@click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
-def run(only: tuple[str, ...], to: str | None, dirty: bool, approve: tuple[str, ...], as_json: bool) -> int:
+def run(
+    only: tuple[str, ...],
+    to: str | None,
+    no_deploy: bool,
+    dirty: bool,
+    approve: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Run the pipeline, from the source to where it goes."""
-    opened = open_project()
-    _, plugins, plan = load_plan(opened.path)
+    path = find(Path.cwd())
+    _, plugins, plan = load_plan(path)  # before anything is written: a run that can't begin leaves nothing
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:
         _known_environment(environment, plan, "--approve")
+    if no_deploy and to is not None:
+        raise ConfigError("--no-deploy and --to exclude each other: nothing of an environment, or all of it")
     selected = _selected(plan, only, to)
+    if no_deploy:
+        selected = _before_environments(plan, selected)
+    opened = open_project(path)
     state, events = new_run(
         opened.journal,
         opened.home,
@@ -64,7 +79,7 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     sound(opened)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
-        click.echo(f"Run {number} is over: {state.state}.", err=True)
+        click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
         return exit_code(state)
     plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
@@ -165,8 +180,8 @@ def _silence() -> None:
 
 def _known_environment(name: str, plan: Plan, option: str) -> None:
     if name not in plan.environments:
-        known = ", ".join(plan.environments) or "none"
-        raise ConfigError(f'{option}: there is no environment "{name}". The environments: {known}')
+        near = nearest(name, plan.environments, "environments")
+        raise ConfigError(f'{option}: there is no environment "{name}"{near}')
 
 
 def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | None:
@@ -174,7 +189,7 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
     if only:
         for name in only:
             if name not in plan.by_name:
-                raise ConfigError(f'--only: there is no step "{name}". The steps: {", ".join(plan.by_name)}')
+                raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
         wanted = plan.closure(only, plan.waits_for)
     if to is not None:
         _known_environment(to, plan, "--to")
@@ -182,6 +197,14 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
         reached = plan.closure(inside, plan.waits_for)
         wanted = reached if wanted is None else wanted & reached
     return None if wanted is None else [step.name for step in plan.steps if step.name in wanted]
+
+
+def _before_environments(plan: Plan, selected: list[str] | None) -> list[str]:
+    """Of these steps, or of all, those that need nothing of any environment."""
+    inside = [step.name for step in plan.steps if step.environment is not None]
+    behind = plan.closure(inside, plan.dependents)
+    names = [step.name for step in plan.steps] if selected is None else selected
+    return [name for name in names if name not in behind]
 
 
 def _dirty(plan: Plan, plugins: Plugins) -> Plan:

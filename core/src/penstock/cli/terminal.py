@@ -19,6 +19,7 @@ from penstock.model import Event
 from penstock.state import RunState, StepState
 
 _LAST_LINES = 8
+_TRACEBACK = "Traceback (most recent call last):"
 _LAST_BYTES = 2**16
 _REGION = 16
 """The most lines that the region takes, however high the terminal is."""
@@ -196,6 +197,8 @@ def last_words(home: Home, run: int, name: str, step: StepState) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
+    if step.fault and _TRACEBACK in text:  # that of the plugin is for its author: it stays in the log
+        text = text.rpartition(_TRACEBACK)[0]
     lines = [line for line in lines_of(text) if line.strip() and not line.startswith("$ ")]
     return lines[-_LAST_LINES:]
 

@@ -21,6 +21,12 @@ _SEQUENCE = re.compile(
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 # What turns the direction of writing around: names would look like others.
 _TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+ACTING = {
+    number: f"\\u{number:04x}"
+    for number in (*range(0x80, 0xA0), 0x2028, 0x2029, *_TURNING, *range(0xD800, 0xE000))
+}
+"""Characters beyond ASCII that act, each as JSON spells it."""
+
 _WIDENING = "\ufe0f"
 """Shows the character before it as a picture, which is two columns wide."""
 
@@ -40,6 +46,11 @@ def lines_of(text: str) -> list[str]:
         shown = [part for part in line.split("\r") if part]
         found.append(clean(shown[-1]) if shown else "")
     return found
+
+
+def harmless(text: str) -> str:
+    """A text of many lines, each clean."""
+    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def coloured(text: str) -> str:

@@ -98,7 +98,9 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
     ]
     if not asked:
         what = f" for {names[0]}" if names else ""
-        raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}")
+        others = ", ".join(str(state.plan.by_name[name].environment) for name in state.asked)
+        rest = f". It waits for {others}" if others else ". The runs: penstock runs"
+        raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}{rest}")
     if len(asked) > 1:
         choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
         raise ConfigError(f"run {state.run} waits for several: {choices}. Name one of them")

@@ -18,6 +18,7 @@ PENSTOCK_API = 1
 
 _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
+_SHOWN = 3  # of a kind, to whoever watches
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
 
@@ -63,7 +64,7 @@ def penstock_source(settings: Git, step: Step) -> Revision:
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
     entries = snapshot.write(step, found, commit.name)
-    _say_what_is_missing(step, found, entries)
+    notes = _say_what_is_missing(step, found, entries)
     taken, left_out = _compare(settings, step, repository.uncommitted(found))
     _refuse_empty(settings, step, found, commit)
     tag, distance = repository.nearest_tag(found, commit.name)
@@ -79,6 +80,7 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         distance=distance,
         dirty=bool(taken),
         left_out=tuple(named(left_out)),
+        notes=tuple(notes),
     )
 
 
@@ -122,13 +124,23 @@ def _refuse_empty(settings: Git, step: Step, found: Repository, commit: Commit) 
     raise StepFailed(f"{place}commit {commit.name[:7]} holds no file, {way_out}")
 
 
-def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> None:
+def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> list[str]:
+    """Tell the log of all that is missing; the result is what everybody should see."""
     modules = snapshot.submodules(entries)
     _list(step, "Submodules are not fetched; their directories are empty", modules)
     pointers = snapshot.lfs_pointers(step.workspace, entries)
     _list(step, "Git LFS is not asked; these files are pointers, as they are committed", pointers)
     if found.shallow:
         step.log("The clone is shallow, so tags may be missing. To have all: git fetch --unshallow --tags")
+    return [
+        *_noted("! not fetched, empty: submodule", modules),
+        *_noted("! a pointer, as committed: Git LFS file", pointers),
+    ]
+
+
+def _noted(what: str, paths: Sequence[bytes]) -> list[str]:
+    shown = [f"{what} {parse.shown(path)}" for path in paths[:_SHOWN]]
+    return [*shown, f"  and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else shown
 
 
 def _say(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock import Proposal
 
-from penstock_git import parse, program
+from penstock_git import parse, program, repository
 
 _NAMED = 3
 _OURS = ("penstock.toml", ".penstock/")
@@ -24,9 +24,11 @@ def propose(root: Path) -> Proposal:
     complaint = inside.stderr.decode(errors="replace")
     if "not a git repository" in complaint:
         return Proposal(saw="no repository, and a run takes what is committed", first=(_INIT, *_COMMIT))
-    if inside.returncode != 0 or not inside.stdout.startswith(b"true"):
-        way_out = program.brief(complaint) if inside.returncode else "go to its working files"
-        return Proposal(saw="a repository that a run can't be taken from", unsure=(way_out,))
+    if inside.returncode != 0:
+        why = str(repository.refusal(root, complaint))
+        return Proposal(saw="a repository that no run can be taken from as it is", unsure=(why,))
+    if not inside.stdout.startswith(b"true"):
+        return Proposal(saw="the inside of a repository, without working files", unsure=("use a clone",))
     # What other programs would have to be asked about, such as filters, is left to the run itself.
     committed = _names(root, "ls-tree", "-r", "-z", "--name-only", "HEAD")
     if not committed:
@@ -40,7 +42,7 @@ def propose(root: Path) -> Proposal:
         unsure.append(f"not in git, and so not in a run: {shown}")
     if inside.stdout.splitlines()[1:] == [b"true"]:
         unsure.append(
-            "the clone is shallow, so a version that comes from tags may be wrong: git fetch --unshallow --tags"
+            "the clone is shallow, so versions made from tags may be wrong: git fetch --unshallow --tags"
         )
     files = f"{len(committed)} file{'' if len(committed) == 1 else 's'}"
     return Proposal(

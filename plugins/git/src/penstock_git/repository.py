@@ -13,7 +13,7 @@ from penstock.errors import did_you_mean
 
 from penstock_git import parse
 from penstock_git.parse import Commit
-from penstock_git.program import Answer, Git, brief
+from penstock_git.program import Git, brief
 
 _UP = re.compile(r"(\.\./)*")
 HEAD = ("HEAD", "@")
@@ -46,7 +46,7 @@ def find(step: Step) -> Repository:
         "objects",
     )
     if not answer.ok:
-        raise _refusal(project, answer)
+        raise refusal(project, answer.complaint)
     inside, shallow, object_format, up, objects = answer.output.split(b"\n", 4)
     if inside != b"true":
         raise StepFailed(
@@ -143,8 +143,8 @@ def _unknown(repository: Repository, ref: str) -> str:
     return f'ref: "{ref}" names no commit in this repository{near or "."}{shallow}'
 
 
-def _refusal(project: Path, answer: Answer) -> StepFailed:
-    complaint = answer.complaint
+def refusal(project: Path, complaint: str) -> StepFailed:
+    """Why git does not read the repository of a project, and what to do about it."""
     if "safe.directory" in complaint:
         said = re.search(r"git config --global --add safe\.directory .+", complaint)
         command = said[0].strip() if said else "git config --global --add safe.directory DIRECTORY"

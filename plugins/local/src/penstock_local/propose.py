@@ -20,7 +20,7 @@ def propose(root: Path, add: str) -> Proposal:
     service, whence = _service(root, project)
     if service:
         settings["run"] = service
-        remark = f"`run` comes from {whence}: take it out if that is no service, and add `port` and `health` if it is"
+        remark = f"`run` is {whence}: take it out if that is no service, or add `port` and `health` if it is"
     else:
         remark = "no service was found, so files alone are deployed; `run` names one"
     return Proposal(saw=f"releases in {settings['directory']}", sections={add: settings}, unsure=(remark,))

@@ -23,7 +23,7 @@ def penstock_build(settings: Build, step: Step) -> list[Artifact]:
     """Run the command; what it built is named by the section's key `artifacts`, which the core keeps."""
     ended = _run(settings, step)
     if ended.returncode != 0:
-        raise StepFailed(f"`{ended.name}` {ended.how}. Its output: {ended.log}")
+        raise StepFailed(f"`{ended.name}` {ended.how}")
     return []
 
 
@@ -79,9 +79,7 @@ def _judged(
             step.log(f"{name} was there before the command ran and was not written by it: ignored")
         return judge_it(ended, written.reports)
     except BadReportError as error:
-        raise StepFailed(
-            step.mask(f"`{ended.name}` {ended.how}. reports: {error}. Its output: {ended.log}")
-        ) from None
+        raise StepFailed(step.mask(f"reports: {error}. The command `{ended.name}` {ended.how}")) from None
 
 
 def _run(settings: Build, step: Step) -> Ended:
@@ -92,7 +90,6 @@ def _run(settings: Build, step: Step) -> Ended:
         how=command.ending(done.returncode),
         returncode=done.returncode,
         seconds=done.seconds,
-        log=f"penstock logs last {step.name}",
     )
 
 

@@ -30,8 +30,6 @@ class Ended(Model):
     """Such as "ended with status 2"."""
     returncode: int
     seconds: float = 0.0
-    log: str = ""
-    """The command that shows its log."""
 
 
 def test(ended: Ended, reports: Sequence[Report] | None, mask: Mask) -> TestReport:
@@ -42,7 +40,7 @@ def test(ended: Ended, reports: Sequence[Report] | None, mask: Mask) -> TestRepo
             name=ended.name,
             outcome="failed" if failed else "passed",
             seconds=ended.seconds,
-            message=f"`{ended.name}` {ended.how}. Its output: {ended.log}" if failed else None,
+            message=f"`{ended.name}` {ended.how}" if failed else None,
         )
         return TestReport(tool=ended.name, cases=(case,), checks_only=True)
     found = [case for report in reports for case in _cases(report)]
@@ -116,8 +114,7 @@ def _disagreement(ended: Ended) -> TestCase:
     return TestCase(
         name=ended.name,
         outcome="failed",
-        message=f"`{ended.name}` {ended.how}, but its reports show no failure: something else went "
-        f"wrong. Its output: {ended.log}",
+        message=f"`{ended.name}` {ended.how}, but its reports show no failure: something else went wrong",
     )
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,6 @@ _TYPES = (
     '"$TMPDIR/types/bin/python" -m pip install --quiet mypy .\n'
     '"$TMPDIR/types/bin/mypy"'
 )
-_NAMES: tuple[tuple[Callable[[Path], bool], tuple[str, ...], str], ...] = (
-    (lambda root: _configures_ruff(root), ("style", "lint", "ruff"), _RUFF),
-    (lambda root: _configures_mypy(root), ("types", "typing", "mypy"), _TYPES),
-)
 
 
 def propose(root: Path, add: str | None) -> list[Proposal]:
@@ -37,18 +33,13 @@ def propose(root: Path, add: str | None) -> list[Proposal]:
 
 
 def _for_section(root: Path, add: str) -> Iterator[Proposal]:
-    phase, _, name = add.partition(".")
-    for configured, names, command in _NAMES:
-        if phase == "test" and name in names and configured(root):
-            yield Proposal(saw=f"{names[-1]}, configured", sections={add: {"run": _run(root, command)}})
-
-
-def _run(root: Path, command: str) -> str:
-    if command != _TYPES:
-        return command
-    settings = _tools(root).get("mypy")
-    unnamed = isinstance(settings, dict) and not {"files", "packages", "modules"} & settings.keys()
-    return f"{command} ." if unnamed else command
+    if add in ("test.style", "test.lint", "test.ruff") and _configures_ruff(root):
+        yield Proposal(about="ruff", saw="configured", sections={add: {"run": _RUFF}})
+    if add in ("test.types", "test.typing", "test.mypy") and _configures_mypy(root):
+        settings = _tools(root).get("mypy")
+        unnamed = isinstance(settings, dict) and not {"files", "packages", "modules"} & settings.keys()
+        run = f"{_TYPES} ." if unnamed else _TYPES
+        yield Proposal(about="mypy", saw="configured", sections={add: {"run": run}})
 
 
 def _ruff(root: Path) -> Proposal | None:
@@ -85,7 +76,7 @@ def _complaint(root: Path, program: str) -> str:
         return ""
     if done.returncode == 1:
         count = len(done.stdout.splitlines())
-        return f"it finds {count} thing{'' if count == 1 else 's'} today, which would fail every run: ruff check ."
+        return f"it finds {count} thing{'' if count == 1 else 's'} today (ruff check .)"
     said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
     return f"it ended with {done.returncode}: {said[0] if said else 'it says nothing'}"
 

@@ -9,7 +9,7 @@ from penstock import Proposal
 
 from penstock_sigstore.keyring import Entry, user_keyring
 
-_SECRET = "PENSTOCK_KEY_PASSPHRASE"
+_VARIABLE = "PENSTOCK_KEY_PASSPHRASE"
 
 
 def propose(section: str) -> Proposal:
@@ -29,11 +29,11 @@ def propose(section: str) -> Proposal:
             unsure=("not added: nothing can be signed with it. Name another: penstock keys default ID",),
             enable=False,
         )
-    settings: dict[str, Any] = {"secrets": {_SECRET: f"env:{_SECRET}"}} if entry.encrypted else {}
+    settings: dict[str, Any] = {"secrets": {_VARIABLE: f"env:{_VARIABLE}"}} if entry.encrypted else {}
     return Proposal(
         saw=f"signs with your key {_short(entry)}, {'encrypted' if entry.encrypted else 'unencrypted'}",
         sections={section: settings},
-        unsure=(f"a run needs its passphrase in the variable {_SECRET}",) if entry.encrypted else (),
+        unsure=(f"a run needs its passphrase in the variable {_VARIABLE}",) if entry.encrypted else (),
     )
 
 

@@ -23,6 +23,7 @@ from penstock_trivy.tree import copied
 _INSTALL = 'pip install "penstock-trivy[binary]"'
 _PATIENCE = 120.0  # seconds
 _FEW = 10
+_NAMED = 3
 _ASKED_FOR = '"vulnerability" under `scanners` fetches it'
 _NOT_SHIPPED = frozenset(
     {"test", "tests", "testing", "testdata", "test_data", "fixtures", "example", "examples", "doc", "docs"}
@@ -70,14 +71,16 @@ def propose(root: Path, ask: Callable[[list[str]], str]) -> Proposal:
 def _remarks(known: Sequence[tuple[str, str]], shipped: Sequence[Finding]) -> list[str]:
     lines = []
     if known:
-        places = ", ".join(dict.fromkeys(path for _, path in known))
-        lines.append(f"let pass by `ignore`, as tests and examples have them: {places}. Look at each of them")
-    for finding in shipped[:_FEW]:
-        lines.append(
-            f"{finding.location}: {finding.id} ({finding.severity}) closes the gate of scan.all. If it is a "
-            "real one, replace it and take it out; if not, name it under `ignore`"
-        )
-    return lines
+        places = list(dict.fromkeys(path for _, path in known))
+        shown = ", ".join(places[:_NAMED])
+        if len(places) > _NAMED:
+            shown += f" and {len(places) - _NAMED} more"
+        lines.append(f"let pass by `ignore`, as tests and examples have them: {shown}. Look at each of them")
+    return lines + [
+        f"{finding.location}: {finding.id} ({finding.severity}) closes the gate of scan.all. If it is a "
+        "real one, replace it and take it out; if not, name it under `ignore`"
+        for finding in shipped[:_FEW]
+    ]
 
 
 def _split(found: Sequence[Finding]) -> tuple[list[tuple[str, str]], list[Finding]]:

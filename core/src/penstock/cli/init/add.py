@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,9 @@ def add_section(start: Path, name: str, uses: str | None) -> int:
     sections = data.get(phase, {})
     if name.partition(".")[2] in (sections if isinstance(sections, dict) else {}):
         raise ConfigError(source.error(name, "", "is there already; it is left as it is"))
-    plugins = Plugins.load(sorted(installed()))
+    # Those of the project first, since a file of it can be one, too.
+    entries = config.enabled(path)
+    plugins = Plugins.load([*entries, *sorted(set(installed()) - set(entries))], root=path.parent)
     choice = _choose(plugins, path.parent, name, phase, uses)
     base = () if path.name == FILE else ("tool", "penstock")
     written = text.section(
@@ -50,12 +52,12 @@ def add_section(start: Path, name: str, uses: str | None) -> int:
     )
     head = base or ("penstock",)
     try:
-        # As it is on disk: reading it as text would have made one kind of line end of all.
-        old = source.raw.decode()
-        new = added(old, head, (*base, *name.split(".", 1)), written, choice.plugin)
-    except (ValueError, AttributeError, tomllib.TOMLDecodeError) as error:
+        mark = codecs.BOM_UTF8 if source.raw.startswith(codecs.BOM_UTF8) else b""
+        enable = None if choice.plugin in plugins.files else choice.plugin
+        new = added(source.text, head, (*base, *name.split(".", 1)), written, enable)
+    except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(_by_hand(path, choice.plugin, written, error)) from None
-    replace(path, new.encode())
+    replace(path, mark + new.encode())
     _tell(path, name, choice)
     return 0
 
@@ -83,7 +85,7 @@ _EXAMPLES = {
 
 
 def _choose(plugins: Plugins, root: Path, name: str, phase: str, uses: str | None) -> _Choice:
-    able = [plugin for plugin in plugins.modules if phase in plugins.phases(plugin)]
+    able = sorted(plugin for plugin in plugins.modules if phase in plugins.phases(plugin))
     if uses is not None:
         _check_able(plugins, able, uses, phase)
         able = [uses]

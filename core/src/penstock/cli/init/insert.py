@@ -40,7 +40,8 @@ def _with_plugin(text: str, head: tuple[str, ...], plugin: str, newline: str) ->
     )
     found = header.search(text)
     if found is None:
-        return f"{text.rstrip()}{newline}{newline}[{'.'.join(head)}]{newline}plugins = [{_quoted(plugin)}]{newline}"
+        before = text if not text or text.endswith("\n") else text + newline
+        return f"{before}{newline}[{'.'.join(head)}]{newline}plugins = [{_quoted(plugin)}]{newline}"
     # The table ends where the next header begins.
     end = re.compile(r"^[ \t]*\[", re.MULTILINE).search(text, found.end())
     key = re.compile(r"^[ \t]*plugins[ \t]*=[ \t]*\[", re.MULTILINE).search(

@@ -1,4 +1,4 @@
-"""Sections as text, made from the settings models: what is set, and what else can be, each with what it does."""
+"""Sections as text, made from the settings models: what is set, what else can be, and what it does."""
 
 from __future__ import annotations
 

@@ -1,0 +1,76 @@
+"""Types for settings that carry their unit: durations and percentages."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 3650 * 86400.0  # ten years: what is longer is a slip, and more than clocks can count
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
+
+
+def _seconds(value: object) -> object:
+    seconds = _counted(value)
+    if seconds is not None and seconds > _LONGEST:
+        raise ValueError(f"{_written(value)}is longer than ten years, the longest of durations")
+    if seconds is None or not seconds >= 0:  # NaN compares with nothing
+        raise ValueError(f'{_written(value)}is not a duration. Durations are such as "30s", "5m" or "1h30m"')
+    return seconds
+
+
+def _counted(value: object) -> float | None:
+    if isinstance(value, str) and re.match(_DURATION_WHOLE, value):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _written(value: object) -> str:
+    """A simple value as it was written, short; and what leads from it to a verb."""
+    if isinstance(value, bool):
+        return f"{str(value).lower()} "
+    if isinstance(value, str):
+        return f'"{value[:40]}" ' if value.isprintable() else "this "
+    small = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**12)
+    return f"{value:.12g} " if small else "this "
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0, le=_LONGEST, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": _LONGEST},
+                {"type": "string", "pattern": _DURATION_WHOLE},
+            ]
+        }
+    ),
+]
+"""Seconds; written as a number or as "500ms", "30s", "5m", "1h30m", "2d"."""
+
+
+def _share(value: object) -> object:
+    if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
+        return value
+    number = value.removesuffix("%").strip()
+    if not value.endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
+        raise ValueError(f'{_written(value)}is not a percentage. Percentages are such as "10%"')
+    if float(number) > 100:
+        raise ValueError(f'"{value}" is more than 100%')
+    return float(number) / 100
+
+
+Percentage = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
+]
+"""A share between 0 and 1; written as "10%"."""

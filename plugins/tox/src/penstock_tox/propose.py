@@ -1,0 +1,86 @@
+"""What `penstock init` says about tox. Reads files alone, and runs nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from penstock import Proposal
+
+from penstock_tox import project
+from penstock_tox.project import Config
+
+_SHOWN = 4
+_SUITES = ("tests", "test", "testing")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_MOST = 200  # names that a line with braces may stand for
+_ADD = "penstock init --add test.tox adds it"
+
+
+def propose(root: Path, add: str | None) -> Proposal | None:
+    """A test step with tox; None where the project has no environments for tox that run anything.
+
+    Where another plugin would test the same suite, it is left to that one: otherwise each test ran twice.
+    """
+    config = project.read(root)
+    if config is None or not config.commands:
+        return None
+    names = ", ".join(config.environments[:_SHOWN]) + (", …" if len(config.environments) > _SHOWN else "")
+    saw = f"{config.path.name}: {names}" if names else config.path.name
+    if add is not None:
+        return _for_section(config, saw, add)
+    suite = next(_suites(root), None)
+    if suite is not None and _another_tests():
+        return Proposal(
+            saw=saw, unsure=(f"not added, since {suite} is tested already: {_ADD}",), enable=False
+        )
+    here = _here(config)
+    if here is None:
+        why = f"not added, since none of these is plainly one for this Python: {_ADD}"
+        return Proposal(saw=saw, unsure=(why,), enable=False)
+    return Proposal(saw=f"{saw}; added as test.tox", sections={"test.tox": {"environments": [here]}})
+
+
+def _for_section(config: Config, saw: str, add: str) -> Proposal | None:
+    """`test.tox`, or a step by the name of an environment."""
+    phase, _, name = add.partition(".")
+    known = [*_expanded(config.environments)]
+    if phase != "test" or name not in ("tox", *known):
+        return None
+    here = name if name in known else _here(config)
+    return Proposal(saw=saw, sections={add: {"environments": [here]} if here else {}})
+
+
+def _here(config: Config) -> str | None:
+    """The first environment that is for the Python that Penstock runs on, by its name."""
+    major, minor = sys.version_info[:2]
+    names = {"py", f"py{major}", f"py{major}{minor}", f"py{major}.{minor}", f"{major}.{minor}"}
+    environments = [*_expanded(config.environments)] or ["py"]
+    return next((name for name in environments if names & set(name.split("-"))), None)
+
+
+def _expanded(names: Iterable[str]) -> Iterator[str]:
+    """The names that tox makes of those with braces: `py{310,311}-x` is `py310-x` and `py311-x`."""
+    for name in names:
+        parts = _BRACES.split(name)
+        choices = [part.split(",") if number % 2 else [part] for number, part in enumerate(parts)]
+        for words in itertools.islice(itertools.product(*choices), _MOST):
+            yield "".join(word.strip() for word in words)
+
+
+def _suites(root: Path) -> Iterator[str]:
+    """What a runner of Python tests would find by itself."""
+    yield from (f"{name}/" for name in _SUITES if (root / name).is_dir())
+    for pattern in ("test_*.py", "tests.py", "test.py", "*/tests", "src/*/tests", "*/test_*.py"):
+        for path in sorted(root.glob(pattern)):
+            if not path.relative_to(root).parts[0].startswith("."):
+                yield path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+
+
+def _another_tests() -> bool:
+    """Whether the plugin is installed that proposes to run such a suite."""
+    return any(entry.name == "pytest" for entry in entry_points(group="penstock"))

@@ -1,0 +1,422 @@
+"""What may be wrong with a key: the core's, a plugin's, policies' and roles'.
+
+Each is refused by `validate` and by `run` in the same words, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.broken.place import Place
+
+HEAD = '[penstock]\nplugins = ["plain", "shell"]\n\n'
+
+CASES: dict[str, tuple[str, str]] = {
+    "needs is a string": (
+        HEAD + '[test.a]\nuses = "plain"\nneeds = "build.b"\n',
+        'penstock.toml:6: [test.a] needs: must be a list, and not "build.b"',
+    ),
+    "needs a number": (
+        HEAD + '[test.a]\nuses = "plain"\nneeds = [1]\n',
+        "penstock.toml:6: [test.a] needs.0: must be a string, and not 1",
+    ),
+    "needs is misspelt": (
+        HEAD + '[build.box]\nuses = "plain"\n[test.a]\nuses = "plain"\nneeds = ["build.bax"]\n',
+        'penstock.toml:8: [test.a] needs: there is no step "build.bax". Did you mean "build.box"?',
+    ),
+    "needs what there is not": (
+        HEAD + '[build.box]\nuses = "plain"\n[test.a]\nuses = "plain"\nneeds = ["zzz"]\n',
+        'penstock.toml:8: [test.a] needs: there is no step "zzz". The steps are source, build.box, test.a',
+    ),
+    "needs without the phase": (
+        HEAD + '[build.box]\nuses = "plain"\n[test.a]\nuses = "plain"\nneeds = ["box"]\n',
+        'penstock.toml:8: [test.a] needs: there is no step "box". Did you mean "build.box"?',
+    ),
+    "needs itself": (
+        HEAD + '[test.a]\nuses = "plain"\nneeds = ["test.a"]\n',
+        "penstock.toml:6: [test.a] needs: the step names itself. Leave it out",
+    ),
+    "a cycle": (
+        HEAD
+        + '[test.a]\nuses = "plain"\nneeds = ["test.b"]\n[test.b]\nuses = "plain"\nneeds = ["test.c"]\n[test.c]\nuses = "plain"\nneeds = ["test.a"]\n',
+        "penstock.toml:6: [test.a] needs: these steps wait for each other: test.a → test.b → "
+        "test.c → test.a. Take one of the needs out",
+    ),
+    "a timeout below zero": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = -5\n',
+        'penstock.toml:6: [test.a] timeout: -5 is not a duration. Durations are such as "30s", '
+        '"5m" or "1h30m"',
+    ),
+    "a timeout of zero": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = 0\n',
+        "penstock.toml:6: [test.a] timeout: must be more than 0, and not 0",
+    ),
+    "a timeout that is no number": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = nan\n',
+        'penstock.toml:6: [test.a] timeout: nan is not a duration. Durations are such as "30s", '
+        '"5m" or "1h30m"',
+    ),
+    "a timeout without end": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = inf\n',
+        "penstock.toml:6: [test.a] timeout: inf is longer than ten years, the longest of durations",
+    ),
+    "a timeout is true": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = true\n',
+        'penstock.toml:6: [test.a] timeout: true is not a duration. Durations are such as "30s", '
+        '"5m" or "1h30m"',
+    ),
+    "a timeout in words": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = "soon"\n',
+        'penstock.toml:6: [test.a] timeout: "soon" is not a duration. Durations are such as '
+        '"30s", "5m" or "1h30m"',
+    ),
+    "a timeout is a list": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = [5]\n',
+        'penstock.toml:6: [test.a] timeout: this is not a duration. Durations are such as "30s", '
+        '"5m" or "1h30m"',
+    ),
+    "a timeout of centuries": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = "99999d"\n',
+        'penstock.toml:6: [test.a] timeout: "99999d" is longer than ten years, the longest of durations',
+    ),
+    "retries below zero": (
+        HEAD + '[test.a]\nuses = "plain"\nretries = -1\n',
+        "penstock.toml:6: [test.a] retries: must be at least 0, and not -1",
+    ),
+    "too many retries": (
+        HEAD + '[test.a]\nuses = "plain"\nretries = 1000\n',
+        "penstock.toml:6: [test.a] retries: must be at most 100, and not 1000",
+    ),
+    "half a retry": (
+        HEAD + '[test.a]\nuses = "plain"\nretries = 1.5\n',
+        "penstock.toml:6: [test.a] retries: must be a whole number, and not 1.5",
+    ),
+    "retries is true": (
+        HEAD + '[test.a]\nuses = "plain"\nretries = true\n',
+        "penstock.toml:6: [test.a] retries: must be a whole number, and not true",
+    ),
+    "retries is a string": (
+        HEAD + '[test.a]\nuses = "plain"\nretries = "3"\n',
+        'penstock.toml:6: [test.a] retries: must be a whole number, and not "3"',
+    ),
+    "env is a string": (
+        HEAD + '[test.a]\nuses = "plain"\nenv = "A=1"\n',
+        'penstock.toml:6: [test.a] env: must be a table, and not "A=1"',
+    ),
+    "env holds a number": (
+        HEAD + '[test.a]\nuses = "plain"\nenv = { A = 1 }\n',
+        "penstock.toml:6: [test.a] env.A: must be a string, and not 1",
+    ),
+    "env with an equals sign": (
+        HEAD + '[test.a]\nuses = "plain"\nenv = { "A=B" = "1" }\n',
+        'penstock.toml:6: [test.a] env: "A=B" is no name of an environment variable. One is such as PORT',
+    ),
+    "env with a NUL character": (
+        HEAD + '[test.a]\nuses = "plain"\nenv = { A = "a\\u0000b" }\n',
+        "penstock.toml:6: [test.a] env: A holds a NUL character, which no environment variable can",
+    ),
+    "env without a name": (
+        HEAD + '[test.a]\nuses = "plain"\nenv = { "" = "1" }\n',
+        'penstock.toml:6: [test.a] env: "" is no name of an environment variable. One is such as PORT',
+    ),
+    "secrets is a string": (
+        HEAD + '[test.a]\nuses = "plain"\nsecrets = "env:A"\n',
+        'penstock.toml:6: [test.a] secrets: must be a table, such as { TOKEN = "env:TOKEN" }',
+    ),
+    "a secret itself": (
+        HEAD + '[test.a]\nuses = "plain"\nsecrets = { TOKEN = "hunter2hunter2" }\n',
+        "penstock.toml:6: [test.a] secrets: TOKEN must say where the secret is, such as "
+        '"env:TOKEN" or "file:PATH". If the secret itself stands here, take it out, and make a '
+        "new one: it may have been read",
+    ),
+    "a reference to no variable": (
+        HEAD + '[test.a]\nuses = "plain"\nsecrets = { TOKEN = "env:" }\n',
+        "penstock.toml:6: [test.a] secrets: TOKEN must say where the secret is, such as "
+        '"env:TOKEN" or "file:PATH". If the secret itself stands here, take it out, and make a '
+        "new one: it may have been read",
+    ),
+    "a reference that nobody knows": (
+        HEAD + '[test.a]\nuses = "plain"\nsecrets = { TOKEN = "vault:a/b" }\n',
+        'penstock.toml:6: [test.a] secrets.TOKEN: no enabled plugin knows "vault:". References '
+        "are such as env:NAME or file:PATH",
+    ),
+    "a secret is a number": (
+        HEAD + '[test.a]\nuses = "plain"\nsecrets = { TOKEN = 3 }\n',
+        "penstock.toml:6: [test.a] secrets: TOKEN must say where the secret is, such as "
+        '"env:TOKEN" or "file:PATH". If the secret itself stands here, take it out, and make a '
+        "new one: it may have been read",
+    ),
+    "artifacts is a string": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = "dist/*"\n',
+        'penstock.toml:6: [build.a] artifacts: must be a list, and not "dist/*"',
+    ),
+    "artifacts with an absolute path": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = ["/etc/*"]\n',
+        'penstock.toml:6: [build.a] artifacts.0: "/etc/*" leads out of the workspace. A glob is '
+        'such as "dist/*"',
+    ),
+    "artifacts that climb": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = ["../*"]\n',
+        'penstock.toml:6: [build.a] artifacts.0: "../*" leads out of the workspace. A glob is '
+        'such as "dist/*"',
+    ),
+    "artifacts with two stars in a word": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = ["dist/**.whl"]\n',
+        'penstock.toml:6: [build.a] artifacts.0: in "dist/**.whl", "**" must stand alone between '
+        'slashes, as in "dist/**/*.whl"',
+    ),
+    "artifacts with a NUL character": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = ["a\\u0000b"]\n',
+        'penstock.toml:6: [build.a] artifacts.0: "a\\x00b" names no file. A glob is such as "dist/*"',
+    ),
+    "artifacts with an empty glob": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = [""]\n',
+        'penstock.toml:6: [build.a] artifacts.0: "" names no file. A glob is such as "dist/*"',
+    ),
+    "artifacts is everything": (
+        HEAD + '[build.a]\nuses = "plain"\nartifacts = ["."]\n',
+        'penstock.toml:6: [build.a] artifacts.0: "." names no file. A glob is such as "dist/*"',
+    ),
+    "environment is a number": (
+        HEAD + '[test.a]\nuses = "plain"\nenvironment = 3\n',
+        "penstock.toml:6: [test.a] environment: must be a string, and not 3",
+    ),
+    "environment is a path": (
+        HEAD + '[test.a]\nuses = "plain"\nenvironment = "a/b"\n',
+        'penstock.toml:6: [test.a] environment: "a/b" is no name: a name is made of at most 63 '
+        "letters, digits, - and _",
+    ),
+    "environment is misspelt": (
+        HEAD
+        + '[deploy.staging]\nuses="plain"\nplace="/x"\n[test.a]\nuses = "plain"\nenvironment = "stagging"\n',
+        "penstock.toml:9: [test.a] environment: there is no deploy section for the environment "
+        '"stagging". Did you mean "staging"?',
+    ),
+    "allow_failure in words": (
+        HEAD + '[test.a]\nuses = "plain"\nallow_failure = "yes"\n',
+        'penstock.toml:6: [test.a] allow_failure: must be true or false, and not "yes"',
+    ),
+    "allow_failure is a number": (
+        HEAD + '[test.a]\nuses = "plain"\nallow_failure = 1\n',
+        "penstock.toml:6: [test.a] allow_failure: must be true or false, and not 1",
+    ),
+    "a deployment that may fail": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nallow_failure = true\n',
+        "penstock.toml:7: [deploy.a] allow_failure: what a step of the phase deploy stands for "
+        "can't be done without. Leave it out",
+    ),
+    "rollout of a test": (
+        HEAD + '[test.a]\nuses = "plain"\nrollout = { strategy = "rolling" }\n',
+        "penstock.toml:6: [test.a] rollout: belongs in a deploy section",
+    ),
+    "rollout is a string": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = "rolling"\n',
+        'penstock.toml:7: [deploy.a] rollout: must be a table, and not "rolling"',
+    ),
+    "a strategy misspelt": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { strategy = "roling" }\n',
+        'penstock.toml:7: [deploy.a] rollout.strategy: "roling" is none of the allowed values '
+        '"all-at-once" or "rolling"',
+    ),
+    "a key of rollout misspelt": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { stratgy = "rolling" }\n',
+        "penstock.toml:7: [deploy.a] rollout.stratgy: there is no such key. Did you mean "
+        '"strategy"? The keys are batch, healthy_within, interval, pause, strategy',
+    ),
+    "a batch of none": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { batch = 0 }\n',
+        "penstock.toml:7: [deploy.a] rollout.batch: 0 is no batch. One is a number of targets, "
+        'or a share such as "25%"',
+    ),
+    "a batch of more than all": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { batch = "140%" }\n',
+        'penstock.toml:7: [deploy.a] rollout.batch: "140%" is no batch. One is a number of '
+        'targets, or a share such as "25%"',
+    ),
+    "a batch in words": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { batch = "two" }\n',
+        'penstock.toml:7: [deploy.a] rollout.batch: "two" is no batch. One is a number of '
+        'targets, or a share such as "25%"',
+    ),
+    "a pause below zero": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout.pause = -1\n',
+        "penstock.toml:7: [deploy.a] rollout.pause: -1 is not a duration. Durations are such as "
+        '"30s", "5m" or "1h30m"',
+    ),
+    "a setting is missing": (
+        HEAD + '[deploy.a]\nuses = "plain"\n',
+        "penstock.toml:4: [deploy.a] place: is missing",
+    ),
+    "a setting of another type": (
+        HEAD + '[deploy.a]\nuses = "plain"\nplace = 3\n',
+        "penstock.toml:6: [deploy.a] place: must be a string, and not 3",
+    ),
+    "no command": (
+        HEAD + '[test.a]\nuses = "shell"\n',
+        "penstock.toml:4: [test.a] run: is missing. Runs this: a string is a script for `sh -eu "
+        "-c`, a list is a program and its arguments as they stand",
+    ),
+    "an empty command": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = ""\n',
+        "penstock.toml:6: [test.a] run: there is nothing to run. A command is a script such as "
+        '"make test", or a list',
+    ),
+    "a command is a number": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = 3\n',
+        "penstock.toml:6: [test.a] run: must be a string or a list, and not 3",
+    ),
+    "a command holds a number": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = ["a", 3]\n',
+        "penstock.toml:6: [test.a] run.1: must be a string, and not 3",
+    ),
+    "a directory outside": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\ncwd = "/etc"\n',
+        'penstock.toml:7: [test.a] cwd: "/etc" leaves the workspace. Write it relative to the '
+        'workspace, without ".."',
+    ),
+    "a policy of nothing": (
+        HEAD + '[policy.prod]\nrequire = ["tests"]\n',
+        "penstock.toml:4: [policy.prod] there is no [deploy.prod] that it could guard",
+    ),
+    "a policy misspelt": (
+        HEAD + '[deploy.production]\nuses="plain"\nplace="/x"\n[policy.prodution]\nrequire = ["tests"]\n',
+        "penstock.toml:7: [policy.prodution] there is no [deploy.prodution] that it could guard. "
+        'Did you mean "production"?',
+    ),
+    "a policy without require": (
+        HEAD + '[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\n',
+        'penstock.toml:7: [policy.production] require: is missing. "provenance", "tests", '
+        '"scan", "approval", "signature", or steps such as "test.e2e"',
+    ),
+    "a requirement misspelt": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[test.a]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequire = ["test"]\n',
+        'penstock.toml:12: [policy.production] require: "test" is no test, scan or verify step '
+        'that comes before deploy.production. Did you mean "tests"? Entries are "provenance", '
+        '"tests", "scan", "approval", "signature", "test.a"',
+    ),
+    "a required step misspelt": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[test.unit]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequire = ["test.unti"]\n',
+        'penstock.toml:12: [policy.production] require: "test.unti" is no test, scan or verify '
+        'step that comes before deploy.production. Did you mean "test.unit"? Entries are '
+        '"provenance", "tests", "scan", "approval", "signature", "test.unit"',
+    ),
+    "a scan that there is not": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[test.unit]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequire = ["scan"]\n',
+        'penstock.toml:12: [policy.production] require: "scan" is asked for, but no scan step '
+        'that must pass comes before. Add one, or take "scan" out',
+    ),
+    "an approval that there is not": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[test.unit]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequire = ["approval", "signature"]\n',
+        'penstock.toml:12: [policy.production] require: "approval" is asked for, but no approve '
+        'step comes before. Add one, or take "approval" out',
+    ),
+    "require is a string": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequire = "tests"\n',
+        'penstock.toml:10: [policy.production] require: must be a list, and not "tests"',
+    ),
+    "require is misspelt": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequires = ["tests"]\n',
+        "penstock.toml:10: [policy.production] requires: there is no such key. Did you mean "
+        '"require"? The keys are require',
+    ),
+    "a policy without a name": (
+        HEAD + '[policy]\nrequire = ["tests"]\n',
+        "penstock.toml:5: [policy] require: must stand in a section with a name: [policy.NAME], "
+        "then require = …",
+    ),
+    "a role is a string": (
+        HEAD + '[roles]\nmanagers = "ana"\n',
+        "penstock.toml:5: [roles] managers: must be a list of identities, such as "
+        '["ana@example.com", "key:7942…38bb"]',
+    ),
+    "a role is a table": (
+        HEAD + '[roles.managers]\nmembers = ["ana"]\n',
+        "penstock.toml:4: [roles] managers: must be a list of identities, such as "
+        '["ana@example.com", "key:7942…38bb"]',
+    ),
+    "roles is a list": (
+        'roles = ["ana"]\n' + HEAD,
+        "penstock.toml:1: [roles] must be a section: [roles]",
+    ),
+    "a role of nobody": (
+        HEAD + "[roles]\nmanagers = []\n",
+        "penstock.toml:5: [roles] managers: has no member, so nobody could approve. Name some, "
+        'such as ["ana@example.com", "key:7942…38bb"]',
+    ),
+    "a role misspelt": (
+        HEAD
+        + '[build.b]\nuses="plain"\n[approve.production]\nby = ["release-manager"]\n[deploy.production]\nuses="plain"\nplace="/x"\n[roles]\nrelease-managers = ["ana"]\n',
+        'penstock.toml:7: [approve.production] by: "release-manager" is no role. Did you mean '
+        '"release-managers"?',
+    ),
+    "by is a string": (
+        HEAD + '[approve.production]\nby = "ana"\n[deploy.production]\nuses="plain"\nplace="/x"\n',
+        'penstock.toml:5: [approve.production] by: must be a list, and not "ana"',
+    ),
+    "expires in words": (
+        HEAD + '[approve.production]\nexpires = "tomorrow"\n[deploy.production]\nuses="plain"\nplace="/x"\n',
+        'penstock.toml:5: [approve.production] expires: "tomorrow" is not a duration. Durations '
+        'are such as "30s", "5m" or "1h30m"',
+    ),
+    "an approval of nothing": (
+        HEAD + '[approve.production]\n[deploy.staging]\nuses="plain"\nplace="/x"\n',
+        "penstock.toml:4: [approve.production] there is no [deploy.production] for it to "
+        "approve. Add one, or name another with environment",
+    ),
+    "three faults": (
+        HEAD + '[test.a]\nuses = "plain"\ntimeout = -5\nretries = "x"\nfoo = 1\n',
+        'penstock.toml:6: [test.a] timeout: -5 is not a duration. Durations are such as "30s", '
+        '"5m" or "1h30m"\n'
+        'penstock.toml:7: [test.a] retries: must be a whole number, and not "x"\n'
+        "penstock.toml:8: [test.a] foo: there is no such key",
+    ),
+    "fifty faults": (
+        HEAD + "".join(f'[test.t{n}]\nuses = "shel"\n' for n in range(50)),
+        "\n".join(
+            [
+                *(
+                    f'penstock.toml:{n}: [test.t{(n - 5) // 2}] uses: the plugin "shel" is not enabled. Did you mean "shell"?'
+                    for n in range(5, 45, 2)
+                ),
+                "… and 30 more",
+            ]
+        ),
+    ),
+    "nothing that gets the source": (
+        '[penstock]\nplugins = ["shell"]\n[test.a]\nuses = "shell"\nrun = "true"\n',
+        'penstock.toml:2: [penstock] plugins: no plugin was chosen that gets the source: add "git"',
+    ),
+    "a source that may fail": (
+        HEAD + '[source.a]\nuses = "plain"\nallow_failure = true\n',
+        "penstock.toml:6: [source.a] allow_failure: what a step of the phase source stands for "
+        "can't be done without. Leave it out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), CASES.values(), ids=CASES.keys())
+def test_a_key_that_can_not_be(place: Place, text: str, message: str) -> None:
+    place.config.write_text(text)
+
+    done = place.run("validate")
+
+    assert (done.code, done.out, done.err) == (2, "", f"penstock: {message}\n")
+    assert [path.name for path in place.root.iterdir()] == ["penstock.toml"]
+
+
+@pytest.mark.parametrize(
+    "name", ["needs is misspelt", "a timeout in words", "a role misspelt", "a policy misspelt"]
+)
+def test_a_run_is_refused_in_the_same_words(place: Place, name: str) -> None:
+    text, message = CASES[name]
+    place.config.write_text(text)
+
+    for command in ("run", "plan", "status"):
+        done = place.run(command)
+        assert (done.code, done.out, done.err) == (2, "", f"penstock: {message}\n")
