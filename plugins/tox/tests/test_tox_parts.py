@@ -295,7 +295,7 @@ HERE = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 
 def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp_path: Path) -> None:
-    (tmp_path / "tox.ini").write_text(TOX.replace("pytest", "./check"))
+    (tmp_path / "tox.ini").write_text(TOX.replace("python -m unittest", "./check"))
     assert penstock_propose(root=tmp_path, add=None) == Proposal(
         saw="tox.ini: lint, py3{9,11,12,13,14,15}-{a,b}, docs, x, …; added as test.tox",
         sections={"test.tox": {"environments": [f"{HERE}-a"]}},
