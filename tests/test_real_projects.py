@@ -15,6 +15,29 @@ from tests.real_projects import attempt, checkout, fetch, use
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
+BY_HAND = """\
+[penstock]
+plugins = ["git", "python", "pytest", "trivy", "sigstore"]
+
+[build.wheel]
+uses = "python"
+
+[test.all]
+uses = "pytest"
+
+[scan.all]
+uses = "trivy"
+scanners = ["secret", "license"]
+block = "critical"
+
+[sign.release]
+uses = "sigstore"
+"""
+assert len(BY_HAND.splitlines()) <= 20
+TOX = BY_HAND.replace('"pytest"', '"tox"').replace(
+    "[scan.all]", f'environments = ["py{sys.version_info[0]}{sys.version_info[1]}"]\n\n[scan.all]'
+)
+
 
 @dataclass(frozen=True)
 class Real:
@@ -48,6 +71,34 @@ def test_a_project_from_the_index_passes(real: Real, tmp_path: Path) -> None:
     assert "All signatures verify" in project.passes("verify", wheel["digest"]).out
 
 
+@pytest.mark.parametrize(
+    ("requirement", "tests"),
+    [
+        ("humanize==4.13.0", 600),  # hatchling, the version from the tag
+        ("itsdangerous==2.2.0", 250),  # flit, a src layout
+        ("markupsafe==3.0.2", 70),  # setuptools, with a C extension
+    ],
+)
+def test_twenty_lines_by_hand_are_enough(requirement: str, tests: int, tmp_path: Path) -> None:
+    project, _ = checkout(fetch(requirement, tmp_path / "sdists"), tmp_path)
+    project.write({"penstock.toml": BY_HAND})
+    project.passes("run", timeout=600)
+    assert set(project.states().values()) == {"passed"}
+    found = project.step("test.all")["tests"]
+    assert found["passed"] >= tests
+    assert found["failed"] == 0
+    assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
+
+
+def test_a_project_s_own_tox_configuration(tmp_path: Path) -> None:
+    project, _ = checkout(fetch("blinker==1.9.0", tmp_path / "sdists"), tmp_path)
+    project.write({"penstock.toml": TOX})
+    project.passes("run", timeout=600)
+    assert project.step("test.all")["tests"]["passed"] == 1
+    assert " 25 passed in " in project.passes("logs", "last", "test.all").out
+    assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
+
+
 def test_a_project_whose_tests_can_not_pass_here(tmp_path: Path) -> None:
     """Somebody's tests may need what is not there: the run fails, and says which, why, and what to do."""
     project, _ = checkout(fetch("itsdangerous==2.2.0", tmp_path / "sdists"), tmp_path)
@@ -71,35 +122,3 @@ def test_what_is_not_on_the_index_is_said(tmp_path: Path) -> None:
     outcome = attempt("itsdangerous==0.0.0.1", tmp_path, tmp_path / "sdists")
     assert outcome.state == "not fetched"
     assert "itsdangerous==0.0.0.1" in outcome.why
-
-
-TOX = """\
-[penstock]
-plugins = ["git", "python", "tox", "trivy", "sigstore"]
-
-[build.wheel]
-uses = "python"
-
-[test.all]
-uses = "tox"
-environments = ["PY"]
-
-[scan.all]
-uses = "trivy"
-scanners = ["secret", "license"]
-block = "critical"
-
-[sign.release]
-uses = "sigstore"
-"""
-
-
-def test_a_project_from_the_index_passes_with_its_own_tox_configuration(tmp_path: Path) -> None:
-    project, _ = checkout(fetch("blinker==1.9.0", tmp_path / "sdists"), tmp_path)
-    here = f"py{sys.version_info[0]}{sys.version_info[1]}"
-    project.write({"penstock.toml": TOX.replace("PY", here)})
-    project.passes("run", timeout=600)
-    assert project.step("test.all")["tests"]["passed"] == 1
-    assert " 25 passed in " in project.passes("logs", "last", "test.all").out
-    wheel = project.digest("wheel")
-    assert "All signatures verify" in project.passes("verify", wheel).out
