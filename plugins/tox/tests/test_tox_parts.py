@@ -302,7 +302,13 @@ def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp
     )
 
 
-@pytest.mark.parametrize("place", ["tests/test_a.py", "test_a.py", "pkg/tests/x.py", "src/pkg/tests/x.py"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("tests/test_a.py", "test_a.py", "tests.py", "pkg/tests/x.py", "src/pkg/tests/x.py"),
+        *("pkg/test/x.py", "src/ns/pkg/tests/x.py", "pkg/inner/x_test.py"),
+    ],
+)
 def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from penstock_tox import project
 from penstock_tox.project import Config
 
 _SHOWN = 4
+_PASSED_OVER = frozenset({"build", "dist", "node_modules", "venv"})
 _SUITES = ("tests", "test", "testing")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RUNNER = re.compile(r"\b(?:pytest|py\.test|unittest)\b")
@@ -77,12 +79,15 @@ def _expanded(names: Iterable[str]) -> Iterator[str]:
 
 
 def _suites(root: Path) -> Iterator[str]:
-    """What a runner of Python tests would find by itself."""
+    """Where there are Python files that are named as tests are, or lie in a directory that is."""
     yield from (f"{name}/" for name in _SUITES if (root / name).is_dir())
-    for pattern in ("test_*.py", "tests.py", "test.py", "*/tests", "src/*/tests", "*/test_*.py"):
-        for path in sorted(root.glob(pattern)):
-            if not path.relative_to(root).parts[0].startswith("."):
-                yield path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+    for parent, directories, files in os.walk(root):
+        here = Path(parent).relative_to(root)
+        directories[:] = sorted(n for n in directories if not n.startswith(".") and n not in _PASSED_OVER)
+        inside = here.name in _SUITES
+        for name in sorted(files):
+            if name.endswith(".py") and (inside or name.startswith("test") or name.endswith("_test.py")):
+                yield f"{here.as_posix()}/" if inside else (here / name).as_posix()
 
 
 def _another_tests() -> bool:
