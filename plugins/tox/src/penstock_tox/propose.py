@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,10 @@ from penstock_tox import project
 from penstock_tox.project import Config
 
 _SHOWN = 4
+_PASSED_OVER = frozenset({"build", "dist", "node_modules", "venv"})
 _SUITES = ("tests", "test", "testing")
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_RUNNER = re.compile(r"\b(?:pytest|py\.test|unittest)\b")
 _MOST = 200  # names that a line with braces may stand for
 _ADD = "penstock init --add test.tox adds it"
 
@@ -38,6 +41,9 @@ def propose(root: Path, add: str | None) -> Proposal | None:
         return Proposal(
             saw=saw, unsure=(f"not added, since {suite} is tested already: {_ADD}",), enable=False
         )
+    if suite is None and any(_RUNNER.search(command) for command in config.commands):
+        why = f"not added, since there is no test here that it could run: {_ADD}"
+        return Proposal(saw=saw, unsure=(why,), enable=False)
     here = _here(config)
     if here is None:
         why = f"not added, since none of these is plainly one for this Python: {_ADD}"
@@ -73,12 +79,15 @@ def _expanded(names: Iterable[str]) -> Iterator[str]:
 
 
 def _suites(root: Path) -> Iterator[str]:
-    """What a runner of Python tests would find by itself."""
+    """Where there are Python files that are named as tests are, or lie in a directory that is."""
     yield from (f"{name}/" for name in _SUITES if (root / name).is_dir())
-    for pattern in ("test_*.py", "*/tests", "src/*/tests", "*/test_*.py"):
-        for path in sorted(root.glob(pattern)):
-            if not path.relative_to(root).parts[0].startswith("."):
-                yield path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+    for parent, directories, files in os.walk(root):
+        here = Path(parent).relative_to(root)
+        directories[:] = sorted(n for n in directories if not n.startswith(".") and n not in _PASSED_OVER)
+        inside = here.name in _SUITES
+        for name in sorted(files):
+            if name.endswith(".py") and (inside or name.startswith("test") or name.endswith("_test.py")):
+                yield f"{here.as_posix()}/" if inside else (here / name).as_posix()
 
 
 def _another_tests() -> bool:
