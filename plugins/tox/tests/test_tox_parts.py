@@ -296,13 +296,16 @@ HERE = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp_path: Path) -> None:
     (tmp_path / "tox.ini").write_text(TOX)
+    for name in ("tests/__init__.py", "tests/data.txt", "venv/test_x.py", ".tox/test_x.py", "src/shop.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     assert penstock_propose(root=tmp_path, add=None) == Proposal(
         saw="tox.ini: lint, py3{9,11,12,13,14,15}-{a,b}, docs, x, …; added as test.tox",
         sections={"test.tox": {"environments": [f"{HERE}-a"]}},
     )
 
 
-@pytest.mark.parametrize("place", ["tests/test_a.py", "test_a.py", "pkg/tests/x.py", "src/pkg/tests/x.py"])
+@pytest.mark.parametrize("place", ["tests/a.py", "test_a.py", "a/b/c_test.py", "src/pkg/tests/x.py"])
 def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()
