@@ -296,6 +296,9 @@ HERE = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp_path: Path) -> None:
     (tmp_path / "tox.ini").write_text(TOX.replace("python -m unittest", "./check"))
+    for name in ("tests/__init__.py", "tests/data.txt", "venv/test_x.py", ".tox/test_x.py", "src/shop.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     assert penstock_propose(root=tmp_path, add=None) == Proposal(
         saw="tox.ini: lint, py3{9,11,12,13,14,15}-{a,b}, docs, x, …; added as test.tox",
         sections={"test.tox": {"environments": [f"{HERE}-a"]}},

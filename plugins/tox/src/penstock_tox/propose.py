@@ -16,8 +16,8 @@ from penstock_tox import project
 from penstock_tox.project import Config
 
 _SHOWN = 4
-_PASSED_OVER = frozenset({"build", "dist", "node_modules", "venv"})
 _SUITES = ("tests", "test", "testing")
+_OTHERS = ("venv", "env", "build", "dist", "node_modules", "site-packages")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RUNNER = re.compile(r"\b(?:pytest|py\.test|unittest)\b")
 _MOST = 200  # names that a line with braces may stand for
@@ -79,15 +79,20 @@ def _expanded(names: Iterable[str]) -> Iterator[str]:
 
 
 def _suites(root: Path) -> Iterator[str]:
-    """Where there are Python files that are named as tests are, or lie in a directory that is."""
-    yield from (f"{name}/" for name in _SUITES if (root / name).is_dir())
-    for parent, directories, files in os.walk(root):
-        here = Path(parent).relative_to(root)
-        directories[:] = sorted(n for n in directories if not n.startswith(".") and n not in _PASSED_OVER)
-        inside = here.name in _SUITES
-        for name in sorted(files):
-            if name.endswith(".py") and (inside or name.startswith("test") or name.endswith("_test.py")):
-                yield f"{here.as_posix()}/" if inside else (here / name).as_posix()
+    """Where there are files that a runner of Python tests would find by itself."""
+    for place, directories, files in os.walk(root):
+        directories[:] = sorted(name for name in directories if name[0] != "." and name not in _OTHERS)
+        inside = Path(place).relative_to(root)
+        named = next((number for number, part in enumerate(inside.parts, 1) if part in _SUITES), None)
+        found = next((name for name in sorted(files) if _is_test(name, within=named is not None)), None)
+        if found is not None:
+            yield f"{Path(*inside.parts[:named]).as_posix()}/" if named else (inside / found).as_posix()
+
+
+def _is_test(name: str, *, within: bool) -> bool:
+    stem = name.removesuffix(".py")
+    tests = within or stem.startswith("test") or stem.endswith(("_test", "_tests"))
+    return name.endswith(".py") and tests and stem not in ("__init__", "conftest")
 
 
 def _another_tests() -> bool:
