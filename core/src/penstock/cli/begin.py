@@ -27,7 +27,9 @@ def validate() -> int:
     project, plugins, plan = load_plan(path)
     warn((*project.unusable, *project.warnings))
     refresh(path, plugins)
-    click.echo(f"{path.name} is right: {_steps(plan.steps)}, plugins {', '.join(project.plugins)}")
+    click.echo(
+        f"{path.name} is right: {_steps(plan.steps)}, plugins {', '.join(dict.fromkeys(project.plugins))}"
+    )
     return 0
 
 

@@ -190,9 +190,9 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
     wanted: set[str] | None = None
     if only:
         for name in only:
-            if name not in plan.by_name:
+            if not plan.named(name):
                 raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
-        wanted = plan.closure(only, plan.waits_for)
+        wanted = plan.closure([step for name in only for step in plan.named(name)], plan.waits_for)
     if to is not None:
         _known_environment(to, plan, "--to")
         inside = [step.name for step in plan.steps if step.environment == to]
