@@ -79,16 +79,16 @@ def show(run: str, step: str | None, as_json: bool) -> int:
     """Show a run as it looked, or one step of it."""
     opened = open_project()
     state = opened.state(run)
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step, state.steps, "steps")}')
+    names = _meant(state, step)
     if as_json:
         document = describe(state)
-        chosen = [entry for entry in document["steps"] if entry["name"] == step]
-        print_json(chosen[0] if chosen else document)
+        chosen = [entry for entry in document["steps"] if entry["name"] in names]
+        print_json(document if step is None else chosen[0] if names == (step,) else chosen)
         return 0
     look = Look.of(sys.stdout)
     if step is not None:
-        click.echo("\n".join(one_line(step, state, opened, look)))
+        for name in names:
+            click.echo("\n".join(one_line(name, state, opened, look)))
         return 0
     revision = state.revision.short if state.revision else "unknown revision"
     cut_off = _what_next(opened, state.run, state.state)
@@ -100,6 +100,14 @@ def show(run: str, step: str | None, as_json: bool) -> int:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     _replay(opened, state)
     return 0
+
+
+def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
+    """The steps that a name on the command line means. Raises ConfigError where there is none of it."""
+    names = state.plan.named(step) if step is not None else tuple(state.steps)
+    if not names:
+        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step or "", state.steps, "steps")}')
+    return names
 
 
 def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str]:
@@ -173,12 +181,13 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     number = opened.number(words[0] if named else "last")
     step = next(iter(words[1:] if named else words), None)
     state = opened.state(str(number))
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {number} has no step "{step}"{nearest(step, state.steps, "steps")}')
-    if step is not None and not state.steps[step].attempts and not follow:
-        click.echo(f"{step} is {state.steps[step].state} in run {number}, and has printed nothing", err=True)
+    names = _meant(state, step)
+    if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        click.echo(
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+        )
         return 0
-    reader = _Reader(opened.home.run(number), step)
+    reader = _Reader(opened.home.run(number), names)
     if follow:
         _follow(opened, number, reader)
     reader.print_new()
@@ -188,9 +197,9 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
 class _Reader:
     """Prints what is new in the logs of a run."""
 
-    def __init__(self, directory: Path, step: str | None) -> None:
+    def __init__(self, directory: Path, steps: tuple[str, ...]) -> None:
         self._directory = directory
-        self._step = step
+        self._steps = steps
         self._read: dict[Path, int] = {}
         self._last: Path | None = None
 
@@ -198,7 +207,7 @@ class _Reader:
         """Print what was written since the last time; with `lines_only`, no line that is not whole yet."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime):
             name = path.name.removesuffix(".log").rpartition(".")[0]
-            if self._step in (None, name):
+            if name in self._steps:
                 self._print(path, name, lines_only)
 
     def _print(self, path: Path, name: str, lines_only: bool) -> None:
@@ -210,7 +219,7 @@ class _Reader:
         if not data:
             return
         self._read[path] = self._read.get(path, 0) + len(data)
-        if self._step is None and self._last != path:
+        if len(self._steps) > 1 and self._last != path:
             click.echo(f"--- {name}")
         self._last = path
         text = data.decode(errors="replace")
