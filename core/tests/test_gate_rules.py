@@ -17,6 +17,7 @@ from penstock.model import (
     TestCase,
     TestReport,
     Verification,
+    short,
 )
 from penstock.plan import PlanStep
 
@@ -131,6 +132,28 @@ JUDGED = {
 @pytest.mark.parametrize(("phase", "result", "verdict"), JUDGED.values(), ids=JUDGED.keys())
 def test_how_a_result_is_judged(phase: str, result: object, verdict: gates.Verdict | None) -> None:
     assert gates.judge(step(phase), result) == verdict
+
+
+def test_two_artifacts_of_one_name_are_not_deployed() -> None:
+    def made(name: str, digest: str, kind: str = "wheel") -> Artifact:
+        return Artifact(name=name, kind=kind, digest=digest)
+
+    good = [made("a.whl", A), made("a.whl", A), made("b.whl", B), made("b.whl", A, "image")]
+    assert gates.ambiguous(good) == []
+    [refusal] = gates.ambiguous([*good, made("a.whl", B)])
+    assert str(refusal) == (
+        f"a.whl was built twice, as {short(A)} and as {short(B)} (one artifact of a name). "
+        "Have the builds name their files differently, or build it once."
+    )
+
+
+def test_what_can_not_be_asked_refuses() -> None:
+    assert gates.unasked(()) == []
+    [refusal] = gates.unasked(["freeze"])
+    assert (
+        refusal.reason
+        == "the plugin \"freeze\" is enabled and can't be used, so it can't say whether to deploy"
+    )
 
 
 @pytest.mark.parametrize("limit", list(Severity))

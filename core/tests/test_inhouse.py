@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock import inhouse
+from penstock import gates, inhouse
 from penstock.errors import PluginError
 from penstock.plugins import Installed, Plugins
 
@@ -333,6 +333,10 @@ BROKEN = {
         "\nraise SystemExit(3)\n",
         "line 2: it ends the process when it is imported (exit 3)",
     ),
+    "raises what nobody catches": (
+        "class Odd(BaseException): ...\nraise Odd('at all')\n",
+        "line 2: Odd: at all",
+    ),
     "imports what is not installed": (
         "import no_such_module_at_all\n",
         "line 1: ModuleNotFoundError: No module named 'no_such_module_at_all'",
@@ -634,7 +638,11 @@ def test_a_broken_file_hurts_the_steps_that_use_it_alone(lab: Lab) -> None:
 def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours: Lab) -> None:
     (ours.root / "freeze.py").write_text("x = (")
     ours.toml(PIPELINE, ("./ci/ours.py", "./freeze.py"))
-    assert ours.run("run")[0] == 3  # all but the deployment is done
+    told = "! the plugin \"freeze\" (of freeze.py) can't be used: line 1: SyntaxError: '(' was never closed. Nothing is deployed while it is enabled\n"
+    assert ours.run("validate") == (0, told + "penstock.toml is right: 6 steps, plugins ours, freeze\n")
+    code, said = ours.run("run")
+    assert code == 3  # all but the deployment is done
+    assert told in said
 
     assert ours.run("approve", "live")[0] == 1
 
@@ -643,3 +651,63 @@ def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours:
         "plugin is asked). See why: penstock plugins list. Repair it or take it out of plugins, then: penstock run"
     )
     assert not (ours.root / "place").exists()
+
+
+# --- the word of a plugin ---
+
+APPROVES = """
+
+import json
+from penstock import Approval, Pending
+
+@hookimpl
+def penstock_approve(settings: Nothing, step: Step) -> Approval | Pending:
+    word = step.project / "word"
+    if not word.exists():
+        return Pending(reason="nobody has said anything")
+    given = json.loads(word.read_text())
+    return Approval(by="ana", environment=given.get("environment", step.environment), plan=given.get("plan", step.plan),
+                    artifacts=given.get("artifacts", [a.digest for a in step.artifacts]), given=1, expires=given.get("expires", 1e10))
+"""
+
+
+@pytest.fixture
+def asking(ours: Lab) -> Lab:
+    """The same, with an approval that a plugin gets from elsewhere."""
+    (ours.root / "ci" / "ours.py").write_text(EVERYTHING + APPROVES)
+    ours.toml(PIPELINE.replace("[approve.live]", '[approve.live]\nuses = "ours"'), ("./ci/ours.py",))
+    return ours
+
+
+def test_a_deployment_goes_ahead_on_the_word_of_a_plugin(asking: Lab) -> None:
+    assert asking.run("run")[0] == 3
+    assert not (asking.root / "place").exists()
+    (asking.root / "word").write_text("{}")
+
+    code, said = asking.run("resume")
+
+    assert code == 0, said
+    assert (asking.root / "place").exists()
+    [given] = [event.data for event in asking.events() if event.type == "approval.given"]
+    assert (given["approval"]["by"], given["approval"]["proved"]) == ("ana", False)
+    assert [entry["predicate_type"] for entry in given["evidence"]] == [gates.APPROVAL]
+
+
+OTHERS = {
+    "environment": ({"environment": "elsewhere"}, "the approval is for elsewhere, not for live"),
+    "plan": ({"plan": "sha256:" + "0" * 64}, "the approval is for another plan"),
+    "artifacts": ({"artifacts": []}, "the approval is for nothing, and what would be deployed is"),
+    "time": ({"expires": 2}, "the approval has expired"),
+}
+
+
+@pytest.mark.parametrize(("given", "reason"), OTHERS.values(), ids=OTHERS.keys())
+def test_the_word_of_a_plugin_for_something_else_is_not_taken(
+    asking: Lab, given: object, reason: str
+) -> None:
+    (asking.root / "word").write_text(json.dumps(given))
+
+    assert asking.run("run")[0] == 1
+
+    assert asking.reason("approve.live").startswith(reason)
+    assert not (asking.root / "place").exists()

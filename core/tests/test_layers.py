@@ -18,10 +18,10 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins"),
+    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -31,6 +31,8 @@ LAYERS = (
     "testing",
 )
 PURE = (
+    "matrix",
+    "stages",
     "plan",
     "progress",
     "state",

@@ -516,3 +516,78 @@ def test_a_plan_of_a_chain_of_ten_thousand_steps() -> None:
     made = make(*reversed(chain))
 
     assert [step.name for step in made.steps] == ["source", *names]
+
+
+# --- variants ---
+
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def variants(name: str, **keys: Any) -> list[Section]:
+    return [section(f"{name}[python={python}]", **keys) for python in PYTHONS]
+
+
+def test_who_needs_a_section_needs_all_its_variants() -> None:
+    made_of = make(*variants("test.unit"), section("test.report", needs=["test.unit"]), "sign.it")
+
+    assert parents(made_of, "test.report") == {f"test.unit[python={python}]" for python in PYTHONS}
+    assert [step.name for step in made_of.steps][-2:] == ["test.report", "sign.it"]
+    assert made_of.by_name["test.report"].needs[0].on == "all of test.unit"
+
+
+def test_who_needs_a_variant_needs_that_one() -> None:
+    made_of = make(*variants("build.wheel"), section("test.unit", needs=["build.wheel[python=3.12]"]))
+
+    assert parents(made_of, "test.unit") == {"build.wheel[python=3.12]"}
+
+
+def test_a_name_means_a_step_or_all_variants_of_a_section() -> None:
+    made_of = make(*variants("test.unit"), "test.style")
+
+    assert made_of.named("test.unit") == tuple(f"test.unit[python={python}]" for python in PYTHONS)
+    assert made_of.named("test.unit[python=3.12]") == ("test.unit[python=3.12]",)
+    assert made_of.named("test.style") == ("test.style",)
+    assert made_of.named("test.uni") == ()
+    assert made_of.named("test.unit[python=3.9]") == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("test.unit", {f"test.unit[python={python}]" for python in PYTHONS}),
+        ("test.unit[python=3.12]", {"test.unit[python=3.12]"}),
+        ("tests", {"test.unit[python=3.11]", "test.unit[python=3.12]", "test.style"}),
+    ],
+)
+def test_a_policy_names_a_section_or_a_variant(entry: str, wanted: set[str]) -> None:
+    *units, last = variants("test.unit")
+    may_fail = last.model_copy(update={"keys": Keys(uses="shell", allow_failure=True)})
+
+    made_of = make(
+        "build.a", *units, may_fail, "test.style", "deploy.live", policies={"live": Policy(require=(entry,))}
+    )
+
+    assert set(made_of.by_name["deploy.live"].requires) == wanted
+    assert wanted <= ancestors(made_of, "deploy.live")
+
+
+def test_variants_that_wait_for_themselves() -> None:
+    with pytest.raises(ConfigError, match=r"^the step names itself\. Leave it out$"):
+        make(*variants("test.unit", needs=["test.unit"]))
+
+
+def test_a_variant_that_there_is_not_is_named_with_the_nearest() -> None:
+    with pytest.raises(
+        ConfigError, match=r'no step "build.wheel\[python=3.1\]". Did you mean "build.wheel\[python='
+    ):
+        make(*variants("build.wheel"), section("test.unit", needs=["build.wheel[python=3.1]"]))
+
+
+def test_edges_between_variants_grow_with_them_and_not_with_their_product() -> None:
+    many = [section(f"test.a[n={n}]") for n in range(200)]
+    more = [section(f"test.b[n={n}]", needs=["test.a"]) for n in range(200)]
+
+    made_of = make(*many, *more, "sign.it")
+
+    assert sum(len(needs) for needs in made_of.waits_for.values()) < 5 * len(made_of.steps)
+    assert {step.name for step in many} <= ancestors(made_of, "test.b[n=7]")

@@ -420,3 +420,29 @@ def test_a_run_is_refused_in_the_same_words(place: Place, name: str) -> None:
     for command in ("run", "plan", "status"):
         done = place.run(command)
         assert (done.code, done.out, done.err) == (2, "", f"penstock: {message}\n")
+
+
+def test_who_nobody_knows_is_said_and_not_refused(place: Place) -> None:
+    """A user of another machine may be meant: that is not for this one to say."""
+    place.toml(
+        """
+        [approve.live]
+        by = ["nobody-of-that-name", "ana@example.com", "key:7942", "root", "managers"]
+
+        [deploy.live]
+        uses = "plain"
+        place = "/x"
+
+        [roles]
+        managers = ["ana"]
+        """
+    )
+
+    done = place.run("validate")
+
+    assert (done.code, done.out) == (0, "penstock.toml is right: 3 steps, plugins plain\n")
+    assert done.err == (
+        'penstock: penstock.toml:6: [approve.live] by: "nobody-of-that-name" is no role and no user of this '
+        "machine. The roles are managers. Unless it is a user elsewhere, nobody can approve\n"
+    )
+    assert place.run("plan").err == ""

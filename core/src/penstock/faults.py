@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -35,10 +34,17 @@ _MUST_BE = {
 """What is wanted, by the first word of pydantic's name for the fault."""
 
 
+class Place(Protocol):
+    """Where the table is from: says of a fault in it where that stands."""
+
+    def error(self, section: str, key: str, message: str) -> str:
+        """A message about a key."""
+
+
 def checked(
     model: type[_M],
     table: object,
-    source: ConfigFile,
+    source: Place,
     section: str,
     errors: list[str],
     *,

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.model import (
     Approval,
+    Artifact,
     Evidence,
     Refusal,
     ScanReport,
@@ -115,6 +116,24 @@ def admit(
         if missing:
             refusals.append(
                 Refusal(rule=step.policy, reason=missing, way_out="Run the pipeline again: penstock run")
+            )
+    return refusals
+
+
+def ambiguous(artifacts: Iterable[Artifact]) -> list[Refusal]:
+    """Artifacts of a release that go by one name: which of them would be deployed, nobody has said."""
+    seen: dict[tuple[str, str], Artifact] = {}
+    refusals = []
+    for artifact in artifacts:
+        other = seen.setdefault((artifact.kind, artifact.name), artifact)
+        if other.digest != artifact.digest:
+            refusals.append(
+                Refusal(
+                    rule="one artifact of a name",
+                    reason=f"{artifact.name} was built twice, as {short(other.digest)} and as "
+                    f"{short(artifact.digest)}",
+                    way_out="Have the builds name their files differently, or build it once.",
+                )
             )
     return refusals
 

@@ -155,8 +155,9 @@ def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
 def penstock_approve(settings: Any, step: Step) -> Approval | Pending:
     """Ask somewhere else whether a person approved; `Pending` leaves the run waiting (exit code 3).
 
-    Called when the step is reached and at each `penstock resume`. The core's own `manual`, which needs
-    no plugin, waits for `penstock approve`. Since 0.1.
+    Called when the step is reached and at each `penstock resume`. An approval is for these
+    `step.artifacts`, `step.environment` and `step.plan`; for anything else it is not taken. The core's own
+    `manual`, which needs no plugin, waits for `penstock approve`. Since 0.1.
 
         @hookimpl
         def penstock_approve(settings: Ticket, step: Step) -> Approval | Pending: ...

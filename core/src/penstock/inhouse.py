@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from penstock.errors import PluginError
+from penstock.importing import Interrupted
 from penstock.model import Digest, Model
 from penstock.words import NAME
 
@@ -73,7 +74,9 @@ class InHouse:
         sys.modules[name] = module  # models look up there what their annotations mean
         try:
             loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # whatever it does is its own fault
+        except Interrupted:
+            raise
+        except BaseException as error:  # whatever it does is its own fault
             del sys.modules[name]
             raise PluginError(_explain(error, self.place)) from error
         return module

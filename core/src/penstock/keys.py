@@ -39,6 +39,10 @@ class Keys(Model):
     retries: int = Field(
         default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
     )
+    matrix: dict[str, JsonValue] = Field(
+        default={},
+        description="Makes a step of every combination of values: a list of them for each key that varies.",
+    )
     env: Variables = Field(default={}, description="Environment variables for the programs that it runs.")
     secrets: Secrets = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'

@@ -3,7 +3,8 @@
 A step with no `needs` waits for all steps of the nearest earlier stage that has any. The stages, in order:
 source, build, test and scan side by side, sign, publish, and then for each environment, in the order of
 the deploy sections: approve, deploy, verify, and what is tested there. Between stages stands a barrier, a
-node of its own, so that the edges grow with the steps and not with their product.
+node of its own, so that the edges grow with the steps and not with their product; and one stands for all
+variants of a section with a matrix, where a step needs them all.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from functools import cached_property
 from pydantic import Field, JsonValue
 
 from penstock.config import Keys, Project, Section
-from penstock.errors import ConfigError, did_you_mean, nearest
+from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
+from penstock.matrix import base_of
 from penstock.model import Digest, Model
+from penstock.stages import check_needs, meant_by, stages_of
 
-_STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
-_FIRST_ENVIRONMENT = 5
-_IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
-_SLOTS = 4
 _TESTS = ("test", "scan")
 _NAMED = 12  # names in one message
 
@@ -52,7 +51,7 @@ class PlanStep(Model):
 
 
 class Barrier(Model):
-    """A node without work: all steps of a stage, and of those before, are behind it."""
+    """A node without work: all steps of a stage, and of those before, or all variants of a section."""
 
     name: str
     needs: tuple[str, ...]
@@ -111,6 +110,12 @@ class Plan(Model):
         """The step whose plugin signs what comes after it, if the pipeline has one."""
         return next((step for step in self.steps if step.phase == "sign"), None)
 
+    def named(self, name: str) -> tuple[str, ...]:
+        """The steps that a name means: a step, or all variants of a section; none if there is no such."""
+        if name in self.by_name:
+            return (name,)
+        return tuple(step.name for step in self.steps if base_of(step.name) == name)
+
     def closure(self, names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> set[str]:
         """These nodes and all that are reached from them along `edges`."""
         found: set[str] = set()
@@ -130,10 +135,15 @@ class Plan(Model):
 def make(project: Project, versions: Mapping[str, str]) -> Plan:
     """The plan of a project. Raises ConfigError for a cycle or a need that names nothing."""
     sections = {section.name: section for section in project.sections}
+    meant = meant_by(sections)
     environments = _environments(project)
-    _check_needs(sections)
-    stages = _stages(sections, environments)
+    check_needs(sections, meant)
+    stages = stages_of(sections, environments, meant)
     barriers = _barriers(stages, sections)
+    wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
+    groups = {
+        name: Barrier(name=f"all of {name}", needs=meant[name]) for name in wanted if name not in sections
+    }
     steps = {}
     for name in sorted(sections, key=lambda name: stages[name]):  # stable: sections keep their order
         section = sections[name]
@@ -144,7 +154,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
             settings=section.settings,
             keys=section.keys,
             environment=section.environment,
-            needs=_needs(section, stages, barriers),
+            needs=_needs(section, stages, barriers, groups),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
     return Plan(
@@ -153,8 +163,8 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         plugins={name: versions[name] for name in project.plugins if name in versions},
         files=project.files,
         broken=tuple(name for name in project.plugins if name not in versions),
-        steps=tuple(steps[name] for name in _in_order(steps, stages)),
-        barriers=tuple(barriers.values()),
+        steps=tuple(steps[name] for name in _in_order(steps, stages, groups.values())),
+        barriers=(*barriers.values(), *groups.values()),
         environments=environments,
         roles=project.roles,
     )
@@ -178,56 +188,6 @@ def _environments(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*deployed, *others]))
 
 
-def _check_needs(sections: Mapping[str, Section]) -> None:
-    for section in sections.values():
-        for need in section.keys.needs or ():
-            if need == section.name:
-                raise ConfigError("the step names itself. Leave it out", section=need, key="needs")
-            if need not in sections:
-                message = f'there is no step "{need}"{nearest(need, sections, "steps")}'
-                raise ConfigError(message, section=section.name, key="needs")
-
-
-def _stages(sections: Mapping[str, Section], environments: tuple[str, ...]) -> dict[str, int]:
-    """The stage of each step: its own, or that of the latest step that it needs, if that is later."""
-    stages: dict[str, int] = {}
-    places = {environment: place for place, environment in enumerate(environments)}
-    for start in sections:
-        path: dict[str, None] = {}
-        queue: list[tuple[str, bool]] = [(start, False)]
-        while queue:
-            name, done = queue.pop()
-            if done:
-                del path[name]
-                stages[name] = _stage(sections[name], stages, places)
-            elif name not in stages:
-                if name in path:
-                    way = list(path)
-                    circle = [*way[way.index(name) :], name]
-                    message = (
-                        f"these steps wait for each other: {' → '.join(circle)}. Take one of the needs out"
-                    )
-                    raise ConfigError(message, section=circle[0], key="needs")
-                path[name] = None
-                queue.append((name, True))
-                queue.extend((need, False) for need in sections[name].keys.needs or ())
-    return stages
-
-
-def _stage(section: Section, stages: Mapping[str, int], places: Mapping[str, int]) -> int:
-    own = _STAGE.get(section.phase, 0)
-    if section.environment and section.phase in _IN_ENVIRONMENT:
-        own = _FIRST_ENVIRONMENT + _SLOTS * places[section.environment] + _IN_ENVIRONMENT[section.phase]
-    latest = max((stages[need] for need in section.keys.needs or ()), default=0)
-    if latest <= own:
-        return own
-    if section.phase in _TESTS and latest >= _FIRST_ENVIRONMENT:
-        # A test of what was deployed: nothing that deploys there waits for it, what comes after does.
-        place = (latest - _FIRST_ENVIRONMENT) // _SLOTS
-        return _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
-    return latest
-
-
 def _barriers(stages: Mapping[str, int], sections: Mapping[str, Section]) -> dict[int, Barrier]:
     members: dict[int, list[str]] = {}
     for name, stage in stages.items():
@@ -248,9 +208,17 @@ def _label(names: list[str]) -> str:
     return f"{' and '.join(phases)} ({names[0]}{', …' if len(names) > 1 else ''})"
 
 
-def _needs(section: Section, stages: Mapping[str, int], barriers: Mapping[int, Barrier]) -> tuple[Need, ...]:
+def _needs(
+    section: Section,
+    stages: Mapping[str, int],
+    barriers: Mapping[int, Barrier],
+    groups: Mapping[str, Barrier],
+) -> tuple[Need, ...]:
     if section.keys.needs:
-        return tuple(Need(on=need, why="needs") for need in dict.fromkeys(section.keys.needs))
+        return tuple(
+            Need(on=groups[need].name if need in groups else need, why="needs")
+            for need in dict.fromkeys(section.keys.needs)
+        )
     if section.keys.needs is not None:
         if stages[section.name] == 0 or 0 not in barriers:
             return ()
@@ -308,14 +276,16 @@ def _requirement(
         if not able and explicit:
             raise _asked_in_vain(entry, f"{phase} step", rule)
         return [entry] if able else []
-    able_steps = [other.name for other in before if other.phase in (*_TESTS, "verify")]
-    if entry not in able_steps:
-        entries = ("provenance", "tests", "scan", "approval", "signature", *able_steps)
+    judging = [other.name for other in before if other.phase in (*_TESTS, "verify")]
+    named = [name for name in judging if entry in (name, base_of(name))]
+    if not named:
+        bases = dict.fromkeys(base_of(name) for name in judging)
+        entries = ("provenance", "tests", "scan", "approval", "signature", *bases)
         can_be = f"Entries are {', '.join(json.dumps(name) for name in entries[:_NAMED])}"
-        near = did_you_mean(entry, entries, otherwise=can_be)
+        near = did_you_mean(entry, (*entries, *judging), otherwise=can_be)
         message = f'"{entry}" is no test, scan or verify step that comes before {step.name}{near}'
         raise ConfigError(message, section=rule, key="require")
-    return [entry]
+    return named
 
 
 def _asked_in_vain(entry: str, what: str, rule: str) -> ConfigError:
@@ -336,8 +306,11 @@ def _made_by(requirement: str, step: PlanStep, before: list[PlanStep]) -> list[s
     return [] if requirement == "provenance" else [requirement]
 
 
-def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[str]:
+def _in_order(
+    steps: Mapping[str, PlanStep], stages: Mapping[str, int], groups: Iterable[Barrier]
+) -> list[str]:
     """An order in which the steps could run: by stage, and within it what is needed first."""
+    behind = {name: (name,) for name in steps} | {group.name: group.needs for group in groups}
     order: dict[str, None] = {}
     for start in sorted(steps, key=lambda name: stages[name]):
         queue = [(start, False)]
@@ -349,5 +322,5 @@ def _in_order(steps: Mapping[str, PlanStep], stages: Mapping[str, int]) -> list[
                 order[name] = None
                 continue
             queue.append((name, True))
-            queue.extend((need.on, False) for need in steps[name].needs if need.on in steps)
+            queue.extend((on, False) for need in steps[name].needs for on in behind.get(need.on, ()))
     return list(order)

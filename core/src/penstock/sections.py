@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from penstock import matrix
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
-from penstock.faults import checked
+from penstock.faults import Place, checked
 from penstock.keys import Keys, Manual, Section
+from penstock.matrix import MatrixFault, base_of
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"when", "matrix", "labels", "cache", "inside", "services"}
+LATER = {"when", "labels", "cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
+NO_MATRIX = {
+    "source": "a run is about one revision",
+    "sign": "one step signs all that is on record",
+    "approve": "a person's word is given once for an environment",
+    "deploy": "what goes to several places has several targets, and a rollout over them",
+}
+"""The phases whose steps have no variants, and why."""
 
 
 def read_sections(
@@ -29,14 +39,56 @@ def read_sections(
     found = []
     for phase in PHASES:
         for name, table in tables(data, phase, source, errors).items():
-            section = _section(phase, name, table, plugins, known, source, errors)
-            if section:
+            if "matrix" in table:
+                found += _variants(phase, name, table, plugins, known, source, errors)
+            elif section := _section(phase, name, table, plugins, known, source, errors):
                 found.append(section)
     if not any(section.phase == "source" for section in found):
         default = _default_source(plugins, source, errors)
         if default:
             found.insert(0, default)
     return found
+
+
+def _variants(
+    phase: str,
+    name: str,
+    table: dict[str, Any],
+    plugins: Plugins,
+    known: dict[str, Installed],
+    source: ConfigFile,
+    errors: list[str],
+) -> list[Section]:
+    """The steps that a section with a matrix becomes."""
+    full = f"{phase}.{name}"
+    if phase in NO_MATRIX:
+        errors.append(source.error(full, "matrix", f"has no place in this phase: {NO_MATRIX[phase]}"))
+        return []
+    try:
+        found = matrix.variants(full, table)
+    except MatrixFault as fault:
+        errors.append(source.error(full, fault.key, fault.message))
+        return []
+    sections = []
+    for variant in found:
+        place = _InMatrix(source, variant.keys)
+        section = _section(phase, name, variant.table, plugins, known, place, errors)
+        if section:
+            sections.append(section.model_copy(update={"name": f"{full}[{variant.label}]"}))
+    return sections
+
+
+@dataclass(frozen=True)
+class _InMatrix:
+    """Says of what came out of a matrix that it stands there."""
+
+    source: Place
+    keys: frozenset[str]
+
+    def error(self, section: str, key: str, message: str) -> str:
+        parts = key.split(".")
+        inside = not self.keys.isdisjoint((parts[0], ".".join(parts[:2])))
+        return self.source.error(section, f"matrix.{key}" if inside else key, message)
 
 
 def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> Section | None:
@@ -68,7 +120,7 @@ def _section(
     table: dict[str, Any],
     plugins: Plugins,
     known: dict[str, Installed],
-    source: ConfigFile,
+    source: Place,
     errors: list[str],
 ) -> Section | None:
     full = f"{phase}.{name}"
@@ -108,7 +160,7 @@ def _section(
     )
 
 
-def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: ConfigFile, errors: list[str]) -> None:
+def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: Place, errors: list[str]) -> None:
     """Somebody must know what a reference means."""
     if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
         return
@@ -125,7 +177,7 @@ def _settings_of(
     uses: str | None,
     plugins: Plugins,
     known: dict[str, Installed],
-    source: ConfigFile,
+    source: Place,
     errors: list[str],
 ) -> type[BaseModel] | None:
     if uses is None:
@@ -163,7 +215,7 @@ def check_environments(sections: list[Section], source: ConfigFile, errors: list
         if named is not None and named not in deployed and not errors:
             near = did_you_mean(named, [name for name in deployed if name])
             message = f'there is no deploy section for the environment "{named}"{near}'
-            errors.append(source.error(section.name, "environment", message))
+            errors.append(source.error(base_of(section.name), "environment", message))
 
 
 def tables(

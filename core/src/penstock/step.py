@@ -100,6 +100,11 @@ class Step:
         return self._info.phase
 
     @property
+    def plan(self) -> str:
+        """The digest of the plan: with the artifacts and the environment, what an approval is for."""
+        return self._info.plan
+
+    @property
     def number(self) -> int:
         """The number of the run."""
         return self._info.run

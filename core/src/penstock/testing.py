@@ -1,7 +1,9 @@
 """Fixtures for plugin authors: `pytest_plugins = ["penstock.testing"]` in a conftest.
 
 `make_step` gives a real step over a real store in a temporary directory, so that a hook can be called
-in a test just as a worker calls it.
+in a test just as a worker calls it. `load_plugin` gives a plugin that is a file of the project.
+
+PYTEST_DONT_REWRITE: tests may import this before pytest does, and it asserts nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from penstock.artifacts import Store
+from penstock.errors import PluginError
 from penstock.model import Artifact, Revision
+from penstock.plugins import Plugins
 from penstock.secrets import resolve
 from penstock.step import Places, Step, StepInfo
 
@@ -73,6 +78,14 @@ class StepMaker:
     def log_of(self, step: Step) -> str:
         """What a step has logged so far."""
         return (step.workspace.parent / "log.txt").read_text(errors="replace")
+
+
+def load_plugin(path: Path) -> ModuleType:
+    """The plugin in this file, loaded and checked as in a run. Raises PluginError where it can't be used."""
+    loaded = Plugins.load([f"./{path.name}"], {}, root=path.parent)
+    for broken in loaded.broken.values():
+        raise PluginError(str(broken))
+    return loaded.modules[path.stem]
 
 
 def _nobody(_: str) -> str | None:

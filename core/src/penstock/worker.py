@@ -137,7 +137,7 @@ class Worker:
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
-            return Response(outcome="passed", data={"approval": result.model_dump(mode="json")})
+            return self._approved(request, result)
         if isinstance(result, Revision):
             return self._keep_snapshot(result, step)
         if plan_step.phase == "sign":
@@ -175,7 +175,7 @@ class Worker:
                 )
         digests = [artifact.digest for artifact in release.artifacts]
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
-        refusals += gates.unasked(request.broken)
+        refusals += [*gates.ambiguous(release.artifacts), *gates.unasked(request.broken)]
         refusals += admission.refusals(self.plugins, step, on_record)
         if refusals:
             return Response(outcome="refused", reason="; ".join(str(refusal) for refusal in refusals))
@@ -213,12 +213,15 @@ class Worker:
         return Response(outcome="passed", data={"evidence": self._record(request, made)})
 
     def _do_approve(self, request: Request, step: Step) -> Response:
-        given = request.approval
-        assert given is not None
+        assert request.approval is not None
+        return self._approved(request, request.approval, by_hand=True)
+
+    def _approved(self, request: Request, given: Approval, *, by_hand: bool = False) -> Response:
+        """Put a person's word on record; the key of who gives it here proves who that is."""
         made = [evidence.approval(given, request.info.artifacts, self._circumstances(request, time.time()))]
         references = self._record(request, made)
-        signers = [signer for reference in references for signer in reference["signers"]]
-        approval = given.model_copy(update={"proved": bool(signers)})
+        signers = [signer for reference in references for signer in reference["signers"] if by_hand]
+        approval = given.model_copy(update={"proved": given.proved or bool(signers)})
         return Response(
             outcome="passed",
             data={

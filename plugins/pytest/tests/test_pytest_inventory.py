@@ -305,7 +305,7 @@ def test_a_lock_s_versions_for_this_python(
         ("E fixture 'mocker' not found", False, 'The fixture "mocker" is a plugin\'s'),
         ("ConnectionRefusedError: [Errno 111]", False, "a network or a service that is not there"),
         ("locale.Error: unsupported locale setting", False, "locales, tzdata"),
-        ("Failed: DID NOT RAISE <class 'PermissionError'>", True, "run as root"),
+        ("Failed: DID NOT RAISE <class 'PermissionError'>", True, "runs as root"),
         ("Failed: DID NOT RAISE <class 'PermissionError'>", False, "To leave a test out"),
         ("assert 1 == 2", True, "To leave a test out"),
     ],

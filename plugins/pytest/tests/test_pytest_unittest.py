@@ -142,6 +142,29 @@ def test_a_test_is_left_out_of_unittest_s(
     assert outcomes(report) == {"test_it.It.test_it": "skipped"}
 
 
+def test_a_project_s_own_result_is_told_too(
+    bench: Any, wheel: Path, outcomes: Callable[..., dict[str, str]]
+) -> None:
+    text = """
+import unittest, sys
+
+class Own(unittest.TextTestResult):
+    def addSuccess(self, test):
+        print("its own word:", test.id())
+        super().addSuccess(test)
+
+class It(unittest.TestCase):
+    def test_it(self): pass
+
+suite = unittest.defaultTestLoader.loadTestsFromTestCase(It)
+unittest.TextTestRunner(resultclass=Own).run(suite)
+"""
+    tox = "[testenv]\ncommands = {envpython} -m tests.all\n"
+    report = bench({MAIN: "", "tests/all.py": text, "tests/test_x.py": FAILS, "tox.ini": tox}, wheel)
+    assert outcomes(report) == {"__main__.It.test_it": "passed"}
+    assert "its own word: __main__.It.test_it" in bench.log
+
+
 def test_no_test_of_unittest_s_is_no_case(bench: Any, wheel: Path) -> None:
     assert (
         bench({MAIN: "", "tests/test_it.py": "", "tox.ini": DISCOVER}, wheel, runner="unittest").cases == ()

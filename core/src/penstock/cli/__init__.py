@@ -33,7 +33,7 @@ _COMMANDS = {
     "completion": ("completion", "Print what makes your shell complete commands and names."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
-    "plugins": ("plugins", "List plugins, or tell about one."),
+    "plugins": ("plugins", "List plugins, tell about one, or begin one."),
     "reject": ("word", "Refuse what a run waits with."),
     "report": ("report", "Write JUnit XML and SARIF of a run."),
     "runs": ("look", "List the runs."),

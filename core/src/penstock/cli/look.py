@@ -14,7 +14,7 @@ from penstock.cli.common import Opened, open_project, print_json
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
-from penstock.cli.text import clean, coloured, cut
+from penstock.cli.text import clean, coloured, cut, harmless
 from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
 from penstock.journal import RunLine
@@ -79,16 +79,16 @@ def show(run: str, step: str | None, as_json: bool) -> int:
     """Show a run as it looked, or one step of it."""
     opened = open_project()
     state = opened.state(run)
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step, state.steps, "steps")}')
+    names = _meant(state, step)
     if as_json:
         document = describe(state)
-        chosen = [entry for entry in document["steps"] if entry["name"] == step]
-        print_json(chosen[0] if chosen else document)
+        chosen = [entry for entry in document["steps"] if entry["name"] in names]
+        print_json(document if step is None else chosen[0] if names == (step,) else chosen)
         return 0
     look = Look.of(sys.stdout)
     if step is not None:
-        click.echo("\n".join(one_line(step, state, opened, look)))
+        for name in names:
+            click.echo("\n".join(one_line(name, state, opened, look)))
         return 0
     revision = state.revision.short if state.revision else "unknown revision"
     cut_off = _what_next(opened, state.run, state.state)
@@ -100,6 +100,14 @@ def show(run: str, step: str | None, as_json: bool) -> int:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     _replay(opened, state)
     return 0
+
+
+def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
+    """The steps that a name on the command line means. Raises ConfigError where there is none of it."""
+    names = state.plan.named(step) if step is not None else tuple(state.steps)
+    if not names:
+        raise ConfigError(f'run {state.run} has no step "{step}"{nearest(step or "", state.steps, "steps")}')
+    return names
 
 
 def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str]:
@@ -173,54 +181,59 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     number = opened.number(words[0] if named else "last")
     step = next(iter(words[1:] if named else words), None)
     state = opened.state(str(number))
-    if step is not None and step not in state.steps:
-        raise ConfigError(f'run {number} has no step "{step}"{nearest(step, state.steps, "steps")}')
-    if step is not None and not state.steps[step].attempts and not follow:
-        click.echo(f"{step} is {state.steps[step].state} in run {number}, and has printed nothing", err=True)
+    names = _meant(state, step)
+    if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        click.echo(
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+        )
         return 0
-    reader = _Reader(opened.home.run(number), step)
-    reader.print_new()
+    reader = _Reader(opened.home.run(number), names)
     if follow:
         _follow(opened, number, reader)
+    reader.print_new()
     return 0
 
 
 class _Reader:
     """Prints what is new in the logs of a run."""
 
-    def __init__(self, directory: Path, step: str | None) -> None:
+    def __init__(self, directory: Path, steps: tuple[str, ...]) -> None:
         self._directory = directory
-        self._step = step
+        self._steps = steps
         self._read: dict[Path, int] = {}
         self._last: Path | None = None
 
-    def print_new(self) -> None:
+    def print_new(self, *, lines_only: bool = False) -> None:
+        """Print what was written since the last time; with `lines_only`, no line that is not whole yet."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime):
             name = path.name.removesuffix(".log").rpartition(".")[0]
-            if self._step in (None, name):
-                self._print(path, name)
+            if name in self._steps:
+                self._print(path, name, lines_only)
 
-    def _print(self, path: Path, name: str) -> None:
+    def _print(self, path: Path, name: str, lines_only: bool) -> None:
         with path.open("rb") as file:
             file.seek(self._read.get(path, 0))
             data = file.read()
+        if lines_only:  # the rest may be half a character, or half of what colours it
+            data = data[: data.rfind(b"\n") + 1]
         if not data:
             return
         self._read[path] = self._read.get(path, 0) + len(data)
-        if self._step is None and self._last != path:
+        if len(self._steps) > 1 and self._last != path:
             click.echo(f"--- {name}")
         self._last = path
         text = data.decode(errors="replace")
         # A terminal would obey what a program printed; a file gets it as it is.
-        sys.stdout.write(coloured(text) if sys.stdout.isatty() else text)
+        if sys.stdout.isatty():
+            text = coloured(text) if Look.of(sys.stdout).colour else harmless(text)
+        sys.stdout.write(text)
         sys.stdout.flush()
 
 
 def _follow(opened: Opened, number: int, reader: _Reader) -> None:
     lock = Lock(opened.home.run(number) / "engine.lock")
     while not lock.take():
-        reader.print_new()
+        reader.print_new(lines_only=True)
         # Portable across file systems, and logs are for people: a look every so often is enough.
         select.select([], [], [], 0.2)
     lock.drop()
-    reader.print_new()

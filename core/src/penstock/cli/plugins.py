@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from penstock.cli.common import enabled_here, print_json
+from penstock.cli.new import new
 from penstock.errors import ConfigError, PenstockError
 from penstock.inhouse import is_path, name_of
 from penstock.model import short
@@ -15,7 +16,7 @@ from penstock.plugins import HOOK_OF, Installed, Plugins, how_to_install, instal
 
 @click.group()
 def plugins() -> None:
-    """List plugins, or tell about one."""
+    """List plugins, tell about one, or begin a new one."""
 
 
 @plugins.command("list")
@@ -102,6 +103,9 @@ def _default(field: Any) -> str:
     if isinstance(value, tuple | list):
         return str(list(value))
     return "none" if value is None else str(value)
+
+
+plugins.add_command(new)
 
 
 def command_of_plugin(name: str) -> click.Command | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
+from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.configfile import find
@@ -45,7 +45,9 @@ def run(
 ) -> int:
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
-    _, plugins, plan = load_plan(path)  # before anything is written: a run that can't begin leaves nothing
+    # Before anything is written: a run that can't begin leaves nothing.
+    project, plugins, plan = load_plan(path)
+    warn(project.unusable)
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:
@@ -188,9 +190,9 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
     wanted: set[str] | None = None
     if only:
         for name in only:
-            if name not in plan.by_name:
+            if not plan.named(name):
                 raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
-        wanted = plan.closure(only, plan.waits_for)
+        wanted = plan.closure([step for name in only for step in plan.named(name)], plan.waits_for)
     if to is not None:
         _known_environment(to, plan, "--to")
         inside = [step.name for step in plan.steps if step.environment == to]

@@ -20,6 +20,7 @@ from penstock.configfile import find
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+from penstock.sections import NO_MATRIX
 
 FIRST_LINE = "#:schema ./.penstock/schema.json"
 """What leads an editor to the schema: a directive of Taplo, which TOML extensions are built on."""
@@ -77,15 +78,15 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         for name, model in able:
             own = add(f"{phase}_{name or 'manual'}", model)
             fixed = {"uses": {"const": name}} if name else {}
-            shared = {key: value for key, value in keys.items() if phase == "deploy" or key != "rollout"}
-            choices.append(
-                {
-                    "type": "object",
-                    "properties": {**own.get("properties", {}), **shared, **fixed},
-                    "required": [*own.get("required", []), *(["uses"] if name else [])],
-                    "additionalProperties": False,
-                }
-            )
+            leave = {"matrix"} | ({"rollout"} if phase != "deploy" else set())
+            shared = {key: value for key, value in keys.items() if key not in leave}
+            choice = {
+                "type": "object",
+                "properties": {**own.get("properties", {}), **shared, **fixed},
+                "required": [*own.get("required", []), *(["uses"] if name else [])],
+                "additionalProperties": False,
+            }
+            choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
         if choices:
             properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
@@ -99,3 +100,40 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _with_matrix(section: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a section that may have a matrix: lists of what its keys may be."""
+    keys = {key: value for key, value in section["properties"].items() if key != "uses"}
+    entries = {"type": "array", "items": {"type": "object"}}
+    matrix = {
+        "type": "object",
+        "properties": {
+            **{key: {"type": "array", "minItems": 1, "items": value} for key, value in keys.items()},
+            "include": {**entries, "items": {"type": "object", "properties": keys}},
+            "exclude": entries,
+        },
+        "patternProperties": {r"^env\.": {"type": "array", "minItems": 1, "items": {"type": "string"}}},
+        "additionalProperties": False,
+    }
+    # A key that must be there may stand in the matrix instead.
+    needed = [
+        {
+            "anyOf": [
+                {"required": [key]},
+                {"properties": {"matrix": {"anyOf": _naming(key)}}, "required": ["matrix"]},
+            ]
+        }
+        for key in section["required"]
+        if key != "uses"
+    ]
+    return {
+        **section,
+        "properties": {**section["properties"], "matrix": matrix},
+        "required": [key for key in section["required"] if key == "uses"],
+        **({"allOf": needed} if needed else {}),
+    }
+
+
+def _naming(key: str) -> list[dict[str, Any]]:
+    return [{"required": [key]}, {"required": ["include"]}]

@@ -50,7 +50,7 @@ def lines_of(text: str) -> list[str]:
 
 def harmless(text: str) -> str:
     """A text of many lines, each clean."""
-    return "\n".join(clean(line) for line in text.split("\n"))
+    return "\n".join(clean(line.replace("\r", "")) for line in text.split("\n"))
 
 
 def coloured(text: str) -> str:

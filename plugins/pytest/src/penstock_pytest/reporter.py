@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = "_penstock_reporter"
-_SETTINGS = Path(__file__).with_name(f"{NAME}.json")
+_SITE = Path(__file__).parent
+_SETTINGS = _SITE / f"{NAME}.json"
 _TEXT = 2000  # characters of a message
 _OUTPUT = 4000  # characters of what a failed test printed
 _LINES = 12  # lines of an explanation
@@ -188,9 +189,20 @@ def _origins(modules: list[str], tree: str) -> dict[str, Any]:
             continue
         imported += 1
         real = os.path.realpath(file)
-        if real.startswith(tree + os.sep):
+        if real.startswith(tree + os.sep) and not _is_the_wheel_s(name, real):
             strangers[name] = os.path.relpath(real, tree)
     return {"imported": imported, "strangers": strangers}
+
+
+def _is_the_wheel_s(name: str, file: str) -> bool:
+    """Whether a file of the tree is the very one that is installed, or has its bytes."""
+    base = os.path.basename(file)  # noqa: PTH119 - paths are strings here
+    parents = name.split(".") if base.startswith("__init__.") else name.split(".")[:-1]
+    installed = Path(_SITE, *parents, base)
+    try:
+        return installed.samefile(file) or installed.read_bytes() == Path(file).read_bytes()
+    except OSError:
+        return False
 
 
 # --- what a report says ---
@@ -315,6 +327,8 @@ class Measuring:
         )
         omit = self._measure.get_option("run:omit") or []
         self._measure.set_option("run:omit", [*omit, *settings["omit"]])  # type: ignore[misc]
+        # The same file in both places is one.
+        self._measure.set_option("paths", settings["places"])
         self._measure.start()
 
     def save(self) -> None:

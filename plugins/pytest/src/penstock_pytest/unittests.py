@@ -66,6 +66,9 @@ def _keep_books(books: Books, deselect: tuple[str, ...]) -> None:
         books.counted += test.countTestCases()
         if deselect:
             _leave_out(test, deselect)
+        own = self.resultclass
+        if isinstance(own, type) and not issubclass(own, Result):  # a project's own: both are told
+            self.resultclass = type("Result", (Result, own), {})
         return original(self, test)
 
     Result.books = books

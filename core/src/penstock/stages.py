@@ -1,0 +1,86 @@
+"""Sections → the stage of each step, by its phase, its environment and its needs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from penstock.errors import ConfigError, nearest
+from penstock.keys import Section
+from penstock.matrix import base_of
+
+_STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
+_FIRST_ENVIRONMENT = 5
+_IN_ENVIRONMENT = {"approve": 0, "deploy": 1, "verify": 2, "test": 3, "scan": 3}
+_SLOTS = 4
+_TESTS = ("test", "scan")
+
+
+def meant_by(sections: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By name the steps that it means: itself, or all variants of a section."""
+    variants: dict[str, list[str]] = {}
+    for name in sections:
+        variants.setdefault(base_of(name), []).append(name)
+    return {name: (name,) for name in sections} | {name: tuple(found) for name, found in variants.items()}
+
+
+def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a need that names no step. Raises ConfigError."""
+    for section in sections.values():
+        for need in section.keys.needs or ():
+            if section.name in meant.get(need, ()):
+                message = "the step names itself. Leave it out"
+                raise ConfigError(message, section=base_of(section.name), key="needs")
+            if need not in meant:
+                message = f'there is no step "{need}"{nearest(need, meant, "steps")}'
+                raise ConfigError(message, section=base_of(section.name), key="needs")
+
+
+def stages_of(
+    sections: Mapping[str, Section], environments: tuple[str, ...], meant: Mapping[str, tuple[str, ...]]
+) -> dict[str, int]:
+    """The stage of each step: its own, or that of the latest step that it needs, if that is later.
+
+    Raises ConfigError where steps wait for each other.
+    """
+    stages: dict[str, int] = {}
+    places = {environment: place for place, environment in enumerate(environments)}
+    needs = {
+        name: [step for need in section.keys.needs or () for step in meant[need]]
+        for name, section in sections.items()
+    }
+    for start in sections:
+        path: dict[str, None] = {}
+        queue: list[tuple[str, bool]] = [(start, False)]
+        while queue:
+            name, done = queue.pop()
+            if done:
+                del path[name]
+                stages[name] = _stage(sections[name], needs[name], stages, places)
+            elif name not in stages:
+                if name in path:
+                    way = list(path)
+                    circle = [*way[way.index(name) :], name]
+                    message = (
+                        f"these steps wait for each other: {' → '.join(circle)}. Take one of the needs out"
+                    )
+                    raise ConfigError(message, section=base_of(circle[0]), key="needs")
+                path[name] = None
+                queue.append((name, True))
+                queue.extend((need, False) for need in needs[name])
+    return stages
+
+
+def _stage(
+    section: Section, needs: Iterable[str], stages: Mapping[str, int], places: Mapping[str, int]
+) -> int:
+    own = _STAGE.get(section.phase, 0)
+    if section.environment and section.phase in _IN_ENVIRONMENT:
+        own = _FIRST_ENVIRONMENT + _SLOTS * places[section.environment] + _IN_ENVIRONMENT[section.phase]
+    latest = max((stages[need] for need in needs), default=0)
+    if latest <= own:
+        return own
+    if section.phase in _TESTS and latest >= _FIRST_ENVIRONMENT:
+        # A test of what was deployed: nothing that deploys there waits for it, what comes after does.
+        place = (latest - _FIRST_ENVIRONMENT) // _SLOTS
+        return _FIRST_ENVIRONMENT + _SLOTS * place + _IN_ENVIRONMENT[section.phase]
+    return latest
