@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,8 @@ class Inventory:
         if settings.runner == "unittest" and (settings.paths or not commands):
             names = settings.paths or self.files.all_of_unittest
             return (("-m", "unittest", *settings.args, *names),)
-        scripts = tuple((file,) for file in self.files.programs)
+        # Such programs are started where they lie, and find their data there.
+        scripts = tuple(("-C", *os.path.split(file)) for file in self.files.programs)
         return tuple((*command, *settings.args) for command in commands or scripts)
 
     def chosen(self, settings: Pytest, wanted: Wanted, log: Callable[[str], None]) -> tuple[str, ...]:
