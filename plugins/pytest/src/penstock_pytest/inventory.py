@@ -15,6 +15,8 @@ from penstock_pytest.wheels import Wheel
 if TYPE_CHECKING:
     from penstock_pytest import Pytest
 
+_RUNNERS = ("runtests.py", "run_tests.py")  # what a project without pytest calls its own
+
 
 class Inventory:
     """Configuration, files and requirements of a suite. Everything is read once, and nothing is run."""
@@ -53,7 +55,10 @@ class Inventory:
             return (("-m", "unittest", *settings.args, *names),)
         # Such programs are started where they lie, and find their data there.
         scripts = tuple(("-C", *os.path.split(file)) for file in self.files.programs)
-        return tuple((*command, *settings.args) for command in commands or scripts)
+        return tuple((*command, *settings.args) for command in commands or self._own_runner() or scripts)
+
+    def _own_runner(self) -> tuple[tuple[str, ...], ...]:
+        return next((((name,),) for name in _RUNNERS if (self.root / name).is_file()), ())
 
     def chosen(self, settings: Pytest, wanted: Wanted, log: Callable[[str], None]) -> tuple[str, ...]:
         """The paths that pytest is started with; none: what it finds by itself."""
