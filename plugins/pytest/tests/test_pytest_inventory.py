@@ -116,7 +116,16 @@ def test_the_paths_that_pytest_is_told(
         pytest.param(
             {"tox.ini": "python tests.py", "tests.py": "import pytest\n" + CASE}, (), id="tests for pytest"
         ),
-        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("tests.py",),), id="a program"),
+        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("-C", "", "tests.py"),), id="a program"),
+        pytest.param(
+            {"tests.py": f"{CASE}\nunittest.main()\n", "test_b.py": CASE}, (), id="a program, and no program"
+        ),
+        pytest.param({"runtests.py": "import tests\n"}, (("runtests.py",),), id="a runner of its own"),
+        pytest.param(
+            {"runtests.py": "", "setup.cfg": "[tool:pytest]\n"},
+            (),
+            id="a runner beside pytest's configuration",
+        ),
         pytest.param({}, (), id="nothing says so"),
     ],
 )
