@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -59,8 +60,12 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-            self._use_wal()
+            if _only_to_read(path):
+                uri = f"{path.resolve().as_uri()}?immutable=1"
+                self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+            else:
+                self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+                self._use_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > _SCHEMA:
@@ -197,7 +202,8 @@ class Journal:
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         try:
-            yield from self._db.execute(query, values)
+            for row in self._db.execute(query, values):  # noqa: UP028 - whoever stops early may have closed it
+                yield row
         except sqlite3.Error as error:
             raise PluginError(f"the journal {self._path} can't be read: {_why(error)}") from None
 
@@ -229,6 +235,12 @@ _WHY = {
     sqlite3.SQLITE_BUSY: "another process has held it for a minute. End that one, then: penstock resume",
 }
 """What SQLite's codes mean for whoever runs a pipeline."""
+
+
+def _only_to_read(path: Path) -> bool:
+    """Whether it lies whole in a place where nothing can be written: SQLite would want to, even to read."""
+    whole = path.is_file() and not path.with_name(path.name + "-wal").exists()
+    return whole and not os.access(path.parent, os.W_OK)
 
 
 def _why(error: sqlite3.Error) -> str:
