@@ -49,7 +49,7 @@ USAGE = {
 }
 _GROUPS = tuple(dict.fromkeys(name.split()[0] for name in USAGE if " " in name))
 _FIXED = {
-    "PHASE": ("source", "build", "test", "scan", "sign", "publish", "deploy", "verify"),
+    "PHASE": ("source", "build", "test", "scan", "sign", "publish", "approve", "deploy", "verify"),
     "CI": ("github", "gitlab", "gitea"),
     "SHELL": ("bash", "zsh", "fish"),
 }
