@@ -106,7 +106,7 @@ OFFERED = {
     "penstock status st": ["staging"],
     "penstock verify b": ["b" * 64],
     "penstock approve --digest c": ["c" * 64],
-    "penstock plugins ": ["list", "info"],
+    "penstock plugins ": ["list", "info", "new"],
     "penstock plugins info gi": ["git"],
     "penstock completion ": ["bash", "zsh", "fish"],
     "penstock nothing ": [],

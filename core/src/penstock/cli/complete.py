@@ -39,6 +39,7 @@ USAGE = {
     "plan": "--json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",
+    "plugins new": "ANY --phase=PHASE --in-house",
     "reject": "WAITING|ENV ENV --why=ANY --no-resume",
     "report": "RUN --junit=FILE --sarif=FILE",
     "runs": "--limit=ANY --json",
@@ -47,7 +48,11 @@ USAGE = {
     "verify": "DIGEST|FILE --export=DIR --json",
 }
 _GROUPS = tuple(dict.fromkeys(name.split()[0] for name in USAGE if " " in name))
-_FIXED = {"CI": ("github", "gitlab", "gitea"), "SHELL": ("bash", "zsh", "fish")}
+_FIXED = {
+    "PHASE": ("source", "build", "test", "scan", "sign", "publish", "approve", "deploy", "verify"),
+    "CI": ("github", "gitlab", "gitea"),
+    "SHELL": ("bash", "zsh", "fish"),
+}
 
 
 @dataclass(frozen=True)
