@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json, tell_of_broken
+from penstock.cli.common import load_plan, print_json
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.configfile import find
@@ -26,7 +26,6 @@ def validate() -> int:
     path = find(Path.cwd())
     project, plugins, plan = load_plan(path)
     refresh(path, plugins)
-    tell_of_broken(plugins)
     names = ", ".join(dict.fromkeys(project.plugins))
     click.echo(f"{path.name} is right: {_steps(plan.steps)}, plugins {names}")
     return 0

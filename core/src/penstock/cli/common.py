@@ -99,12 +99,6 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     return project, plugins, made
 
 
-def tell_of_broken(plugins: Plugins) -> None:
-    """Say early what a deploy step would say late: plugins that can't be used can't be asked."""
-    for broken in plugins.broken.values():
-        click.echo(f"! {broken}. Nothing is deployed while it is enabled", err=True)
-
-
 def plugins_of(opened: Opened, state: RunState) -> Plugins:
     """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
     plan = state.plan
