@@ -640,9 +640,8 @@ def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours:
     (ours.root / "freeze.py").write_text("x = (")
     ours.toml(PIPELINE, ("./ci/ours.py", "./freeze.py"))
     told = (
-        "penstock: penstock.toml:2: [penstock] plugins: the plugin \"freeze\" (of freeze.py) can't be used: line 1: "
-        "SyntaxError: '(' was never closed. Nothing is deployed until it is repaired, or taken out here
-"
+        'penstock: penstock.toml:2: [penstock] plugins: the plugin "freeze" (of freeze.py) can\'t be used: line 1: '
+        "SyntaxError: '(' was never closed. Nothing is deployed until it is repaired, or taken out here\n"
     )
     assert ours.run("validate") == (0, told + "penstock.toml is right: 6 steps, plugins ours, freeze\n")
     code, said = ours.run("run")
