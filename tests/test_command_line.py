@@ -124,13 +124,13 @@ def test_rollback_goes_to_the_last_release_that_was_verified_and_twice_goes_furt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rum"], 'Error: there is no command "rum". Did you mean "run"?'),
+        (["rum"], 'there is no command "rum". Did you mean "run"? See: penstock --help'),
         (
             ["run", "--to", "prod"],
-            '--to: there is no environment "prod". The environments: staging, production',
+            '--to: there is no environment "prod". The environments are staging, production',
         ),
-        (["run", "--only", "test.x"], '--only: there is no step "test.x". The steps: source, build.box, '),
-        (["run", "--approve", "x"], '--approve: there is no environment "x". The environments: '),
+        (["run", "--only", "test.x"], '--only: there is no step "test.x". Did you mean "test.look"?'),
+        (["run", "--approve", "x"], '--approve: there is no environment "x". The environments are '),
         (["run", "--dirty"], '--dirty: the plugin "acme" takes committed files only'),
         (["show"], "there is no run yet. Start one: penstock run"),
         (["show", "7"], "there is no run 7. The runs: penstock runs"),
@@ -138,7 +138,7 @@ def test_rollback_goes_to_the_last_release_that_was_verified_and_twice_goes_furt
         (["resume"], "there is no run yet. Start one: penstock run"),
         (["approve"], "no run waits for an approval. The runs: penstock runs"),
         (["rollback", "staging"], "nothing was ever deployed to staging from here"),
-        (["rollback", "moon"], 'there is no environment "moon". The environments: staging, production'),
+        (["rollback", "moon"], 'there is no environment "moon". The environments are staging, production'),
         (["verify", "xyz"], '"xyz" is no digest: at least eight of its hexadecimal digits are needed'),
         (["verify", "0" * 64], "no run here has built 0000"),
         (["plugins", "info", "acne"], 'the plugin "acne" is not installed. Did you mean "acme"?'),

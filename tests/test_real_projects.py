@@ -1,20 +1,21 @@
-"""Projects from PyPI with their own tests: source → build → test → scan → sign, with twenty lines of TOML."""
+"""Projects from the package index with their own tests: `penstock init`, `penstock run`, nothing between.
+
+`python tests/real_projects.py` runs a dozen and more; here are a few that are quick and unlike each other.
+"""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.projects import Project
+from tests.real_projects import attempt, checkout, fetch, use
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-PIPELINE = """\
+BY_HAND = """\
 [penstock]
 plugins = ["git", "python", "pytest", "trivy", "sigstore"]
 
@@ -32,76 +33,92 @@ block = "critical"
 [sign.release]
 uses = "sigstore"
 """
-assert len(PIPELINE.splitlines()) <= 20
+assert len(BY_HAND.splitlines()) <= 20
+TOX = BY_HAND.replace('"pytest"', '"tox"').replace(
+    "[scan.all]", f'environments = ["py{sys.version_info[0]}{sys.version_info[1]}"]\n\n[scan.all]'
+)
 
 
 @dataclass(frozen=True)
 class Real:
     """A source distribution, and what is known of it."""
 
-    name: str
-    version: str
+    requirement: str
     tests: int
     """At least so many pass."""
     compiled: bool = False
 
 
 PROJECTS = [
-    Real("humanize", "4.13.0", 600),  # hatchling, the version from the tag
-    Real("itsdangerous", "2.2.0", 250),  # flit, a src layout
-    Real("markupsafe", "3.0.2", 70, compiled=True),  # setuptools, with a C extension
+    Real("itsdangerous==2.2.0", 250),  # flit, a src layout, requirements in a file
+    Real("markupsafe==3.0.2", 70, compiled=True),  # setuptools, with a C extension
+    Real("defusedxml==0.7.1", 60),  # setup.py, a script of unittest's at the root, which tox runs
 ]
 
 
-def unpack(real: Real, place: Path) -> Path:
-    """The distribution's files as they stand in its repository."""
-    requirement = f"{real.name}=={real.version}"
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
-    subprocess.run([*command, "-d", place, requirement], check=True)
-    [archive] = place.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(place, filter="data")
-    [tree] = [path for path in place.iterdir() if path.is_dir()]
-    (tree / "PKG-INFO").unlink()
-    return tree
-
-
-def checkout(real: Real, place: Path) -> Project:
-    """A repository with the distribution's files, tagged with its version."""
-    tree = unpack(real, place)
-    project = Project.make(place / "checkout", place / "data")
-    for path in tree.iterdir():
-        path.rename(project.root / path.name)
-    project.commit(message=f"{real.name} {real.version}")
-    project.git("tag", f"v{real.version}")
-    return project
-
-
-TOX = PIPELINE.replace('"pytest"', '"tox"').replace(
-    "[scan.all]", f'environments = ["py{sys.version_info[0]}{sys.version_info[1]}"]\n\n[scan.all]'
-)
-
-
-@pytest.mark.parametrize("real", PROJECTS, ids=lambda real: real.name)
-def test_a_project_from_pypi_passes(real: Real, tmp_path: Path) -> None:
-    project = checkout(real, tmp_path)
-    project.write({"penstock.toml": PIPELINE})  # not committed: init and run, nothing between
-    project.passes("run", timeout=600)
+@pytest.mark.parametrize("real", PROJECTS, ids=lambda real: real.requirement)
+def test_a_project_from_the_index_passes(real: Real, tmp_path: Path) -> None:
+    project, version = checkout(fetch(real.requirement, tmp_path / "sdists"), tmp_path)
+    name = real.requirement.partition("==")[0]
+    outcome = use(project, name, version)
+    assert outcome.passed, outcome.line()
+    assert outcome.tests["passed"] >= real.tests
+    assert outcome.tests["failed"] == 0
     assert set(project.states().values()) == {"passed"}
-    tests = project.step("test.all")["tests"]
-    assert tests["passed"] >= real.tests
-    assert tests["failed"] == 0
     [wheel] = [a for a in project.step("build.wheel")["artifacts"] if a["kind"] == "wheel"]
-    assert wheel["name"].startswith(f"{real.name}-{real.version}-")
+    assert wheel["name"].startswith(f"{name}-{version}-")
     assert wheel["name"].endswith("-none-any.whl") != real.compiled
     assert "All signatures verify" in project.passes("verify", wheel["digest"]).out
 
 
-def test_a_project_from_pypi_passes_with_its_own_tox_configuration(tmp_path: Path) -> None:
-    project = checkout(Real("blinker", "1.9.0", 25), tmp_path)
+@pytest.mark.parametrize(
+    ("requirement", "tests"),
+    [
+        ("humanize==4.13.0", 600),  # hatchling, the version from the tag
+        ("itsdangerous==2.2.0", 250),  # flit, a src layout
+        ("markupsafe==3.0.2", 70),  # setuptools, with a C extension
+    ],
+)
+def test_twenty_lines_by_hand_are_enough(requirement: str, tests: int, tmp_path: Path) -> None:
+    project, _ = checkout(fetch(requirement, tmp_path / "sdists"), tmp_path)
+    project.write({"penstock.toml": BY_HAND})
+    project.passes("run", timeout=600)
+    assert set(project.states().values()) == {"passed"}
+    found = project.step("test.all")["tests"]
+    assert found["passed"] >= tests
+    assert found["failed"] == 0
+    assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
+
+
+def test_a_project_s_own_tox_configuration(tmp_path: Path) -> None:
+    project, _ = checkout(fetch("blinker==1.9.0", tmp_path / "sdists"), tmp_path)
     project.write({"penstock.toml": TOX})
     project.passes("run", timeout=600)
     assert project.step("test.all")["tests"]["passed"] == 1
     assert " 25 passed in " in project.passes("logs", "last", "test.all").out
-    wheel = project.digest("wheel")
-    assert "All signatures verify" in project.passes("verify", wheel).out
+    assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
+
+
+def test_a_project_whose_tests_can_not_pass_here(tmp_path: Path) -> None:
+    """Somebody's tests may need what is not there: the run fails, and says which, why, and what to do."""
+    project, _ = checkout(fetch("itsdangerous==2.2.0", tmp_path / "sdists"), tmp_path)
+    test = "import socket\n\ndef test_database():\n    socket.create_connection(('localhost', 1))\n"
+    project.commit({"tests/test_database.py": test})
+    project.passes("init")
+    done = project.run("run", timeout=600)
+    assert done.code == 1
+    assert "✗ test.pytest" in done.out
+    assert "tests/test_database.py:4  test_database" in done.out
+    assert "E ConnectionRefusedError" in done.out
+    assert "A test asks for a network or a service that is not there" in done.out
+    assert 'deselect = ["tests/test_database.py::test_database"] under [test.pytest]' in done.out
+    text = (project.root / "penstock.toml").read_text()
+    chosen = '[test.pytest]\ndeselect = ["tests/test_database.py::test_database"]\n'
+    project.write({"penstock.toml": text.replace("[test.pytest]\n", chosen)})
+    assert "297 passed, 1 skipped" in project.passes("run", timeout=600).out
+
+
+def test_what_is_not_on_the_index_is_said(tmp_path: Path) -> None:
+    outcome = attempt("itsdangerous==0.0.0.1", tmp_path, tmp_path / "sdists")
+    assert outcome.state == "not fetched"
+    assert "itsdangerous==0.0.0.1" in outcome.why

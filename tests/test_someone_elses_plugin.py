@@ -78,7 +78,7 @@ def test_a_plugin_found_by_entry_point_runs_in_a_fresh_environment(
         (
             'levle = "plain"',
             'penstock.toml:6: [build.box] levle: there is no such key. Did you mean "level"? '
-            "The keys are level",
+            "The keys are level, and those of every section",
         ),
         (
             "level = 3",
@@ -197,7 +197,11 @@ def test_a_broken_plugin_hurts_only_the_steps_that_use_it(acme_project: Project,
     write(acme_project, places=[tmp_path / "one"])
     text = (acme_project.root / "penstock.toml").read_text()
     acme_project.write({"penstock.toml": text.replace('["acme"]', '["acme", "sick"]')})
-    acme_project.passes("run")
+    done = acme_project.run("run")
+    assert done.code == 1
+    assert "Nothing is deployed until it is repaired, or taken out here" in done.err
+    assert set(acme_project.states().values()) == {"passed", "refused"}
+    assert acme_project.states()["deploy.production"] == "refused"
     acme_project.write(
         {"penstock.toml": text.replace('["acme"]', '["acme", "sick"]') + '[scan.all]\nuses = "sick"\n'}
     )

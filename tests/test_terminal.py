@@ -178,6 +178,55 @@ def test_ctrl_c_says_what_happens_and_clears_up(
     )
 
 
+def test_a_second_ctrl_c_leaves_at_once_and_clears_up(
+    project: Project, tmp_path: Path, open_terminal: Callable[..., Emulator]
+) -> None:
+    os.mkfifo(tmp_path / "go")
+    stubborn = f"trap '' TERM INT; echo begun; cat '{tmp_path / 'go'}'"
+    project.commit({"penstock.toml": TWO_TESTS.replace("sh wait.sh", stubborn)})
+    emulator = open_terminal()
+    pid = start(emulator, project, "run")
+    emulator.until(lambda: len(emulator.finished) == 2 and emulator.running)
+    emulator.type(b"\x03")
+    emulator.until(lambda: "Ctrl-C again leaves at once." in emulator.lines)
+    emulator.type(b"\x03")
+
+    assert emulator.end(pid) == 130
+    assert emulator.running == []
+    assert emulator.lines[4:] == [""] * len(emulator.lines[4:]) or "Cancelled in" in emulator.text
+
+
+def test_logs_on_a_terminal_show_colours_and_obey_nothing_else(
+    project: Project, open_terminal: Callable[..., Emulator]
+) -> None:
+    evil = "printf 'a\\033[2Jb\\033[31mred\\033[0m\\033]0;title\\007c\\n'"
+    project.commit({"penstock.toml": TWO_TESTS, "wait.sh": evil})
+    project.passes("run")
+    emulator = open_terminal()
+
+    assert emulator.end(start(emulator, project, "logs", "last", "test.slow")) == 0
+    assert emulator.lines[1] == "abredc"
+    assert b"\x1b[31mred\x1b[0m" in emulator.raw
+    assert "\x1b[2Jb" in project.passes("logs", "last", "test.slow").out  # a file gets it as it is
+
+
+def test_bash_completes_what_is_typed(project: Project, open_terminal: Callable[..., Emulator]) -> None:
+    project.commit({"penstock.toml": TWO_TESTS})
+    emulator = open_terminal()
+    path = f"{project.penstock.parent}:{project.env['PATH']}"
+    env = {**project.env, "PATH": path, "TERM": "xterm", "PS1": "> ", "HISTFILE": ""}
+    pid = emulator.start([Path("/bin/bash"), "--norc", "--noprofile"], cwd=project.root, env=env)
+    emulator.type(b'eval "$(penstock completion bash)"; echo ready\n')
+    emulator.until(lambda: "ready" in emulator.lines)
+    emulator.type(b"penstock run --on\t")
+    emulator.until(lambda: "> penstock run --only" in emulator.text)
+    emulator.type(b"test.sl\t")
+    emulator.until(lambda: "> penstock run --only test.slow" in emulator.text)
+    emulator.type(b"\x15exit\n")
+
+    assert emulator.end(pid) == 0
+
+
 def test_a_run_that_is_killed_leaves_a_terminal_that_works(
     waiting: Waiting, open_terminal: Callable[..., Emulator]
 ) -> None:

@@ -331,7 +331,7 @@ BROKEN = {
     ),
     "ends the process": (
         "\nraise SystemExit(3)\n",
-        "line 2: it ends the process when it is imported (exit 3)",
+        "line 2: it ends the process when it is imported (SystemExit)",
     ),
     "raises what nobody catches": (
         "class Odd(BaseException): ...\nraise Odd('at all')\n",
@@ -570,7 +570,7 @@ def test_the_commands_that_look_around_know_it(ours: Lab) -> None:
     }
     short = f"{sha256(EVERYTHING)[7:11]}…{sha256(EVERYTHING)[-4:]}"
     assert (
-        f"ours         {short}  enabled  (source, build, test, deploy, verify)  ci/ours.py\n"
+        f"ours         {short}  enabled  (source, build, test, deploy, verify)  adds penstock greet  ci/ours.py\n"
         in ours.run("plugins", "list")[1]
     )
     for name in ("ours", "./ci/ours.py", "ci/ours.py"):

@@ -144,7 +144,7 @@ TEXTS = [
     "tab\tand \x7f and \x01",
     "ä 😀",
     "# no comment",
-    "a = 1",
+    "a: 1",
 ]
 
 

@@ -166,6 +166,14 @@ def test_what_is_said_about_a_result(phase: str, result: object, said: dict[str,
     assert summary.of(PlanStep(name=f"{phase}.x", phase=phase, uses="shell"), result) == said
 
 
+def test_of_many_publications_a_few_are_named() -> None:
+    published = [Publication(artifact=A, location=f"https://x/{n}", already=n > 0) for n in range(7)]
+    found = summary.of(PlanStep(name="publish.x", phase="publish", uses="x"), published)
+    assert found["summary"] == "1 published, 6 there already, same bytes"
+    assert found["notes"] == [*(f"https://x/{n}" for n in range(5)), "and 2 more"]
+    assert len(found["publications"]) == 7
+
+
 def test_many_checks_are_counted() -> None:
     checks = tuple(Check(name=str(n), passed=n > 0) for n in range(4))
     said = summary.of(PlanStep(name="verify.x", phase="verify", uses="shell"), Verification(checks=checks))

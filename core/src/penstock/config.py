@@ -60,6 +60,7 @@ class Project(Model):
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
+    unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
     warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
@@ -79,13 +80,13 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if head.requires is not None:
         versions.check(head.requires, source)
     plugins = Plugins.load(head.plugins, known, root=path.parent)
-    warnings: list[str] = []
+    unusable: list[str] = []
     for broken in plugins.broken.values():
         if broken.absent:
             errors.append(source.error("penstock", "plugins", broken.reason))
         else:
             unless = f"{sentence(str(broken))} Nothing is deployed until it is repaired, or taken out here"
-            warnings.append(source.error("penstock", "plugins", unless))
+            unusable.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
     sections = read_sections(data, plugins, known, source, errors)
     policies = {
@@ -93,10 +94,14 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         for name, table in tables(data, "policy", source, errors).items()
     }
     roles = people.roles(data, source, errors)
+    named = data.get("roles")  # also those that are wrong, and reported
+    warnings: list[str] = []
     for section in sections:
         if section.phase == "approve" and section.plugin is None:
             by: Any = section.settings["by"]
-            warnings += people.check_by(section.name, by, data.get("roles", {}), source, errors)
+            warnings += people.check_by(
+                section.name, by, named if isinstance(named, dict) else {}, source, errors
+            )
     check_environments(sections, source, errors)
     if errors:
         raise ConfigError(_in_lines(errors))
@@ -109,6 +114,7 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
+        unusable=tuple(unusable),
         warnings=tuple(warnings),
     )
     return project, plugins

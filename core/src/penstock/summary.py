@@ -91,9 +91,12 @@ def _publications(published: list[Publication]) -> dict[str, Any]:
     new = len(published) - there
     words = [f"{new} published"] if new or not there else []
     words += [f"{there} there already, same bytes"] if there else []
+    notes = [each.location for each in published[:_SHOWN]]
+    if len(published) > _SHOWN:
+        notes.append(f"and {len(published) - _SHOWN} more")
     return {
         "summary": ", ".join(words),
-        "notes": [each.location for each in published],
+        "notes": notes,
         "publications": [each.model_dump(mode="json") for each in published],
     }
 

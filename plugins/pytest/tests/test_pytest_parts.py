@@ -111,7 +111,7 @@ def test_the_wheel_takes_the_tree_s_place(tmp_path: Path) -> None:
     assert {entry.path: set(entry.tests) for entry in replaced} == {
         "src/a": {"tests/data.json", "test_x.py"},
     }
-    assert (project / "src" / "a" / "__init__.py").resolve() == site / "a" / "__init__.py"
+    assert (project / "src" / "a" / "__init__.py").samefile(site / "a" / "__init__.py")
     assert not (project / "src" / "a" / "gone.py").exists()
     assert not (project / "src" / "a" / "testing").exists()
     assert (project / "a" / "README").exists()
@@ -124,8 +124,8 @@ def test_a_module_that_became_a_package(tmp_path: Path) -> None:
     site = _tree(tmp_path / "site", "a/__init__.py", "ns/b/__init__.py")
     layout.replace(project, site, ["a", "ns/b"], tmp_path / "aside")
     assert sorted(entry.name for entry in project.iterdir()) == ["a", "ns"]
-    assert (project / "a" / "__init__.py").resolve() == site / "a" / "__init__.py"
-    assert (project / "ns" / "b" / "__init__.py").resolve() == site / "ns" / "b" / "__init__.py"
+    assert (project / "a" / "__init__.py").samefile(site / "a" / "__init__.py")
+    assert (project / "ns" / "b" / "__init__.py").samefile(site / "ns" / "b" / "__init__.py")
 
 
 def test_a_package_of_the_same_name_inside_is_left_alone(tmp_path: Path) -> None:

@@ -571,9 +571,64 @@ def test_a_lock_that_can_not_be_kept_to(bench: Any, thing: Path) -> None:
     lock = '[[package]]\nname = "iniconfig"\nversion = "0.0.0.1"\n'
     files = {"pyproject.toml": "", "uv.lock": lock, "test_it.py": "def test(): pass"}
     assert bench(files, thing).count("passed") == 1
-    assert "uv.lock can't be kept to here: once more without it" in bench.log
+    assert "Once more: uv.lock can't be kept to here" in bench.log
 
 
 def test_a_test_that_walks_over_the_package(bench: Any, thing: Path) -> None:
     text = "import os\ndef test():\n    assert 'thing' in [os.path.basename(d) for d, _, f in os.walk('.') if f]\n"
     assert bench({"pyproject.toml": "", "thing/__init__.py": "", "test_it.py": text}, thing).count("passed")
+
+
+def test_temporary_files_have_short_paths_and_go(bench: Any, thing: Path) -> None:
+    text = """
+import socket, os
+def test_socket(tmp_path):
+    assert "SOURCE_DATE_EPOCH" not in os.environ
+    print("in", tmp_path)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "a_name_of_a_socket_of_usual_length"))
+    assert 0
+"""
+    [case] = bench({"pyproject.toml": "", "test_it.py": text}, thing).cases
+    assert "assert 0" in (case.message or "")
+    assert not Path((case.output or "").rpartition("in ")[2].strip()).exists()
+
+
+def test_a_file_is_left_out(bench: Any, thing: Path, outcomes: Callable[..., dict[str, str]]) -> None:
+    files = {"pyproject.toml": "", "test_a.py": "def test_a(): pass", "test_b.py": "assert 0"}
+    report = bench(files, thing, deselect=["test_b.py"])
+    assert outcomes(report) == {"test_a.py::test_a": "passed", "test_b.py": "skipped"}
+
+
+def test_extras_of_the_wheel_come_along_where_nothing_says_what_is_needed(
+    bench: Any, make_wheel: Callable[..., Path]
+) -> None:
+    metadata = [
+        "Provides-Extra: more",
+        'Requires-Dist: tomli_w; extra == "more"',
+        "Provides-Extra: docs",
+        'Requires-Dist: nothing-of-this-name-anywhere; extra == "docs"',
+    ]
+    wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)
+    files = {"pyproject.toml": "", "test_it.py": "def test():\n    import tomli_w\n"}
+    assert bench(files, wheel).count("passed") == 1
+    assert "So the wheel's extras come along: more" in bench.log
+
+
+def test_extras_that_nobody_asked_for_can_be_missing(bench: Any, make_wheel: Callable[..., Path]) -> None:
+    metadata = ["Provides-Extra: more", 'Requires-Dist: nothing-of-this-name-anywhere; extra == "more"']
+    wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)
+    assert bench({"pyproject.toml": "", "test_it.py": "def test(): pass"}, wheel).count("passed") == 1
+    assert "Once more: the extras more can't be had here" in bench.log
+
+
+def test_a_module_that_was_made_while_it_ran(bench: Any, thing: Path) -> None:
+    text = """
+import sys, types, thing
+def test():
+    for name, file in (("thing.virtual", "<virtual thing>"), ("thing.again", thing.__file__)):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__file__ = file
+"""
+    files = {"pyproject.toml": "", "thing/__init__.py": "", "tests/__init__.py": "", "tests/test_it.py": text}
+    assert bench(files, thing).count("passed") == 1

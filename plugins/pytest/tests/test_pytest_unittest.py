@@ -93,9 +93,10 @@ def test_unittest_s_discovery_with_load_tests(
 def test_a_program_that_runs_when_it_is_imported(
     bench: Any, wheel: Path, outcomes: Callable[..., dict[str, str]]
 ) -> None:
-    text = f"{LOADED.partition('def load')[0]}\nunittest.main()\n"
-    report = bench({MAIN: "", "test/testit.py": text}, wheel)
+    text = f"{LOADED.partition('def load')[0]}\nopen('data')\nunittest.main()\n"
+    report = bench({MAIN: "", "test/testit.py": text, "test/data": ""}, wheel)
     assert outcomes(report) == {"__main__.Case.test_one": "passed"}
+    assert report.cases[0].file == "test/testit.py"
 
 
 FAILS = """\
@@ -140,6 +141,29 @@ def test_a_test_is_left_out_of_unittest_s(
     files = {MAIN: "", "tests/test_it.py": FAILS.format(body="1 / 0"), "tox.ini": DISCOVER}
     report = bench(files, wheel, deselect=["test_it.It.test_it"])
     assert outcomes(report) == {"test_it.It.test_it": "skipped"}
+
+
+def test_a_project_s_own_result_is_told_too(
+    bench: Any, wheel: Path, outcomes: Callable[..., dict[str, str]]
+) -> None:
+    text = """
+import unittest, sys
+
+class Own(unittest.TextTestResult):
+    def addSuccess(self, test):
+        print("its own word:", test.id())
+        super().addSuccess(test)
+
+class It(unittest.TestCase):
+    def test_it(self): pass
+
+suite = unittest.defaultTestLoader.loadTestsFromTestCase(It)
+unittest.TextTestRunner(resultclass=Own).run(suite)
+"""
+    tox = "[testenv]\ncommands = {envpython} -m tests.all\n"
+    report = bench({MAIN: "", "tests/all.py": text, "tests/test_x.py": FAILS, "tox.ini": tox}, wheel)
+    assert outcomes(report) == {"__main__.It.test_it": "passed"}
+    assert "its own word: __main__.It.test_it" in bench.log
 
 
 def test_no_test_of_unittest_s_is_no_case(bench: Any, wheel: Path) -> None:

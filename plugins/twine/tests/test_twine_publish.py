@@ -319,11 +319,28 @@ def test_other_bytes_than_the_index_promises_are_found_out(bench, index: str, ch
     )
 
 
-def test_other_bytes_of_what_was_there_before_are_found_out_too(bench, index: str) -> None:
-    wheel = bench.wheel()
-    bench(index, wheel)
-    with proxy(index, serves_others) as watch, pytest.raises(StepRefused, match="serves other bytes"):
-        bench(watch.url, wheel)
+def test_other_bytes_of_what_was_there_before_are_found_out_before_anything_is_uploaded(
+    bench, index: str, files_of: FilesOf
+) -> None:
+    sdist = bench.sdist()
+    bench(index, sdist)
+    with proxy(index, serves_others) as watch:
+        with pytest.raises(StepRefused, match=r"serves other bytes .* Nothing was uploaded$"):
+            bench(watch.url, bench.wheel(), sdist)
+        assert watch.uploads == []
+
+
+def test_an_upload_that_fails_says_why_also_where_the_index_is_gone_then(bench, index: str) -> None:
+    def breaks(request: Request, pass_on: PassOn) -> Answer:
+        return Answer(400, {}, b"") if watch.uploads else pass_on()
+
+    with proxy(index, breaks) as watch, pytest.raises(StepFailed) as caught:
+        bench(watch.url, bench.wheel())
+    assert str(caught.value) == (
+        "demo-1.0-py3-none-any.whl was not uploaded: twine ended with 1: HTTPError: 400 Bad Request from "
+        f"{watch.url} Bad Request. Nothing was uploaded"
+    )
+    assert "simple/demo/ can't be read: the index answers 400 Bad Request" in bench.log
 
 
 def test_a_file_that_is_listed_and_gone(bench, index: str) -> None:

@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json
+from penstock.cli.common import load_plan, print_json, warn
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.configfile import find
@@ -25,9 +25,11 @@ def validate() -> int:
     """Check the configuration; says what is wrong with it, all at once."""
     path = find(Path.cwd())
     project, plugins, plan = load_plan(path)
+    warn((*project.unusable, *project.warnings))
     refresh(path, plugins)
-    names = ", ".join(dict.fromkeys(project.plugins))
-    click.echo(f"{path.name} is right: {_steps(plan.steps)}, plugins {names}")
+    click.echo(
+        f"{path.name} is right: {_steps(plan.steps)}, plugins {', '.join(dict.fromkeys(project.plugins))}"
+    )
     return 0
 
 

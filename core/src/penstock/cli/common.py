@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,11 @@ def open_project(path: Path | None = None) -> Opened:
     """
     path = path or find(Path.cwd())
     home = Home.of(path.parent)
-    return Opened(path, home, Journal(home.journal))
+    journal = Journal(home.journal)
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        command.call_on_close(journal.close)
+    return Opened(path, home, journal)
 
 
 def sound(opened: Opened) -> None:
@@ -87,6 +92,12 @@ def enabled_here() -> tuple[tuple[str, ...], Path]:
     return config.enabled(path), path.parent
 
 
+def warn(lines: Iterable[str]) -> None:
+    """Say what does not stop a command, and should be known."""
+    for line in lines:
+        click.echo(f"penstock: {line}", err=True)
+
+
 def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     """The configuration, checked, and its plan."""
     project, plugins = config.load(path)
@@ -94,8 +105,6 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
         made = plan.make(project, plugins.versions)
     except ConfigError as error:
         raise config.placed(error, path) from None
-    for warning in project.warnings:
-        click.echo(f"penstock: {warning}", err=True)
     return project, plugins, made
 
 

@@ -31,6 +31,7 @@ _TIME = 9
 _INDENT = "    "
 _LEAST = 20
 """The columns that a step's own words need beside its name; with fewer they go below it."""
+_NARROWEST = 20
 _NAMED = 2
 _HINTS = 3
 
@@ -80,14 +81,15 @@ class Look:
 
 
 def _size(stream: TextIO) -> tuple[int, int]:
-    """Columns and rows: what COLUMNS says counts, as everywhere."""
+    """Columns and rows. COLUMNS counts, but not for more than there is: what is drawn must not be broken."""
     try:
-        found = os.get_terminal_size(stream.fileno())
+        columns, rows = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        found = os.terminal_size((80, 24))
+        columns, rows = 0, 0
     said = os.environ.get("COLUMNS", "")
-    columns = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else found.columns
-    return max(columns or 80, 20), found.lines or 24
+    wanted = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
+    found = min((number for number in (wanted, columns) if number), default=80)
+    return max(found, _NARROWEST), rows or 24
 
 
 def sign(state: str) -> str:

@@ -14,7 +14,7 @@ from penstock.cli.common import Opened, open_project, print_json
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
-from penstock.cli.text import clean, coloured, cut
+from penstock.cli.text import clean, coloured, cut, harmless
 from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
 from penstock.journal import RunLine
@@ -188,9 +188,9 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
         )
         return 0
     reader = _Reader(opened.home.run(number), names)
-    reader.print_new()
     if follow:
         _follow(opened, number, reader)
+    reader.print_new()
     return 0
 
 
@@ -203,16 +203,19 @@ class _Reader:
         self._read: dict[Path, int] = {}
         self._last: Path | None = None
 
-    def print_new(self) -> None:
+    def print_new(self, *, lines_only: bool = False) -> None:
+        """Print what was written since the last time; with `lines_only`, no line that is not whole yet."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime):
             name = path.name.removesuffix(".log").rpartition(".")[0]
             if name in self._steps:
-                self._print(path, name)
+                self._print(path, name, lines_only)
 
-    def _print(self, path: Path, name: str) -> None:
+    def _print(self, path: Path, name: str, lines_only: bool) -> None:
         with path.open("rb") as file:
             file.seek(self._read.get(path, 0))
             data = file.read()
+        if lines_only:  # the rest may be half a character, or half of what colours it
+            data = data[: data.rfind(b"\n") + 1]
         if not data:
             return
         self._read[path] = self._read.get(path, 0) + len(data)
@@ -221,15 +224,16 @@ class _Reader:
         self._last = path
         text = data.decode(errors="replace")
         # A terminal would obey what a program printed; a file gets it as it is.
-        sys.stdout.write(coloured(text) if sys.stdout.isatty() else text)
+        if sys.stdout.isatty():
+            text = coloured(text) if Look.of(sys.stdout).colour else harmless(text)
+        sys.stdout.write(text)
         sys.stdout.flush()
 
 
 def _follow(opened: Opened, number: int, reader: _Reader) -> None:
     lock = Lock(opened.home.run(number) / "engine.lock")
     while not lock.take():
-        reader.print_new()
+        reader.print_new(lines_only=True)
         # Portable across file systems, and logs are for people: a look every so often is enough.
         select.select([], [], [], 0.2)
     lock.drop()
-    reader.print_new()

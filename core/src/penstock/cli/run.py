@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound
+from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.configfile import find
@@ -45,7 +45,9 @@ def run(
 ) -> int:
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
-    _, plugins, plan = load_plan(path)  # before anything is written: a run that can't begin leaves nothing
+    # Before anything is written: a run that can't begin leaves nothing.
+    project, plugins, plan = load_plan(path)
+    warn(project.unusable)
     if dirty:
         plan = _dirty(plan, plugins)
     for environment in approve:

@@ -14,7 +14,7 @@ _NETWORK = re.compile(
     r"|Connection refused|ConnectionRefusedError|Max retries exceeded|nodename nor servname"
 )
 _LOCALE = re.compile(r"unsupported locale setting|UnknownTimeZoneError|ZoneInfoNotFoundError")
-_PERMISSION = re.compile(r"DID NOT RAISE.*(?:PermissionError|OSError)|PermissionError not raised")
+_PERMISSION = re.compile(r"permission|chmod|readonly|read_only|unreadable", re.IGNORECASE)
 
 
 def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
@@ -25,8 +25,8 @@ def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
     texts = [case.message or "" for case in failed]
     known = (answer for text in texts for rule in _RULES if (answer := rule(text, step)))
     special = next(known, None)
-    if special is None and root and any(_PERMISSION.search(text) for text in texts):
-        special = "These tests run as root, whom no permission stops: run Penstock as somebody else"
+    if special is None and root and any(_PERMISSION.search(f"{case.name} {case.message}") for case in failed):
+        special = "Penstock runs as root, whom no permission stops: run it as somebody else"
     named = (case.name for case in failed if "::" in case.name or "." in case.name)
     name = next(named, "tests/test_x.py::test_y")
     leave_out = f"To leave a test out: deselect = [{_quoted(name)}] under [{step}]"

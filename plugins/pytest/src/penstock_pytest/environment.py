@@ -186,7 +186,7 @@ def _fill(
     error = CommandFailed(failed, 1)
     for given_up, requirements, constraints in attempts:
         if given_up:
-            step.log(f"{given_up[0].upper()}{given_up[1:]}: once more without")
+            step.log(f"Once more: {given_up}")
         try:
             _install(step, tool.install(environment.python, requirements, constraints), failed)
         except CommandFailed as again:

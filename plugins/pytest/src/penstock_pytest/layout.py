@@ -2,8 +2,9 @@
 
 Without this, pytest puts the project's directory on the import path and a test of the wheel becomes a
 test of the tree. Each package of the tree that the wheel carries is set aside, and in its place come
-directories with links to the installed files: paths, configuration, tests that lie inside the package and
-tests that walk over it go on to work.
+directories with the installed files, as hard links: paths, configuration, tests that lie inside the package
+and tests that walk over it go on to work. (A symbolic link would lead out of the tree: what serves files, for
+one, refuses those.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Replaced(Model):
     """One package or module of the tree that the wheel's took the place of."""
 
     path: str
+    unit: str
     tests: tuple[str, ...]
     """Tests inside it that the wheel does not carry: laid beside the installed files."""
 
@@ -56,22 +58,28 @@ def _swap(
     both = aside.is_dir() and installed.is_dir()
     tests = tuple(_add_tests(aside, installed, relative, named)) if both else ()
     _mirror(installed, (root / unit).with_name(installed.name))
-    return Replaced(path=str(relative), tests=tests)
+    return Replaced(path=str(relative), unit=unit, tests=tests)
 
 
 def _mirror(installed: Path, place: Path) -> None:
-    """Directories, with links to the files: what walks over a tree follows no link to a directory."""
     if place.exists() or place.is_symlink():
         return
     if not installed.is_dir():
-        place.symlink_to(installed)
+        _link(installed, place)
         return
     for parent, directories, files in os.walk(installed):
         here = place / Path(parent).relative_to(installed)
         here.mkdir()
         for name in files:
-            (here / name).symlink_to(Path(parent) / name)
+            _link(Path(parent) / name, here / name)
         directories[:] = [name for name in directories if name != "__pycache__"]
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(file)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(file, place, follow_symlinks=False)
 
 
 def _add_tests(tree: Path, installed: Path, relative: Path, named: tuple[str, ...]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = "_penstock_reporter"
-_SETTINGS = Path(__file__).with_name(f"{NAME}.json")
+_SITE = Path(__file__).parent
+_SETTINGS = _SITE / f"{NAME}.json"
 _TEXT = 2000  # characters of a message
 _OUTPUT = 4000  # characters of what a failed test printed
 _LINES = 12  # lines of an explanation
@@ -188,9 +189,27 @@ def _origins(modules: list[str], tree: str) -> dict[str, Any]:
             continue
         imported += 1
         real = os.path.realpath(file)
-        if real.startswith(tree + os.sep):
+        if real.startswith(tree + os.sep) and not _is_the_wheel_s(real, modules):
             strangers[name] = os.path.relpath(real, tree)
     return {"imported": imported, "strangers": strangers}
+
+
+def _is_the_wheel_s(file: str, modules: list[str]) -> bool:
+    """Whether a file of the tree is one that is installed, or has its bytes, or is none at all.
+
+    A module that was made while it ran may say that it came from any file, or from one that never was.
+    """
+    if not os.path.isfile(file):  # noqa: PTH113 - paths are strings here
+        return True
+    base = os.path.basename(file)  # noqa: PTH119
+    places = [_SITE / base]
+    for module in modules:
+        places += _SITE.joinpath(*module.split(".")).rglob(base)
+    return any(place.is_file() and _is_same(place, Path(file)) for place in places)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or one.read_bytes() == other.read_bytes()
 
 
 # --- what a report says ---
@@ -315,6 +334,8 @@ class Measuring:
         )
         omit = self._measure.get_option("run:omit") or []
         self._measure.set_option("run:omit", [*omit, *settings["omit"]])  # type: ignore[misc]
+        # The same file in both places is one.
+        self._measure.set_option("paths", settings["places"])
         self._measure.start()
 
     def save(self) -> None:

@@ -140,6 +140,7 @@ class _Launch:
         self._built = bool(tests.wheels)
         self._units = tuple(unit for wheel in tests.wheels for unit in wheel.units)
         self._laid: list[str] = []
+        self._places: dict[str, list[str]] = {}
         self._config = tests.config
 
     def lay_out(self) -> None:
@@ -153,6 +154,10 @@ class _Launch:
             self._project, self._env.site, self._units, self._place / "aside", tests=paths
         ):
             self._step.log(f"{replaced.path}: the wheel's in place of the tree's")
+            self._places[replaced.path] = [
+                str(self._env.site / replaced.unit),
+                str(self._project / replaced.path),
+            ]
             if replaced.tests:
                 self._step.log(
                     f"{replaced.path}: {len(replaced.tests)} files of tests laid beside the wheel's"
@@ -237,6 +242,7 @@ class _Launch:
             "epoch": str(self._step.revision.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
+            "places": self._places,
             "unittest": [list(command) for command in self._unittests],
             "deselect": list(self._settings.deselect),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,9 @@ from penstock_tox.project import Config
 
 _SHOWN = 4
 _SUITES = ("tests", "test", "testing")
+_OTHERS = ("venv", "env", "build", "dist", "node_modules", "site-packages")
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_RUNNER = re.compile(r"\b(?:pytest|py\.test|unittest)\b")
 _MOST = 200  # names that a line with braces may stand for
 _ADD = "penstock init --add test.tox adds it"
 
@@ -38,6 +41,9 @@ def propose(root: Path, add: str | None) -> Proposal | None:
         return Proposal(
             saw=saw, unsure=(f"not added, since {suite} is tested already: {_ADD}",), enable=False
         )
+    if suite is None and any(_RUNNER.search(command) for command in config.commands):
+        why = f"not added, since there is no test here that it could run: {_ADD}"
+        return Proposal(saw=saw, unsure=(why,), enable=False)
     here = _here(config)
     if here is None:
         why = f"not added, since none of these is plainly one for this Python: {_ADD}"
@@ -73,12 +79,20 @@ def _expanded(names: Iterable[str]) -> Iterator[str]:
 
 
 def _suites(root: Path) -> Iterator[str]:
-    """What a runner of Python tests would find by itself."""
-    yield from (f"{name}/" for name in _SUITES if (root / name).is_dir())
-    for pattern in ("test_*.py", "*/tests", "src/*/tests", "*/test_*.py"):
-        for path in sorted(root.glob(pattern)):
-            if not path.relative_to(root).parts[0].startswith("."):
-                yield path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+    """Where there are files that a runner of Python tests would find by itself."""
+    for place, directories, files in os.walk(root):
+        directories[:] = sorted(name for name in directories if name[0] != "." and name not in _OTHERS)
+        inside = Path(place).relative_to(root)
+        named = next((number for number, part in enumerate(inside.parts, 1) if part in _SUITES), None)
+        found = next((name for name in sorted(files) if _is_test(name, within=named is not None)), None)
+        if found is not None:
+            yield f"{Path(*inside.parts[:named]).as_posix()}/" if named else (inside / found).as_posix()
+
+
+def _is_test(name: str, *, within: bool) -> bool:
+    stem = name.removesuffix(".py")
+    tests = within or stem.startswith("test") or stem.endswith(("_test", "_tests"))
+    return name.endswith(".py") and tests and stem not in ("__init__", "conftest")
 
 
 def _another_tests() -> bool:

@@ -95,7 +95,7 @@ class _Publishing:
         self._step.log(f"{file.name}, {which}: {'already there, same bytes' if already else 'not there yet'}")
         if entry is None:
             entry = self._upload(file)
-        self._compare(file, entry)
+            self._compare(file, entry)
         return Publication(
             artifact=file.artifact.digest,
             location=f"{entry.url}#sha256={file.artifact.digest.removeprefix('sha256:')}",
@@ -112,13 +112,13 @@ class _Publishing:
                 'Say where it is: index = "https://…/simple/"'
             )
         entry = self._same(file, entries)
-        if entry is None:
-            others = [other.name for other in entries or () if _release(other.name) == _release(file.name)]
-            if others:
-                self._step.log(
-                    f"{file.project} {file.version} is there with other files: {', '.join(others)}"
-                )
-        return entry
+        if entry is not None:
+            self._compare(file, entry)
+            return entry
+        others = [other.name for other in entries or () if _release(other.name) == _release(file.name)]
+        if others:
+            self._step.log(f"{file.project} {file.version} is there with other files: {', '.join(others)}")
+        return None
 
     def _same(self, file: File, entries: Sequence[Entry] | None) -> Entry | None:
         same = [entry for entry in entries or () if files.identity(entry.name) == file.identity]
@@ -136,14 +136,23 @@ class _Publishing:
         """Upload a file and wait until the index shows it."""
         failure = upload.upload(self._step, file.path, self._address, self._login)
         if failure is not None:
-            # The answer may have been lost, and not the file; or another run was quicker.
-            entry = self._same(file, self._client.files(file.project))
+            entry = self._nevertheless(file)
             if entry is None:
                 raise StepFailed(f"{file.name} was not uploaded: {failure}")
             self._step.log(f"{failure}. But {file.name} is there, and is the same")
             return entry
         self._uploaded.append(file.name)
         return self._shown(file)
+
+    def _nevertheless(self, file: File) -> Entry | None:
+        """A file whose upload failed: perhaps the answer was lost, and not it; or another run was quicker."""
+        try:
+            return self._same(file, self._client.files(file.project))
+        except StepRefused:
+            raise
+        except StepFailed as error:  # why the upload failed says more
+            self._step.log(str(error))
+            return None
 
     def _shown(self, file: File) -> Entry:
         deadline = time.monotonic() + self._settings.wait
