@@ -9,6 +9,8 @@ import pytest
 
 from tests.projects import ROOT, Project, Shop
 
+collect_ignore = ["docs_projects"]  # projects of the documentation, whose tests are theirs
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:

@@ -101,9 +101,9 @@ class Reader:
             following = commands[command.number + 1 : command.number + 2]
             shown = any(other.text == "echo $?" for other in following)
             if code != 0 and not shown:
-                wrong.append(Difference(block, command, printed, code))
+                wrong.append(Difference(block, command, self._with_the_page_s_digests(printed), code))
             elif not transcripts.same(command.expected, printed):
-                wrong.append(Difference(block, command, printed))
+                wrong.append(Difference(block, command, self._with_the_page_s_digests(printed)))
             self.digests |= transcripts.digests(command.expected, printed)
         return wrong
 
@@ -122,6 +122,11 @@ class Reader:
         for theirs, ours in self.digests.items():
             text = re.sub(rf"\b{theirs}\b", ours, text)
         return text.replace("/home/ana", str(self.home))
+
+    def _with_the_page_s_digests(self, text: str) -> str:
+        for theirs, ours in self.digests.items():
+            text = re.sub(rf"\b{ours}\b", theirs, text)
+        return text
 
     def _theirs(self, text: str) -> str:
         """What this machine says, as on the page."""

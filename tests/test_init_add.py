@@ -127,8 +127,7 @@ def test_a_type_check_is_given_an_environment_of_its_own(project: Project) -> No
         (["--add", "deplo.staging"], '--add deplo.staging: "deplo" is no phase. Did you mean "deploy"?'),
         (["--add", "deploy"], "--add deploy: a section is PHASE.NAME, such as deploy.staging, and a name is made"),
         (["--add", "deploy.a.b"], "--add deploy.a.b: a section is PHASE.NAME"),
-        (["--add", "test.more"], "--add test.more: several plugins can test. Choose one: --uses pytest or --uses shell"),
-        (["--add", "publish.all"], "--add publish.all: no plugin is installed that can publish"),
+        (["--add", "test.more"], "--add test.more: several plugins can test. Choose one: --uses pytest or --uses shell or --uses tox"),
         (["--add", "deploy.a", "--uses", "http"], "--uses http: http can't deploy; it can: verify. Who can deploy: local"),
         (["--add", "deploy.a", "--uses", "lokal"], 'the plugin "lokal" is not installed. Did you mean "local"?'),
         (["--uses", "local"], "--uses says what --add shall use"),
@@ -206,7 +205,7 @@ def penstock_publish(settings: Size, step):
 def test_a_plugin_that_is_a_file_of_the_project_can_be_the_one(project: Project) -> None:
     text = CONFIG.replace('  "shell",\n', '  "shell",\n  "./ci/ours.py",\n')
     project.write({"ci/ours.py": OURS, "penstock.toml": text})
-    project.passes("init", "--add", "publish.all")
+    project.passes("init", "--add", "publish.all", "--uses", "ours")
     assert config(project) == (
         text + '\n# Looks at sizes.\n[publish.all]\nuses = "ours"\n'
         "# limit = …  # REQUIRED: Lets no artifact be larger than this\n"

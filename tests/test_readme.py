@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import transcripts
 from tests.projects import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -19,6 +20,19 @@ def command_below(heading: str) -> str:
     text = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     [line] = re.findall(r"^```sh\n(.+)\n```$", text, re.MULTILINE)
     return str(line)
+
+
+def picture() -> str:
+    """The README's picture of what the first command shows."""
+    text = (ROOT / "README.md").read_text().partition("\n## Try it\n")[2]
+    return text.partition("\n```text\n")[2].partition("\n```\n")[0]
+
+
+def shown(out: str) -> str:
+    """The part of what it printed that the picture is of, with another name for whoever ran it."""
+    head, end, _ = out.partition("\n\nStopped staging")
+    assert end
+    return re.sub(r"(approve.production .*)\bby \S+,", r"\1by ana,", head[head.index("✓ source") :])
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def test_the_first_command_works_twice_from_a_path_with_spaces(clone: Path) -> N
         )
         [built] = set(re.findall(r"^ +sha256:(\S+)$", done.stdout, re.MULTILINE))
         assert served == [("staging", built), ("production", built)]
-        assert "All signatures verify" in done.stdout
+        assert transcripts.same(picture(), shown(done.stdout))
         assert "Nothing is left running." in done.stdout
 
 

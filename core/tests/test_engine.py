@@ -19,9 +19,10 @@ from penstock import config, plan
 from penstock.engine import Engine, load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError, PluginError
 from penstock.executor import Progress
-from penstock.journal import New
+from penstock.journal import Journal, New
 from penstock.model import Event
 from penstock.processes import alive, descendants
+from penstock.request import Request
 from penstock.signals import SOCKET, wake, wake_socket
 from penstock.state import RunState
 
@@ -152,7 +153,10 @@ if not mark.exists():
 
 
 def engine_in_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunState]:
-    """Runs the project with an engine in this process; `between` is called when the run is on record."""
+    """Runs the project with an engine in this process.
+
+    `between` is called when the run is on record, `look` with the engine before it works.
+    """
     monkeypatch.syspath_prepend(str(lab.site))
     found, plugins = config.load(lab.root / "penstock.toml")
     made = plan.make(found, plugins.versions)
@@ -161,12 +165,14 @@ def engine_in_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     def run(
         between: Callable[[], None] = lambda: None,
         observer: Callable[[Event | Progress, RunState], None] = lambda *_: None,
+        look: Callable[[Engine], None] = lambda _: None,
     ) -> RunState:
         state, _ = new_run(journal, lab.home, made, {})
         between()
         with working_on(lab.home, state.run) as locks:
             engine: Engine = local_engine(lab.root, lab.home, journal, state, plugins, observer, locks, 2, 0)
             engine.watchers.start()
+            look(engine)
             try:
                 return engine.work()
             finally:
@@ -385,18 +391,53 @@ def test_an_answer_while_the_engine_stops_to_wait_is_heard(lab: Lab, monkeypatch
     assert lab.reason("approve.prod") == "rejected by ana: no"
 
 
-def test_a_journal_that_takes_nothing_more_ends_the_engine_and_its_workers(
+def test_a_turn_is_one_commit_and_what_it_leads_to_begins_after_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = a_test("a") + a_test("b", needs=["test.a"]) + a_test("c", needs=["test.b"]) + deploy(lab, 1)
+    run = engine_in_here(project(lab, steps), monkeypatch)
+    commits: list[str] = []
+    on_record: list[tuple[str, str]] = []
+
+    def look(engine: Engine) -> None:
+        submit = engine.executor.submit
+
+        def sent(ticket: str, request: Request) -> None:
+            name = ticket.partition("\0")[0]
+            last = [event.type for event in Journal(lab.home.journal).events(1) if event.step == name][-1]
+            on_record.append((request.op or request.kind, last))
+            submit(ticket, request)
+
+        monkeypatch.setattr(engine.executor, "submit", sent)
+        engine.journal._db.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+
+    state = run(look=look)
+
+    assert state.state == "passed"
+    assert on_record == [
+        *[("hook", "step.started")] * 5,
+        ("admit", "step.started"),
+        ("observe", "rollout.started"),
+        ("apply", "rollout.started"),
+        ("probe", "rollout.started"),
+        ("attest", "rollout.ended"),
+    ]
+    assert len(commits) == len(on_record) + 1  # the last one ends the run
+
+
+@pytest.mark.parametrize("name", ["stage", "commit"])
+def test_a_journal_that_takes_nothing_more_ends_the_engine_and_its_workers(
+    name: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = "import sqlite3; Path(step.project, 'go').touch(); time.sleep(0.3)"
     run = engine_in_here(project(lab, a_test("a", full)), monkeypatch)
 
-    def refuse(self: object, number: int, events: object) -> None:
+    def refuse(*_: object) -> None:
         raise PluginError("the journal can't be written: disk full")
 
     def observer(event: Event | Progress, _: RunState) -> None:
         if isinstance(event, Event) and event.step == "test.a":
-            monkeypatch.setattr("penstock.journal.Journal.append", refuse)
+            monkeypatch.setattr(f"penstock.journal.Journal.{name}", refuse)
 
     with pytest.raises(PluginError, match=r"can't be written: disk full"):
         run(observer=observer)

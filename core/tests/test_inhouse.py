@@ -331,7 +331,7 @@ BROKEN = {
     ),
     "ends the process": (
         "\nraise SystemExit(3)\n",
-        "line 2: it ends the process when it is imported (exit 3)",
+        "line 2: it ends the process when it is imported (SystemExit)",
     ),
     "raises what nobody catches": (
         "class Odd(BaseException): ...\nraise Odd('at all')\n",
@@ -565,11 +565,12 @@ def test_the_commands_that_look_around_know_it(ours: Lab) -> None:
         "path": "ci/ours.py",
         "enabled": True,
         "phases": ["source", "build", "test", "deploy", "verify"],
+        "commands": ["greet"],
         "broken": None,
     }
     short = f"{sha256(EVERYTHING)[7:11]}…{sha256(EVERYTHING)[-4:]}"
     assert (
-        f"ours         {short}  enabled  (source, build, test, deploy, verify)  ci/ours.py\n"
+        f"ours         {short}  enabled  (source, build, test, deploy, verify)  adds penstock greet  ci/ours.py\n"
         in ours.run("plugins", "list")[1]
     )
     for name in ("ours", "./ci/ours.py", "ci/ours.py"):
@@ -638,7 +639,10 @@ def test_a_broken_file_hurts_the_steps_that_use_it_alone(lab: Lab) -> None:
 def test_nothing_is_deployed_while_a_plugin_that_might_refuse_it_is_broken(ours: Lab) -> None:
     (ours.root / "freeze.py").write_text("x = (")
     ours.toml(PIPELINE, ("./ci/ours.py", "./freeze.py"))
-    told = "! the plugin \"freeze\" (of freeze.py) can't be used: line 1: SyntaxError: '(' was never closed. Nothing is deployed while it is enabled\n"
+    told = (
+        'penstock: penstock.toml:2: [penstock] plugins: the plugin "freeze" (of freeze.py) can\'t be used: line 1: '
+        "SyntaxError: '(' was never closed. Nothing is deployed until it is repaired, or taken out here\n"
+    )
     assert ours.run("validate") == (0, told + "penstock.toml is right: 6 steps, plugins ours, freeze\n")
     code, said = ours.run("run")
     assert code == 3  # all but the deployment is done

@@ -439,6 +439,16 @@ def test_what_is_not_in_a_run_is_named_first(fields: dict[str, Any], lines: list
     assert revision_lines(revision, Look()) == lines
 
 
+def test_a_plugin_that_nobody_committed_is_used_as_it_stands() -> None:
+    left = Revision(commit="77ab03d" + "0" * 33, left_out=("ci/ours.py", "src/app.py"))
+
+    said = revision_lines(left, Look(), ["ci/ours.py", "ci/committed.py"])
+
+    assert said[-1] == (
+        "  penstock.toml and ci/ours.py are used as they stand; --dirty takes ci/ours.py, src/app.py too"
+    )
+
+
 def ended(home: Home, *names: str, failed: str, state: str = "failed", **options: Any) -> str:
     run = Run(*names, home=home, stream=io.StringIO(), **options)
     for name in run.state.steps:

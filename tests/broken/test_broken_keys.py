@@ -397,6 +397,34 @@ CASES: dict[str, tuple[str, str]] = {
         "penstock.toml:6: [source.a] allow_failure: what a step of the phase source stands for "
         "can't be done without. Leave it out",
     ),
+    "a matrix is a number": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = 3\n',
+        'penstock.toml:7: [test.a] matrix: must be a table, such as matrix = { python = ["3.11", "3.12"] }',
+    ),
+    "a matrix of nothing": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = {}\n',
+        'penstock.toml:7: [test.a] matrix: is empty. It names values, such as matrix = { python = ["3.11", "3.12"] }',
+    ),
+    "a matrix without a value": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { run = [] }\n',
+        "penstock.toml:7: [test.a] matrix.run: is an empty list: there would be no variant",
+    ),
+    "a matrix with a value twice": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { run = ["true", "true"] }\n',
+        'penstock.toml:7: [test.a] matrix.run: names "true" twice',
+    ),
+    "a matrix with a bad value": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { timeout = ["5m", "x"] }\n',
+        'penstock.toml:7: [test.a] matrix.timeout: "x" is not a duration. Durations are such as "30s", "5m" or "1h30m"',
+    ),
+    "a matrix of plugins": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { uses = ["shell"] }\n',
+        "penstock.toml:7: [test.a] matrix.uses: can't differ between variants: a section has one plugin: write a section for each",
+    ),
+    "a matrix of a key that there is not": (
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { xyzzy = ["x"] }\n',
+        "penstock.toml:7: [test.a] matrix.xyzzy: there is no such key. The keys are cwd, reports, run, and those of every section",
+    ),
 }
 
 

@@ -364,3 +364,30 @@ def test_a_guard_that_fails_keeps_the_gate_shut(place: Place, body: str, state: 
     assert place.run("run").code == (1 if state == "refused" else 4)
     assert (place.states()["deploy.live"], place.reason("deploy.live")) == (state, reason)
     assert not Path(place.base / "live").exists()
+
+
+INHOUSE: dict[str, tuple[str, str]] = {
+    "interrupts": ("raise KeyboardInterrupt", "line 1: KeyboardInterrupt"),
+    "exits": ("import sys\nsys.exit(3)", "line 2: it ends the process when it is imported (SystemExit)"),
+    "lines": ("raise ValueError('a\\nb')", "line 1: ValueError: a b"),
+    "mute": (
+        "class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute",
+        "line 3: Mute",
+    ),
+    "syntax": ("x = (\n", "line 1: SyntaxError: '(' was never closed"),
+}
+
+
+@pytest.mark.parametrize(("source", "reason"), INHOUSE.values(), ids=INHOUSE.keys())
+def test_a_file_of_the_project_that_can_not_be_imported(place: Place, source: str, reason: str) -> None:
+    (place.root / "ci").mkdir()
+    (place.root / "ci" / "ours.py").write_text(source)
+    place.config.write_text('[penstock]\nplugins = ["plain", "./ci/ours.py"]\n')
+
+    done = place.run("validate")
+
+    assert (done.code, done.out) == (0, "penstock.toml is right: 1 step, plugins plain, ours\n")
+    assert done.err == (
+        f'penstock: penstock.toml:2: [penstock] plugins: the plugin "ours" (of ci/ours.py) can\'t be used: '
+        f"{reason}. Nothing is deployed until it is repaired, or taken out here\n"
+    )

@@ -194,8 +194,8 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         "and those of every section",
     ),
     "a key that is to come": (
-        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { a = ["x"] }\n',
-        "penstock.toml:7: [test.a] matrix: is a key of the core that this version does not have yet",
+        HEAD + '[test.a]\nuses = "shell"\nrun = "true"\ninside = "build.image"\n',
+        "penstock.toml:7: [test.a] inside: is a key of the core that this version does not have yet",
     ),
     "no uses": (
         HEAD + '[test.a]\nrun = "true"\n',

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +21,12 @@ from penstock import scheduler, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.home import Home, Lock
 from penstock.journal import Journal, New
-from penstock.model import Event, Release, Revision, short
+from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import user
-from penstock.request import Response, approval_of, make_request, release_digest
+from penstock.request import Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
@@ -84,6 +85,8 @@ class Engine:
         self._held: dict[str, Lock] = {}
         self._taken: dict[str, float] = {}
         self._new: list[New] = []
+        self._told: list[Event] = []  # staged events, to be told of once they are durable
+        self._effects: list[Callable[[], None]] = []  # what may happen only then
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
@@ -104,29 +107,36 @@ class Engine:
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
-        self._again = False
-        now, known = time.time(), self.state.last_event
-        busy = set(self._busy.values())
-        slots = max(0, self.slots - len(self._busy))
-        actions = scheduler.decide(self.state, now, busy=busy, slots=slots, taken=self._taken)
-        wake: float | None = None
-        for action in actions:
-            if isinstance(action, WakeAt):
-                wake = action.time if wake is None else min(wake, action.time)
-            else:
-                self._act(action)
+        wake = self._decide()
         self._commit()
-        if self.state.last_event != known:
-            return  # what was just written may allow more, or have a deadline
-        if self._again or self.state.state != "running":
+        if self.state.state != "running":
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
-        self._commit()
         if self.display and (due := self.display.due()) is not None and due <= time.time():
             self.display.tick(self.state)
+
+    def _decide(self) -> float | None:
+        """Do what the scheduler says until it has no more to say; when to ask it again at the latest."""
+        self._stage()
+        while True:
+            wake, known, self._again = None, self.state.last_event, False
+            if self.state.state != "running":
+                return None
+            busy = set(self._busy.values())
+            slots = max(0, self.slots - len(self._busy))
+            actions = scheduler.decide(self.state, time.time(), busy=busy, slots=slots, taken=self._taken)
+            for action in actions:
+                if isinstance(action, WakeAt):
+                    wake = action.time if wake is None else min(wake, action.time)
+                else:
+                    self._act(action)
+            self._stage()
+            # What was just written may allow more, or have a deadline.
+            if self.state.last_event == known and not self._again:
+                return wake
 
     def _patience(self, wake: float | None) -> float | None:
         """How long to wait for news: until the scheduler, or what is shown, has something to do."""
@@ -142,7 +152,7 @@ class Engine:
         elif isinstance(action, Operate):
             self._operate(action)
         elif isinstance(action, AskApproval):
-            self._write("approval.requested", action.step, self._question(action))
+            self._write("approval.requested", action.step, question(self.state, action.step, action.reason))
         elif isinstance(action, Approve):
             self._submit(
                 action.step,
@@ -168,9 +178,9 @@ class Engine:
         if step.phase == "deploy" and not self._hold(step):
             return
         self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
-        self._commit()
+        self._stage()
         if step.phase == "deploy":
-            self._submit(name, "admit", release=self._release(step))
+            self._submit(name, "admit", release=release_of(self.state, name))
         else:
             self._submit(name, "hook")
 
@@ -179,7 +189,9 @@ class Engine:
         name = step.environment
         if name is None or step.phase != "deploy" or step.name in self._held:
             return True
-        shared = next((lock for other, lock in self._held.items() if self._environment(other) == name), None)
+        shared = next(
+            (lock for other, lock in self._held.items() if self.plan.by_name[other].environment == name), None
+        )
         lock = shared or self.home.environment_lock(name)
         if shared is None and not lock.take(wait=wait):
             self._taken[name] = time.time() + _LOOK_AGAIN
@@ -194,14 +206,11 @@ class Engine:
         if lock is not None and lock not in self._held.values():
             lock.release()
 
-    def _environment(self, name: str) -> str | None:
-        return self.plan.by_name[name].environment
-
     def _operate(self, action: Operate) -> None:
         progress = self.state.steps[action.step].rollout
         assert progress is not None
         self._write("rollout.started", action.step, {"op": action.kind, "target": action.target})
-        self._commit()  # the intent is on record before anything is touched
+        self._stage()
         ticket = f"{action.step}\0{action.target}"
         self._ops[ticket] = action
         self._submit(
@@ -219,8 +228,7 @@ class Engine:
             return
         self._ended[action.step] = action
         tickets = [ticket for ticket, step in self._busy.items() if step == action.step]
-        for ticket in tickets:
-            self.executor.end(ticket)
+        self._effects.extend(partial(self.executor.end, ticket) for ticket in tickets)
         if not tickets:
             self._finish(action.step, action.state, action.reason)
 
@@ -228,7 +236,7 @@ class Engine:
         ticket = f"{action.step}\0{action.target}"
         if ticket not in self._stopped:
             self._stopped[ticket] = action.reason
-            self.executor.end(ticket)
+            self._effects.append(partial(self.executor.end, ticket))
 
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         self._ended.pop(name, None)
@@ -300,60 +308,56 @@ class Engine:
         ticket = ticket or name
         self._busy[ticket] = name
         request = make_request(self.plan, self.state, name, kind, **more)
-        self.executor.submit(ticket, request)
-
-    def _release(self, step: PlanStep) -> Release:
-        artifacts = self.state.artifacts_for(step.name)
-        return Release(
-            digest=release_digest([artifact.digest for artifact in artifacts]),
-            artifacts=artifacts,
-            revision=self.state.revision or Revision(),
-            run=self.state.run,
-            environment=step.environment or "",
-        )
-
-    def _question(self, action: AskApproval) -> dict[str, Any]:
-        artifacts = [artifact.digest for artifact in self.state.artifacts_for(action.step)]
-        return {"reason": action.reason, "artifacts": artifacts, "plan": self.plan.digest}
+        # The intent is on record before anything is touched.
+        self._effects.append(partial(self.executor.submit, ticket, request))
 
     # --- the journal ---
 
     def _write(self, kind: str, step: str | None, data: dict[str, Any]) -> None:
         self._new.append(New(kind, step, data, time.time()))
 
-    def _commit(self) -> None:
+    def _stage(self) -> None:
+        """Fold what is new; others hear of it when the turn is committed."""
         if not self._new:
             return
         new, self._new = self._new, []
-        events = self.journal.append(self.state.run, new)
+        events = self.journal.stage(self.state.run, new)
         if events[0].id != self.state.last_event + 1:  # others wrote meanwhile, perhaps to this run
             events = self.journal.events(self.state.run, self.state.last_event)
         for event in events:
-            self._fold(event)
-        self.watchers.tell()
+            self.state.apply(event)
+        self._told += events
 
-    def _fold(self, event: Event) -> None:
-        self.state.apply(event)
-        if event.type in ("step.finished", "step.retried"):
-            self._let_go(str(event.step))
-        self.observer(event, self.state)
+    def _commit(self) -> None:
+        """Make all that this turn led to durable, in one go; only then is it told, and acted upon."""
+        self._stage()
+        self.journal.commit()
+        told, self._told = self._told, []
+        self._tell(told)
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            if event.type in ("step.finished", "step.retried"):
+                self._let_go(str(event.step))
+            self.observer(event, self.state)
+        if events:
+            self.watchers.tell()
 
     def _hear(self, calls: socket.socket) -> None:
         """Take in what another process appended."""
-        called = False
         with contextlib.suppress(BlockingIOError):
             while calls.recv(64):
-                called = True
-        if called:
-            self._catch_up()
+                self._catch_up()
 
     def _catch_up(self) -> bool:
         """Fold what others have written; whether there was any."""
         events = self.journal.events(self.state.run, self.state.last_event)
         for event in events:
-            self._fold(event)
-        if events:
-            self.watchers.tell()
+            self.state.apply(event)
+        self._tell(events)
         return bool(events)
 
     def _on_interrupt(self, number: int) -> None:

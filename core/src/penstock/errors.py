@@ -11,7 +11,6 @@ PenstockError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _NAMED = 12  # names in one message
@@ -78,7 +77,10 @@ def nearest(name: str, known: Iterable[str], kind: str) -> str:
     """The end of a message about a step or environment that is not there: the one meant, or all of them."""
     names = list(known)
     near = [whole for whole in names if whole.partition(".")[2] == name]
-    near = near or difflib.get_close_matches(name, names, n=1)
+    if not near:
+        import difflib  # most runs make no such message
+
+        near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f'. Did you mean "{near[0]}"?'
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -92,6 +94,8 @@ def sentence(text: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """The end of a message about a name that is not known: the nearest one that is, then `otherwise`."""
+    import difflib  # most runs make no such message
+
     match = difflib.get_close_matches(name, list(known), n=1)
     guess = f'. Did you mean "{match[0]}"?' if match else "." if otherwise else ""
     return f"{guess} {otherwise}".rstrip()

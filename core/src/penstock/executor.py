@@ -7,9 +7,11 @@ thread, and keeps them warm. A worker ends with its engine, and a step's process
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
+import math
 import os
-import selectors
+import select
 import signal
 import socket
 import struct
@@ -19,9 +21,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TextIO
+from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
+from penstock.home import open_log
 from penstock.outcomes import Stopped
 from penstock.request import Request, Response
 from penstock.worker import Worker
@@ -37,16 +40,14 @@ _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """A request has ended."""
 
     ticket: str
     response: Response
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """A request tells how far it is."""
 
     ticket: str
@@ -145,6 +146,9 @@ class LocalPool:
         sys.stdout.flush()
         sys.stderr.flush()
         engine = os.getpid()
+        if not gc.isenabled():  # as the command line leaves it while it begins
+            gc.freeze()  # what is there by now stays: nobody looks through it, or copies its memory, again
+            gc.enable()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
         pid = os.fork()
         if pid == 0:
@@ -164,19 +168,19 @@ class LocalPool:
 
     def _ready(self, timeout: float | None, also: tuple[int, ...]) -> list[tuple[_Process, bool]]:
         """The workers that have said something, or (False) have ended without a further word."""
-        found: dict[int, tuple[_Process, bool]] = {}
-        with selectors.DefaultSelector() as selector:
-            for worker in self._processes:
-                selector.register(worker.connection, selectors.EVENT_READ, (worker, True))
-                if worker.pidfd is not None:  # a child that it has forked may keep its connection open
-                    selector.register(worker.pidfd, selectors.EVENT_READ, (worker, False))
-            for descriptor in also:
-                selector.register(descriptor, selectors.EVENT_READ, None)
-            for key, _ in selector.select(timeout):
-                if key.data is not None:
-                    worker, spoke = key.data
-                    found[worker.pid] = worker, spoke or found.get(worker.pid, (worker, False))[1]
-        return list(found.values())
+        poll = select.poll()
+        for descriptor in also:
+            poll.register(descriptor, select.POLLIN)
+        for worker in self._processes:
+            poll.register(worker.connection, select.POLLIN)
+            if worker.pidfd is not None:  # a child that it has forked may keep its connection open
+                poll.register(worker.pidfd, select.POLLIN)
+        ready = {number for number, _ in poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
+        return [
+            (worker, worker.connection.fileno() in ready)
+            for worker in self._processes
+            if not ready.isdisjoint((worker.connection.fileno(), worker.pidfd))
+        ]
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
@@ -189,7 +193,7 @@ class LocalPool:
         news = []
         try:
             for message in _messages(worker.buffer):
-                found = self._take(worker, message)
+                found = self._take(worker, json.loads(message))
                 if found is not None:
                     news.append(found)
         except (ValueError, TypeError, LookupError, AttributeError):  # whoever wrote this was no worker
@@ -268,7 +272,7 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
         while data := connection.recv(1 << 20):
             buffer += data
             for message in _messages(buffer):
-                answer = _answer(worker, Request.model_validate(message))
+                answer = _answer(worker, Request.model_validate_json(message))
                 say("response", answer, last=threading.active_count() > 1)
         status = 0
     except OSError:
@@ -338,8 +342,7 @@ class _output_to:  # noqa: N801 - a context manager, used like a function
         self._log = log
 
     def __enter__(self) -> None:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        file = open_log(self._log)
         for descriptor in (1, 2):
             os.dup2(file, descriptor)
         os.close(file)
@@ -378,7 +381,7 @@ def _send(connection: socket.socket, data: bytes) -> None:
     connection.sendall(_HEAD.pack(len(data)) + data)
 
 
-def _messages(buffer: bytearray) -> list[dict[str, Any]]:
+def _messages(buffer: bytearray) -> list[bytes]:
     """The whole messages at the beginning of the buffer, which are taken from it."""
     found = []
     while len(buffer) >= _HEAD.size:
@@ -387,6 +390,6 @@ def _messages(buffer: bytearray) -> list[dict[str, Any]]:
             raise ValueError("no message is as long as that")
         if len(buffer) < _HEAD.size + size:
             break
-        found.append(json.loads(buffer[_HEAD.size : _HEAD.size + size]))
+        found.append(bytes(buffer[_HEAD.size : _HEAD.size + size]))
         del buffer[: _HEAD.size + size]
     return found

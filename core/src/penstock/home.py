@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from penstock.artifacts import Store
@@ -42,18 +43,18 @@ class Home:
         """The database of events."""
         return self.root / "journal.db"
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The content-addressed store."""
         return Store(self.root / "artifacts")
 
     def run(self, number: int) -> Path:
         """What belongs to one run: logs and locks."""
-        return self.root / "runs" / str(number)
+        return Path(f"{self.root}/runs/{number}")
 
     def log(self, number: int, step: str, attempt: int) -> Path:
         """The output of one attempt at a step."""
-        return self.run(number) / f"{step}.{attempt}.log"
+        return Path(f"{self.root}/runs/{number}/{step}.{attempt}.log")
 
     def engine_lock(self, number: int) -> Lock:
         """Held by the engine that works on a run, and by none of its workers."""
@@ -75,6 +76,16 @@ class Home:
     def workspaces(self) -> Path:
         """The checkouts of the workers."""
         return self.root / "workspaces"
+
+
+def open_log(path: Path) -> int:
+    """A descriptor that writes at the end of a log, which is made where it is missing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:  # the first of its run
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
 
 
 class Lock:

@@ -18,7 +18,7 @@ from importlib.abc import ExecutionLoader
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from penstock.errors import PluginError
+from penstock.errors import PluginError, in_words
 from penstock.importing import Interrupted
 from penstock.model import Digest, Model
 from penstock.words import NAME
@@ -145,7 +145,7 @@ def _bytes(root: Path, place: Path, path: PurePosixPath) -> bytes:
 
 
 def _near(place: Path, path: PurePosixPath) -> str:
-    there = [file.name for file in place.parent.glob("*.py")] if place.parent.is_dir() else []
+    there = [file.name for file in place.parent.glob("*.py") if file.exists()]
     near = difflib.get_close_matches(path.name, there, n=1)
     return f'. Did you mean "./{path.with_name(near[0])}"?' if near else ""
 
@@ -167,8 +167,8 @@ def _explain(error: BaseException, place: Path) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(place)]
     where = f"line {frames[-1].lineno}: " if frames else ""
     if isinstance(error, SystemExit):
-        return f"{where}it ends the process when it is imported (exit {error.code})"
-    return f"{where}{type(error).__name__}: {error}{_sibling(error, place)}"
+        return f"{where}it ends the process when it is imported (SystemExit)"
+    return f"{where}{in_words(error)}{_sibling(error, place)}"
 
 
 def _sibling(error: BaseException, place: Path) -> str:

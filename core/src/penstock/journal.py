@@ -12,9 +12,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.errors import ConfigError, PluginError
 from penstock.model import Event
@@ -33,8 +32,7 @@ CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, plan TEXT NOT NULL, st
 """
 
 
-@dataclass(frozen=True)
-class New:
+class New(NamedTuple):
     """An event that is not in the journal yet."""
 
     type: str
@@ -43,8 +41,7 @@ class New:
     time: float
 
 
-@dataclass(frozen=True)
-class RunLine:
+class RunLine(NamedTuple):
     """One line of `penstock runs`: a projection of the run's events, kept for speed."""
 
     run: int
@@ -91,15 +88,32 @@ class Journal:
 
     def begin(self, events: Iterable[New]) -> tuple[int, list[Event]]:
         """Open a new run with its first events, `run.started` before all; its number."""
-        with self._transaction():
+        with self._writing():
             [(run,)] = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM runs")
             made = self._append(run, events)
+        self.commit()
         return run, made
 
     def append(self, run: int, events: Iterable[New]) -> list[Event]:
         """Make events durable, in one commit. Raises PluginError where the disk does not take them."""
-        with self._transaction():
+        made = self.stage(run, events)
+        self.commit()
+        return made
+
+    def stage(self, run: int, events: Iterable[New]) -> list[Event]:
+        """Write events that are durable, and seen by others, once `commit` returns.
+
+        Until then all others who want to write wait. Raises PluginError as `append`; none of what was
+        staged is kept then.
+        """
+        with self._writing():
             return self._append(run, events)
+
+    def commit(self) -> None:
+        """Make durable what was staged. Raises PluginError as `append`."""
+        if self._db.in_transaction:
+            with self._writing():
+                self._db.execute("COMMIT")
 
     def events(self, run: int, after: int = 0) -> list[Event]:
         """The events of a run, in order."""
@@ -162,7 +176,7 @@ class Journal:
         made = []
         for event in events:
             number += 1
-            data = json.dumps(event.data, sort_keys=True, separators=(",", ":"))
+            data = _encode(event.data)
             at = float(event.time)
             previous = _hash(previous, number, run, at, event.type, event.step, data)
             self._db.execute(
@@ -179,7 +193,7 @@ class Journal:
         row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
         before = RunLine(*row) if row else None
         line = _told(before, run, event)
-        self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", astuple(line))
+        self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", line)
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         try:
@@ -188,12 +202,13 @@ class Journal:
             raise PluginError(f"the journal {self._path} can't be read: {_why(error)}") from None
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
+        """Within the transaction that is open, or a new one; where that fails, it is undone."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -221,6 +236,8 @@ def _why(error: sqlite3.Error) -> str:
     return _WHY.get(code, f"it is not as it was made ({error}). {_ANEW}")
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 _LINE = "run, plan, started, state, finished, revision"
 _TELLING = frozenset(("run.started", "run.finished", "run.waiting", "run.resumed"))
 
@@ -237,18 +254,17 @@ def _told(line: RunLine | None, run: int, event: New) -> RunLine:
         revision = release.get("revision", {}).get("commit")
         line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, revision)
     if event.type == "run.resumed":
-        return replace(line, state="running", finished=None)
+        return line._replace(state="running", finished=None)
     if event.type in ("run.finished", "run.waiting"):
         state = "waiting" if event.type == "run.waiting" else str(event.data["state"])
-        return replace(line, state=state, finished=float(event.time))
+        return line._replace(state=state, finished=float(event.time))
     if event.type == "step.finished":
-        return replace(line, revision=event.data["revision"].get("commit"))
+        return line._replace(revision=event.data["revision"].get("commit"))
     return line
 
 
 def _hash(previous: bytes, *fields: object) -> bytes:
-    text = json.dumps(fields, separators=(",", ":"), default=repr)
-    return hashlib.sha256(previous + text.encode()).digest()
+    return hashlib.sha256(previous + _encode_fields(fields).encode()).digest()
 
 
 def _event(number: int, run: int, time: float, kind: str, step: str | None, data: str) -> Event:

@@ -4,8 +4,6 @@ All of them are frozen, and all of them survive a trip through JSON: that is wha
 run in this process, in a worker, or on another machine.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 

@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import process, processes
 from penstock.home import Home
@@ -26,8 +26,7 @@ PATIENCE = 5.0
 HOOK = "penstock_event"
 
 
-@dataclass(frozen=True)
-class _Watcher:
+class _Watcher(NamedTuple):
     pid: int
     call: int
     """The descriptor that tells it of something new, and by its end that nothing will follow."""

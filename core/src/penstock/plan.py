@@ -75,10 +75,14 @@ class Plan(Model):
     roles: dict[str, tuple[str, ...]] = {}
 
     @cached_property
+    def canonical(self) -> bytes:
+        """The plan's canonical JSON: the same plan gives the same bytes."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+    @cached_property
     def digest(self) -> str:
         """The hash of the plan's canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(self.canonical).hexdigest()
 
     @cached_property
     def by_name(self) -> dict[str, PlanStep]:

@@ -6,7 +6,6 @@ named with its distribution and the reason, and hurts only the steps that use it
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import re
@@ -95,6 +94,8 @@ def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
     if not _NAME.fullmatch(name):
         return f"{json.dumps(name)} is no name of a plugin: one is made of letters, digits, - and _"
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     guess = f'Did you mean "{near[0]}"? Otherwise: ' if near else "Try: "
     return f'the plugin "{name}" is not installed. {guess}pip install penstock-{name}'
@@ -117,6 +118,7 @@ class Plugins:
     """Those of them that are files of the project."""
     _manager: pluggy.PluginManager = field(default_factory=_new_manager)
     _callers: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
+    _models: dict[tuple[str, str], type[BaseModel]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -153,7 +155,9 @@ class Plugins:
 
     def settings_model(self, name: str, hook: str) -> type[BaseModel]:
         """The model that a hook of a plugin annotates its `settings` with."""
-        return _settings_model(self.modules[name], hook)
+        if (name, hook) not in self._models:
+            self._models[name, hook] = _settings_model(self.modules[name], hook)
+        return self._models[name, hook]
 
     def settings(self, name: str, hook: str, values: Mapping[str, Any]) -> BaseModel:
         """A step's settings as this hook wants them."""

@@ -33,6 +33,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 1 << 16
 _PRINTED = (1, 2)
 _LINUX = sys.platform == "linux"
+_MARK = processes.MARK.encode()
 
 
 def become_subreaper() -> None:
@@ -165,6 +166,9 @@ def follow(
 
     What its children still print after its end is not waited for.
     """
+    if not sinks and deadline is None:
+        child.wait()
+        return
     with selectors.DefaultSelector() as selector:
         for stream, sink in sinks.items():
             selector.register(stream, selectors.EVENT_READ, sink)
@@ -244,20 +248,44 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-@contextlib.contextmanager
-def surroundings_restored() -> Iterator[None]:
-    """What is the whole process's is afterwards as it was: environment, current directory, umask."""
-    environment, here, mask = dict(os.environ), here_opened(), os.umask(0o022)
-    os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(mask)
-        os.fchdir(here)
-        os.close(here)
-        if dict(os.environ) != environment:
+class Surroundings:
+    """What is the whole process's is after a `with` as it was: environment, current directory, umask.
+
+    The mark of a step's processes is not looked at, and stays.
+    """
+
+    def __init__(self) -> None:
+        self._raw = _raw_environment()
+        self._environment = _decoded(self._raw)
+
+    def environment(self) -> Mapping[str, str]:
+        """The variables as they are now."""
+        raw = _raw_environment()
+        return self._environment if raw == self._raw else _decoded(raw)
+
+    def __enter__(self) -> None:
+        self._here = here_opened()
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+
+    def __exit__(self, *_: object) -> None:
+        os.umask(self._umask)
+        os.fchdir(self._here)
+        os.close(self._here)
+        if _raw_environment() != self._raw:
+            mark = os.environ.get(processes.MARK)
             os.environ.clear()
-            os.environ.update(environment)
+            os.environ.update(self._environment | ({processes.MARK: mark} if mark is not None else {}))
+
+
+def _raw_environment() -> dict[bytes, bytes]:
+    # What lies behind `os.environ` is read as it is: going through each variable costs a hundred times more.
+    raw: dict[bytes, bytes] = vars(os.environ)["_data"]
+    return {name: value for name, value in raw.items() if name != _MARK}
+
+
+def _decoded(raw: dict[bytes, bytes]) -> dict[str, str]:
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
 
 
 def here_opened() -> int:

@@ -113,6 +113,24 @@ def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def release_of(state: RunState, name: str) -> Release:
+    """What a deploy step would bring to its environment."""
+    artifacts = state.artifacts_for(name)
+    return Release(
+        digest=release_digest([artifact.digest for artifact in artifacts]),
+        artifacts=artifacts,
+        revision=state.revision or Revision(),
+        run=state.run,
+        environment=state.plan.by_name[name].environment or "",
+    )
+
+
+def question(state: RunState, name: str, reason: str) -> dict[str, Any]:
+    """What somebody is asked to approve."""
+    artifacts = [artifact.digest for artifact in state.artifacts_for(name)]
+    return {"reason": reason, "artifacts": artifacts, "plan": state.plan.digest}
+
+
 def release_digest(digests: Sequence[str]) -> str:
     """What a release is known by: its artifact's digest, or that of the list of digests."""
     if len(digests) == 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +27,13 @@ def new_run(
     journal: Journal, home: Home, plan: Plan, options: dict[str, Any]
 ) -> tuple[RunState, list[Event]]:
     """Open a run of this plan in the journal."""
-    home.store.add_bytes(encode_plan(plan))
+    home.store.add_bytes(plan.canonical)
     data = {"plan": plan.digest, "config": plan.config, **options}
     run, events = journal.begin([New("run.started", None, data, time.time())])
     state = RunState(plan, run)
     for event in events:
         state.apply(event)
     return state, events
-
-
-def encode_plan(plan: Plan) -> bytes:
-    """The canonical JSON of a plan: its hash is the plan's digest."""
-    return json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
 
 
 def load_run(journal: Journal, home: Home, run: int) -> RunState:

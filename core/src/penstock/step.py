@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from penstock import process, processes
 from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
+from penstock.home import open_log
 from penstock.model import Artifact, Model, Revision
 from penstock.secrets import Masker, as_bytes
 
@@ -42,8 +42,7 @@ class StepInfo(Model):
     """Environment variables that hold secrets of other steps."""
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """How a program ended."""
 
     returncode: int
@@ -52,8 +51,7 @@ class Completed:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Where a step may write."""
 
     workspace: Path
@@ -76,16 +74,17 @@ class Step:
         find_secret: Callable[[str], str],
         on_progress: Callable[[int, int, str], None] = lambda *_: None,
         on_detach: Callable[[int], None] = lambda _: None,
+        environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
     ) -> None:
         self._info = info
         self._places = places
         self._store = store
         self._on_progress = on_progress
         self._on_detach = on_detach
+        self._inherited = environment
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
         self._masker = Masker(self._secrets.values())
-        places.log.parent.mkdir(parents=True, exist_ok=True)
-        self._log: IO[bytes] = places.log.open("ab", buffering=0)
+        self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
 
     # --- what the step is about ---
 
@@ -290,7 +289,7 @@ class Step:
 
     def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
         hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
-        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         # An empty entry would be the directory that a program runs in.
         places = [place for place in env.get("PATH", os.defpath).split(os.pathsep) if place]
@@ -341,6 +340,9 @@ class Step:
             raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
+        if child.stdout is None and child.stderr is None:
+            process.follow(child, {}, deadline)
+            return ""
         captured = bytearray()
         show, show_rest = self.masked_log()
         sinks: dict[IO[bytes], Callable[[bytes], object]] = {}

@@ -59,28 +59,35 @@ class Worker:
     """The services that steps have started here, which outlive them."""
     _workspace: Workspace | None = None
     _lock: Lock | None = None
+    _surroundings: process.Surroundings | None = None
     _steps: list[Step] = field(default_factory=list)
     """What the request at hand has opened."""
 
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
-        step: Step | None = None
         if self.detached:  # numbers are used again
             self.detached &= processes.sessions()
-        with process.surroundings_restored():
-            try:
-                step = self._prepared(request)
-                os.environ[processes.MARK] = step.mark  # for what the plugin starts without `step.run`
-                with self._printing(step):
-                    response = self._do(request, step)
-            except BaseException as error:  # a plugin's fault is a result, too
-                response = response_to(error, request, step)
-            finally:
-                self._end_processes()
-            response = self._without_secrets(response)
-            if self._workspace:
-                self._workspace.tidy()
-            return response
+        self._surroundings = self._surroundings or process.Surroundings()
+        mark = f"{self.home.run(request.info.run)}:{os.getpid()}:"
+        if os.environ.get(processes.MARK) != mark:  # for what a plugin starts without `step.run`
+            os.environ[processes.MARK] = mark
+        with self._surroundings:
+            return self._handled(request)
+
+    def _handled(self, request: Request) -> Response:
+        step: Step | None = None
+        try:
+            step = self._prepared(request)
+            with self._printing(step):
+                response = self._do(request, step)
+        except BaseException as error:  # a plugin's fault is a result, too
+            response = response_to(error, request, step)
+        finally:
+            self._end_processes()
+        response = self._without_secrets(response)
+        if self._workspace:
+            self._workspace.tidy()
+        return response
 
     def _do(self, request: Request, step: Step) -> Response:
         process_id = os.getpid()
@@ -260,6 +267,7 @@ class Worker:
             find_secret=self._find_secret,
             on_progress=self.on_progress,
             on_detach=self._on_detach,
+            environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
         )
         self._steps.append(step)
         return step

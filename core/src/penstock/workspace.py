@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from penstock.errors import PluginError
 
 _Note = list[int]
 _Tree = dict[str, _Note]
-_TICK = 0.02  # seconds: longer than the step in which file systems count time
+_COARSE = 5  # CLOCK_REALTIME_COARSE of Linux: what file systems take their time from
 
 
 class Workspace:
@@ -31,6 +32,9 @@ class Workspace:
         self.tmp = root / "tmp"
         self.inbox = root / "inbox"
         self._note_file = root / "note.json"
+        self._noted: tuple[str, _Tree] | None = None
+        """What stands in the note, once this process has read or written it."""
+        self._tmp_mode: int | None = None
         self._store = store
 
     def empty(self) -> Path:
@@ -59,18 +63,32 @@ class Workspace:
     def tidy(self) -> None:
         """Remove what a step had for itself, once it is over."""
         with suppress(OSError):  # the next one begins with it, and says what is wrong
-            for place in (self.tmp, self.inbox):
-                remove(place)
+            remove(self.inbox)
+            if not self._tmp_is_new():
+                remove(self.tmp)
 
     def _begin(self) -> None:
         remove(self.inbox)
-        remove(self.tmp)
-        self.tmp.mkdir(parents=True)
+        if not self._tmp_is_new():
+            remove(self.tmp)
+            self.tmp.mkdir(parents=True)
+            self._tmp_mode = self.tmp.lstat().st_mode
         # `.penstock/` is ignored in git, and tools that heed that would find no file here: a mark of a
         # repository is where they stop looking for such rules.
         (self.root / ".git").mkdir(exist_ok=True)
 
+    def _tmp_is_new(self) -> bool:
+        """Whether it is as it was made: most steps leave nothing there."""
+        try:
+            if self._tmp_mode is None or os.lstat(self.tmp).st_mode != self._tmp_mode:
+                return False
+            with os.scandir(self.tmp) as scan:
+                return next(scan, None) is None
+        except OSError:
+            return False
+
     def _clear(self) -> Path:
+        self._noted = None
         self._note_file.unlink(missing_ok=True)
         remove(self.files)
         self.files.mkdir()
@@ -95,6 +113,8 @@ class Workspace:
     def _remove_changed(self, noted: _Tree) -> set[str]:
         """Remove all that is not as noted; what is missing then."""
         found = _tree(self.files)
+        if found == noted:
+            return set()
         for path in sorted(found):  # a directory stands before what is in it
             note, wanted = found[path], noted.get(path)
             if note == wanted:
@@ -107,6 +127,8 @@ class Workspace:
         return noted.keys() - found.keys()
 
     def _read_note(self, snapshot: str) -> _Tree | None:
+        if self._noted is not None and self._noted[0] == snapshot:
+            return self._noted[1]
         try:
             note = json.loads(self._note_file.read_text())
             files: _Tree = note["files"]
@@ -114,17 +136,30 @@ class Workspace:
             good = good and all(isinstance(entry[0], int) for entry in files.values())
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        return files if good else None
+        if not good:
+            return None
+        self._noted = snapshot, files
+        return files
 
     def _write_note(self, snapshot: str) -> None:
         # A change within the same tick as our own writing would leave the times as they are.
-        time.sleep(_TICK)
+        time.sleep(_tick())
+        files = _tree(self.files)
         new = self._note_file.with_suffix(".new")
-        new.write_text(json.dumps({"snapshot": snapshot, "files": _tree(self.files)}))
+        new.write_text(json.dumps({"snapshot": snapshot, "files": files}))
         new.rename(self._note_file)
+        self._noted = snapshot, files
 
     def _trouble(self, error: OSError) -> PluginError:
         return PluginError(f"the workspace {self.root} can't be made: {error.strerror}: {error.filename}")
+
+
+def _tick() -> float:
+    """Seconds within which a file system may give the same time to two changes."""
+    with suppress(OSError):
+        if sys.platform == "linux":
+            return time.clock_getres(_COARSE)
+    return 0.02
 
 
 def _tree(root: Path) -> _Tree:

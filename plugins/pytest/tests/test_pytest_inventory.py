@@ -116,7 +116,16 @@ def test_the_paths_that_pytest_is_told(
         pytest.param(
             {"tox.ini": "python tests.py", "tests.py": "import pytest\n" + CASE}, (), id="tests for pytest"
         ),
-        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("tests.py",),), id="a program"),
+        pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("-C", "", "tests.py"),), id="a program"),
+        pytest.param(
+            {"tests.py": f"{CASE}\nunittest.main()\n", "test_b.py": CASE}, (), id="a program, and no program"
+        ),
+        pytest.param({"runtests.py": "import tests\n"}, (("runtests.py",),), id="a runner of its own"),
+        pytest.param(
+            {"runtests.py": "", "setup.cfg": "[tool:pytest]\n"},
+            (),
+            id="a runner beside pytest's configuration",
+        ),
         pytest.param({}, (), id="nothing says so"),
     ],
 )
@@ -178,6 +187,7 @@ def test_settings_and_required_plugins_bring_theirs(tmp_path: Path) -> None:
         ("import helper\nimport mock\n", []),
         ("@pytest.mark.asyncio\nasync def test_a(): pass\n", ["pytest-asyncio"]),
         ("def test_a(mocker, tmp_path): pass\n", ["pytest-mock"]),
+        ("def test_a(): run([sys.executable, '-m', 'pip', 'install', '.'])\n", ["pip"]),
         ("@pytest.fixture\ndef mocker(): pass\n\ndef test_a(mocker): pass\n", []),
     ],
 )
@@ -354,3 +364,24 @@ def test_init_says_that_there_are_no_tests(tmp_path: Path) -> None:
     assert found.unsure == (
         'nothing will test what is built. Once there is a test: [test.pytest] with uses = "pytest"',
     )
+
+
+# --- tests_require ---
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        (
+            {"setup.cfg": "[options]\ntests_require =\n    mock>=2\n    pytest  # of course\n"},
+            ("mock>=2", "pytest"),
+        ),
+        ({"setup.py": "from setuptools import setup\nsetup(name='a', tests_require=['mock'])\n"}, ("mock",)),
+        ({"setup.py": "NEEDS = ('mock', 'nose')\nsetup(tests_require=NEEDS)\n"}, ("mock", "nose")),
+        ({"setup.py": "setup(tests_require=open('x').read().split())\n"}, ()),
+        ({"setup.py": "this is no Python\n", "setup.cfg": "nor is this\n"}, ()),
+        ({}, ()),
+    ],
+)
+def test_what_setuptools_was_once_told(tmp_path: Path, files: dict[str, str], lines: tuple[str, ...]) -> None:
+    assert _inventory(tmp_path, files).wanted(Choice()).lines == lines

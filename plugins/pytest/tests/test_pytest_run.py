@@ -620,3 +620,15 @@ def test_extras_that_nobody_asked_for_can_be_missing(bench: Any, make_wheel: Cal
     wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)
     assert bench({"pyproject.toml": "", "test_it.py": "def test(): pass"}, wheel).count("passed") == 1
     assert "Once more: the extras more can't be had here" in bench.log
+
+
+def test_a_module_that_was_made_while_it_ran(bench: Any, thing: Path) -> None:
+    text = """
+import sys, types, thing
+def test():
+    for name, file in (("thing.virtual", "<virtual thing>"), ("thing.again", thing.__file__)):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__file__ = file
+"""
+    files = {"pyproject.toml": "", "thing/__init__.py": "", "tests/__init__.py": "", "tests/test_it.py": text}
+    assert bench(files, thing).count("passed") == 1

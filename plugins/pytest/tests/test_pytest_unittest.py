@@ -93,9 +93,10 @@ def test_unittest_s_discovery_with_load_tests(
 def test_a_program_that_runs_when_it_is_imported(
     bench: Any, wheel: Path, outcomes: Callable[..., dict[str, str]]
 ) -> None:
-    text = f"{LOADED.partition('def load')[0]}\nunittest.main()\n"
-    report = bench({MAIN: "", "test/testit.py": text}, wheel)
+    text = f"{LOADED.partition('def load')[0]}\nopen('data')\nunittest.main()\n"
+    report = bench({MAIN: "", "test/testit.py": text, "test/data": ""}, wheel)
     assert outcomes(report) == {"__main__.Case.test_one": "passed"}
+    assert report.cases[0].file == "test/testit.py"
 
 
 FAILS = """\

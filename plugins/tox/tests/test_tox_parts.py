@@ -295,7 +295,7 @@ HERE = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 
 def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp_path: Path) -> None:
-    (tmp_path / "tox.ini").write_text(TOX)
+    (tmp_path / "tox.ini").write_text(TOX.replace("python -m unittest", "./check"))
     for name in ("tests/__init__.py", "tests/data.txt", "venv/test_x.py", ".tox/test_x.py", "src/shop.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -305,7 +305,13 @@ def test_init_proposes_an_environment_where_a_project_is_tested_by_tox_alone(tmp
     )
 
 
-@pytest.mark.parametrize("place", ["tests/a.py", "test_a.py", "a/b/c_test.py", "src/pkg/tests/x.py"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("tests/test_a.py", "test_a.py", "tests.py", "pkg/tests/x.py", "src/pkg/tests/x.py"),
+        *("pkg/test/x.py", "src/ns/pkg/tests/x.py", "pkg/inner/x_test.py"),
+    ],
+)
 def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()
@@ -316,6 +322,16 @@ def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path:
     assert re.fullmatch(
         r"not added, since \S+ is tested already: penstock init --add test\.tox adds it", proposal.unsure[0]
     )
+
+
+def test_init_does_not_run_tests_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "tox.ini").write_text(
+        "[tox]\nenv_list = py\n[testenv]\ncommands = python -m pytest {posargs}\n"
+    )
+    proposal = penstock_propose(root=tmp_path, add=None)
+    assert proposal is not None
+    assert (proposal.sections, proposal.enable) == ({}, False)
+    assert proposal.unsure[0].startswith("not added, since there is no test here that it could run: ")
 
 
 def test_init_does_not_guess_which_environment_runs_here(tmp_path: Path) -> None:

@@ -159,8 +159,11 @@ def step_lines(name: str, step: StepState, names: int, look: Look, tail: Iterabl
     return lines
 
 
-def revision_lines(revision: Revision, look: Look) -> list[str]:
-    """What is said of a revision before the first step: what is not in it, and what nobody committed."""
+def revision_lines(revision: Revision, look: Look, used: Iterable[str] = ()) -> list[str]:
+    """What is said of a revision before the first step: what is not in it, and what nobody committed.
+
+    `used` names files that are used as they stand, committed or not, as the configuration is.
+    """
     left = revision.left_out
     if not left and not revision.dirty:
         return []
@@ -177,9 +180,10 @@ def revision_lines(revision: Revision, look: Look) -> list[str]:
     lines = plain_lines(f"{about}. NOT in this run: {count} uncommitted {files}", look)
     if revision.dirty:  # a repository inside this one
         return lines + _indented(clean(f"left out: {which}"), look, "  ")
-    return lines + _indented(
-        clean(f"penstock.toml is used as it stands; --dirty takes {which} too"), look, "  "
-    )
+    standing = ["penstock.toml", *(path for path in used if path in left)]
+    said = "is used as it stands" if len(standing) == 1 else "are used as they stand"
+    text = f"{' and '.join(standing)} {said}; --dirty takes {which} too"
+    return lines + _indented(clean(text), look, "  ")
 
 
 def plain_lines(text: str, look: Look) -> list[str]:

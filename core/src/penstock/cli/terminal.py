@@ -110,7 +110,7 @@ class Terminal:
             step = state.steps[name]
             self._progress.pop(name, None)
             if event.data.get("revision") and state.revision:
-                self._lines += revision_lines(state.revision, look)
+                self._lines += revision_lines(state.revision, look, [file.path for file in state.plan.files])
             self._lines += step_lines(name, step, names, look, last_words(self._home, state.run, name, step))
             self._shown.add(name)
         elif event.type == "step.retried":

@@ -13,20 +13,19 @@ import unicodedata
 from collections.abc import Iterator
 
 _TAB = 4
-_SEQUENCE = re.compile(
+# As text: they are compiled when a text comes that they are for, which in most runs none is.
+_SEQUENCE = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements: CSI
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"  # titles, clipboard
     r"|\x1b[ -/]*[0-~]"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOUR = r"\x1b\[[0-9;:]*m"
 # What turns the direction of writing around: names would look like others.
 _TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
-ACTING = {
-    number: f"\\u{number:04x}"
-    for number in (*range(0x80, 0xA0), 0x2028, 0x2029, *_TURNING, *range(0xD800, 0xE000))
-}
+ACTING = {number: f"\\u{number:04x}" for number in (*range(0x80, 0xA0), 0x2028, 0x2029, *_TURNING)}
 """Characters beyond ASCII that act, each as JSON spells it."""
 
+_NO_WIDTH = "\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064\ufeff"
 _WIDENING = "\ufe0f"
 """Shows the character before it as a picture, which is two columns wide."""
 
@@ -35,7 +34,7 @@ def clean(text: str) -> str:
     """One line without anything that a terminal would act on: sequences go, other characters are spelled."""
     if text.isascii() and text.isprintable():
         return text
-    text = _SEQUENCE.sub("", text).expandtabs(_TAB)
+    text = re.sub(_SEQUENCE, "", text).expandtabs(_TAB)
     return "".join(character if _harmless(character) else _spelled(character) for character in text)
 
 
@@ -58,7 +57,7 @@ def coloured(text: str) -> str:
     parts = []
     for line in text.split("\n"):
         place = 0
-        for match in _COLOUR.finditer(line):
+        for match in re.finditer(_COLOUR, line):
             parts += [clean(line[place : match.start()].replace("\r", "")), match.group()]
             place = match.end()
         parts += [clean(line[place:].replace("\r", "")), "\n"]
@@ -113,7 +112,7 @@ def _head(text: str, columns: int) -> str:
 def _columns(character: str) -> int:
     if character.isascii() or character == _WIDENING:
         return 1
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+    if character in _NO_WIDTH or unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

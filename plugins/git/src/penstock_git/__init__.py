@@ -9,8 +9,7 @@ from typing import Annotated
 from penstock import Proposal, Revision, Settings, Step, StepFailed, Tool, hookimpl
 from pydantic import AfterValidator, Field
 
-from penstock_git import parse, repository, snapshot, tools
-from penstock_git.changes import Trees
+from penstock_git import parse, repository, snapshot
 from penstock_git.parse import Commit, Entry
 from penstock_git.repository import HEAD, Repository
 
@@ -56,8 +55,7 @@ class Git(Settings):
 @hookimpl
 def penstock_source(settings: Git, step: Step) -> Revision:
     """Write the snapshot into the workspace, and say what it is of."""
-    found = repository.find(step)
-    head, commit = repository.head_and(found, settings.ref)
+    found, head, commit = repository.find(step, settings.ref)
     if settings.dirty and (head is None or head.name != commit.name):
         raise StepFailed(
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
@@ -65,10 +63,10 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         )
     entries = snapshot.write(step, found, commit.name)
     notes = _say_what_is_missing(step, found, entries)
-    taken, left_out = _compare(settings, step, repository.uncommitted(found))
+    standing = repository.standing(found, commit.name)
+    taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
-    tag, distance = repository.nearest_tag(found, commit.name)
-    ref = repository.branch(found) if settings.ref in HEAD else settings.ref
+    ref = standing.branch if settings.ref in HEAD else settings.ref
     _say(step, commit, ref, len(entries), taken, left_out)
     return Revision(
         commit=commit.name,
@@ -76,8 +74,8 @@ def penstock_source(settings: Git, step: Step) -> Revision:
         author=commit.author,
         subject=commit.subject,
         time=commit.time,
-        tag=tag,
-        distance=distance,
+        tag=standing.tag,
+        distance=standing.distance,
         dirty=bool(taken),
         left_out=tuple(named(left_out)),
         notes=tuple(notes),
@@ -87,6 +85,8 @@ def penstock_source(settings: Git, step: Step) -> Revision:
 @hookimpl
 def penstock_tools(settings: Git) -> list[Tool]:  # noqa: ARG001 - its type tells the core what may be set
     """Name the git that would be run."""
+    from penstock_git import tools
+
     return tools.find()
 
 
@@ -98,8 +98,12 @@ def named(paths: Sequence[bytes]) -> list[str]:
 
 def _compare(settings: Git, step: Step, uncommitted: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """What was taken from the working tree, and what was left out."""
-    trees = Trees(step.project.resolve(), step.workspace)
     paths = [path for path in uncommitted if not path.startswith(_OWN_DIRECTORY)]
+    if not paths:
+        return [], []
+    from penstock_git.changes import Trees
+
+    trees = Trees(step.project.resolve(), step.workspace)
     # Git names a directory only where it is a repository of its own.
     nested = [path for path in paths if path.endswith(b"/")]
     differing = trees.differing(path for path in paths if not path.endswith(b"/"))

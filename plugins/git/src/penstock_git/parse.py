@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penstock.errors import PluginError
 
@@ -16,10 +16,10 @@ _LFS = re.compile(
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
 _ENCODING_OF_GIT = "utf-8"
+_BRANCH = b"## "
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(NamedTuple):
     """The part of a commit that a revision tells."""
 
     name: str
@@ -28,8 +28,7 @@ class Commit:
     subject: str | None
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, link or submodule of a commit; `path` is relative to the project, `size` in bytes."""
 
     mode: bytes
@@ -37,8 +36,7 @@ class Entry:
     size: int = 0
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(NamedTuple):
     """What Git LFS commits in place of a file."""
 
     oid: str
@@ -122,11 +120,21 @@ def changed(output: bytes, prefix: bytes) -> list[bytes]:
     """The paths in the answer of `git status --porcelain -z`, relative to `prefix`, each once, sorted."""
     found = set()
     for line in output.split(b"\0")[:-1]:
+        if line.startswith(_BRANCH):
+            continue
         path = line[3:]
         if line[2:3] != b" " or not path.startswith(prefix):
             raise PluginError(f"git status printed {shown(line)}")
         found.add(path[len(prefix) :])
     return sorted(found)
+
+
+def branch(output: bytes) -> str | None:
+    """The branch in the answer of `git status --porcelain --branch -z`; None where HEAD is on none."""
+    first = output.partition(b"\0")[0]
+    # What it follows stands after three dots, which no name of a branch may hold.
+    name = first.removeprefix(_BRANCH).partition(b"...")[0]
+    return None if not first.startswith(_BRANCH) or b" " in name else shown(name)
 
 
 def filters(output: bytes) -> list[str]:

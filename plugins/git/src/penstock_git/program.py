@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import Step, StepFailed
 
@@ -62,12 +64,11 @@ _HARMLESS = (
     ("submodule.recurse", "false"),
 )
 # `step.run` gives text, and no input; git's names are bytes.
-_SCRIPT = 'files=$1; shift; unset {unset}; exec "$@" <"$files.in" >"$files.out" 2>"$files.err"'
+_STREAMS = '<"$1.in" >"$1.{number}.out" 2>"$1.{number}.err"'
 NOT_THERE, _NOT_RUN = 127, 126
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """How git ended and what it printed."""
 
     returncode: int
@@ -91,27 +92,40 @@ class Git:
 
     def ask(self, *arguments: str | Path, given: bytes = b"") -> Answer:
         """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
+        return self.ask_all(arguments, given=given)[0]
+
+    def ask_all(self, *commands: Sequence[str | Path], given: bytes = b"") -> list[Answer]:
+        """Run git several times, side by side, as `ask` does; `given` is each one's input."""
         files = self.step.tmp / "git-streams"
         _beside(files, ".in").write_bytes(given)
         env = dict(self.env) | QUIET
         env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
-        keep = frozenset(env)
-        argv = ["sh", "-c", script(os.environ, keep), "git", files, *command(arguments)]
-        ended = self.step.run(argv, cwd=self.cwd, env=env, check=False, quiet=True)
-        if ended.returncode in (NOT_THERE, _NOT_RUN):
+        text = script(os.environ, frozenset(env), [command(arguments) for arguments in commands])
+        ended = self.step.run(
+            ["sh", "-c", text, "git", files], cwd=self.cwd, env=env, check=False, quiet=True
+        )
+        codes = [ended.returncode] * len(commands)
+        if len(commands) > 1 and ended.returncode == 0:
+            codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
+        if not {NOT_THERE, _NOT_RUN}.isdisjoint(codes):
             raise StepFailed(
                 "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
                 "its directory to PATH"
             )
-        complaint = _beside(files, ".err").read_bytes().decode("utf-8", "backslashreplace").strip()
-        return Answer(ended.returncode, _beside(files, ".out").read_bytes(), complaint)
+        return [
+            Answer(
+                code,
+                _beside(files, f".{number}.out").read_bytes(),
+                _beside(files, f".{number}.err").read_bytes().decode("utf-8", "backslashreplace").strip(),
+            )
+            for number, code in enumerate(codes)
+        ]
 
-    def need(self, *arguments: str | Path, what: str, given: bytes = b"") -> bytes:
-        """Run git; its output. Raises StepFailed where it did not do what it was asked to."""
-        answer = self.ask(*arguments, given=given)
+    def must(self, answer: Answer, name: str, *, what: str) -> bytes:
+        """The output of git's command `name`. Raises StepFailed where it did not do what it was asked to."""
         if not answer.ok:
             raise StepFailed(
-                f"{what} failed: git {arguments[0]} ended with {answer.returncode}: {brief(answer.complaint)}"
+                f"{what} failed: git {name} ended with {answer.returncode}: {brief(answer.complaint)}"
             )
         for line in answer.complaint.splitlines():
             self.step.log(f"git: {parse.printable(line)}")
@@ -128,9 +142,25 @@ def command(arguments: Sequence[str | Path]) -> list[str | Path]:
     ]
 
 
-def script(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
-    """The shell script that starts git without the variables that are meant for another git."""
-    return _SCRIPT.format(unset=led_astray(environment, keep))
+def script(
+    environment: Sequence[str] | os._Environ[str],
+    keep: frozenset[str],
+    commands: Sequence[Sequence[str | Path]],
+) -> str:
+    """The shell script that starts git without the variables that are meant for another git.
+
+    Several commands run side by side; how each ended is written down in their order.
+    """
+    begin = f"unset {led_astray(environment, keep)}; "
+    runs = [
+        f"{shlex.join(map(str, words))} {_STREAMS.format(number=number)}"
+        for number, words in enumerate(commands)
+    ]
+    if len(runs) == 1:
+        return f"{begin}exec {runs[0]}"
+    started = " ".join(f"{run} & p{number}=$!;" for number, run in enumerate(runs))
+    ended = " ".join(f"wait $p{number}; echo $?;" for number in range(len(runs)))
+    return f'{begin}{started} {{ {ended} }} >"$1.codes"'
 
 
 def led_astray(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:

@@ -7,16 +7,40 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import Step, StepFailed
 from penstock.errors import did_you_mean
 
 from penstock_git import parse
 from penstock_git.parse import Commit
-from penstock_git.program import Git, brief
+from penstock_git.program import Answer, Git, brief
 
 _UP = re.compile(r"(\.\./)*")
 HEAD = ("HEAD", "@")
+_ABOUT = (
+    "rev-parse",
+    "--is-inside-work-tree",
+    "--is-shallow-repository",
+    "--show-object-format",
+    "--show-cdup",
+    "--git-path",
+    "objects",
+)
+_FILTERS = ("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
+_STATUS = (
+    "status",
+    "--porcelain",
+    "-z",
+    "--branch",
+    "--no-ahead-behind",
+    "--untracked-files=all",
+    "--no-renames",
+    # A submodule would be looked at with its own configuration, and its files are not taken anyway.
+    "--ignore-submodules=all",
+    "--",
+    ".",
+)
 
 
 @dataclass(frozen=True)
@@ -32,19 +56,58 @@ class Repository:
     object_format: str
 
 
-def find(step: Step) -> Repository:
-    """The repository that the project lies in. Raises StepFailed where there is none that git accepts."""
+class Standing(NamedTuple):
+    """How a commit stands to the working tree and to the tags."""
+
+    uncommitted: tuple[bytes, ...]
+    """What git does not find as HEAD has it: paths in the project, one that is a directory with a slash."""
+    branch: str | None
+    """The branch that HEAD is on; None where it is on none."""
+    tag: str | None
+    """The nearest tag at or before the commit."""
+    distance: int
+    """How many commits it lies back."""
+
+
+def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
+    """The repository that the project lies in, the commit that HEAD names, if any, and that of `ref`.
+
+    Raises StepFailed where there is no repository that git accepts, or `ref` names no commit.
+    """
     project = step.project.resolve()
     git = Git(step, project)
-    answer = git.ask(
-        "rev-parse",
-        "--is-inside-work-tree",
-        "--is-shallow-repository",
-        "--show-object-format",
-        "--show-cdup",
-        "--git-path",
-        "objects",
+    names = ("HEAD^{commit}", f"{ref}^{{commit}}")
+    about, read, filters = git.ask_all(
+        _ABOUT, ("cat-file", "--batch"), _FILTERS, given=os.fsencode("\n".join(names) + "\n")
     )
+    found = _described(git, project, about)
+    found = dataclasses.replace(
+        found, git=dataclasses.replace(git, disabled_filters=tuple(parse.filters(filters.output)))
+    )
+    output = git.must(read, "cat-file", what="reading the commit")
+    head, wanted = parse.commits(output, len(names))
+    if wanted is not None:
+        return found, head, wanted
+    raise StepFailed(_no_head(found) if ref in HEAD else _unknown(found, ref))
+
+
+def standing(repository: Repository, commit: str) -> Standing:
+    """How a commit stands to the working tree and to the tags.
+
+    Filter drivers are not run, so what one of them would undo may be among what is not committed.
+    """
+    status, described = repository.git.ask_all(_STATUS, ("describe", "--tags", "--long", commit))
+    output = repository.git.must(status, "status", what="looking for files that are not committed")
+    tag, distance = parse.describe(described.output) if described.ok else (None, 0)
+    return Standing(
+        uncommitted=tuple(parse.changed(output, repository.prefix)),
+        branch=parse.branch(output),
+        tag=tag,
+        distance=distance,
+    )
+
+
+def _described(git: Git, project: Path, answer: Answer) -> Repository:
     if not answer.ok:
         raise refusal(project, answer.complaint)
     inside, shallow, object_format, up, objects = answer.output.split(b"\n", 4)
@@ -70,55 +133,6 @@ def find(step: Step) -> Repository:
     )
 
 
-def branch(repository: Repository) -> str | None:
-    """The branch that HEAD is on; None where it is on none."""
-    answer = repository.git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
-    return parse.shown(answer.output.rstrip(b"\n")) if answer.ok else None
-
-
-def head_and(repository: Repository, ref: str) -> tuple[Commit | None, Commit]:
-    """The commit that HEAD names, if any, and the one that `ref` names.
-
-    Raises StepFailed where `ref` names no commit.
-    """
-    names = ("HEAD^{commit}", f"{ref}^{{commit}}")
-    output = repository.git.need(
-        "cat-file", "--batch", what="reading the commit", given=os.fsencode("\n".join(names) + "\n")
-    )
-    head, wanted = parse.commits(output, len(names))
-    if wanted is not None:
-        return head, wanted
-    raise StepFailed(_no_head(repository) if ref in HEAD else _unknown(repository, ref))
-
-
-def nearest_tag(repository: Repository, commit: str) -> tuple[str | None, int]:
-    """The nearest tag at or before a commit, and how many commits it lies back."""
-    answer = repository.git.ask("describe", "--tags", "--long", commit)
-    return parse.describe(answer.output) if answer.ok else (None, 0)
-
-
-def uncommitted(repository: Repository) -> list[bytes]:
-    """What git does not find as HEAD has it: paths in the project, one that is a directory with a slash.
-
-    Filter drivers are not run, so what one of them would undo may be among them.
-    """
-    listed = repository.git.ask("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
-    git = dataclasses.replace(repository.git, disabled_filters=tuple(parse.filters(listed.output)))
-    output = git.need(
-        "status",
-        "--porcelain",
-        "-z",
-        "--untracked-files=all",
-        "--no-renames",
-        # A submodule would be looked at with its own configuration, and its files are not taken anyway.
-        "--ignore-submodules=all",
-        "--",
-        ".",
-        what="looking for files that are not committed",
-    )
-    return parse.changed(output, repository.prefix)
-
-
 def _no_head(repository: Repository) -> str:
     named = repository.git.ask("rev-parse", "--verify", "--quiet", "HEAD")
     if named.ok:
@@ -126,7 +140,8 @@ def _no_head(repository: Repository) -> str:
             f"the commit that is checked out, {parse.shown(named.output[:12])}, is not in the repository, "
             "which is damaged. To see what is missing: git fsck"
         )
-    on = branch(repository)
+    answer = repository.git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+    on = parse.shown(answer.output.rstrip(b"\n")) if answer.ok else None
     return (
         f"the repository has no commit yet{f' (branch {on})' if on else ''}, and a run is about one. "
         "Make it: git add --all && git commit"

@@ -38,8 +38,11 @@ def write(step: Step, repository: Repository, commit: str) -> list[Entry]:
     git = private(step, repository)
     what = f"reading commit {commit[:12]}"
     within = ["--", os.fsdecode(repository.prefix)] if repository.prefix else []
-    listed = git.need("ls-tree", "-r", "-l", "-z", "--full-tree", commit, *within, what=what)
-    entries = parse.entries(listed, repository.prefix)
+    listed, read = git.ask_all(
+        ("ls-tree", "-r", "-l", "-z", "--full-tree", commit, *within),
+        ("read-tree", f"{commit}:{os.fsdecode(repository.prefix)}"),
+    )
+    entries = parse.entries(git.must(listed, "ls-tree", what=what), repository.prefix)
     if not entries:
         return entries
     name = parse.twice(entries)
@@ -48,7 +51,7 @@ def write(step: Step, repository: Repository, commit: str) -> list[Entry]:
             f'commit {commit[:12]} holds "{parse.shown(name)}" twice, so it is not clear what its files are. '
             "Somebody made this tree by hand: do not trust it. To see it: git fsck"
         )
-    git.need("read-tree", f"{commit}:{os.fsdecode(repository.prefix)}", what=what)
+    git.must(read, "read-tree", what=what)
     written = git.ask("checkout-index", "--all")
     if not written.ok:
         raise StepFailed(

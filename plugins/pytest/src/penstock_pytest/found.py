@@ -51,8 +51,9 @@ class Found(Model):
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Files that run their tests when they are imported, which only a process of their own can bear."""
-        return tuple(file for file in (*self.usual, *self.unusual) if _MAIN.search(self.texts[file]))
+        """All files with tests, where each runs them when it is imported: that bears no other runner."""
+        files = (*self.usual, *self.unusual)
+        return files if all(_MAIN.search(self.texts[file]) for file in files) else ()
 
     @property
     def all_of_unittest(self) -> tuple[str, ...]:

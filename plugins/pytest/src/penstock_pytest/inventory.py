@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from penstock_pytest.wheels import Wheel
 
 if TYPE_CHECKING:
     from penstock_pytest import Pytest
+
+_RUNNERS = ("runtests.py", "run_tests.py")  # what a project without pytest calls its own
 
 
 class Inventory:
@@ -50,8 +53,12 @@ class Inventory:
         if settings.runner == "unittest" and (settings.paths or not commands):
             names = settings.paths or self.files.all_of_unittest
             return (("-m", "unittest", *settings.args, *names),)
-        scripts = tuple((file,) for file in self.files.programs)
-        return tuple((*command, *settings.args) for command in commands or scripts)
+        # Such programs are started where they lie, and find their data there.
+        scripts = tuple(("-C", *os.path.split(file)) for file in self.files.programs)
+        return tuple((*command, *settings.args) for command in commands or self._own_runner() or scripts)
+
+    def _own_runner(self) -> tuple[tuple[str, ...], ...]:
+        return next((((name,),) for name in _RUNNERS if (self.root / name).is_file()), ())
 
     def chosen(self, settings: Pytest, wanted: Wanted, log: Callable[[str], None]) -> tuple[str, ...]:
         """The paths that pytest is started with; none: what it finds by itself."""

@@ -17,6 +17,7 @@ from penstock import Model
 
 _IMPORT = re.compile(r"^(?:import|from)[ \t]+([\w., \t]+)", re.MULTILINE)
 _MARK = re.compile(r"\bmark\.(\w+)")
+_PIP = re.compile(r"""["']-m["'],\s*["']pip["']|\bpython\S* -m pip\b""")
 _PARAMETERS = re.compile(r"\bdef test\w*\(([^)]*)\)")
 _DEFINED = re.compile(r"^\s*(?:async\s+)?def (\w+)\(", re.MULTILINE)
 
@@ -100,6 +101,8 @@ def _imported(text: str, own: Collection[str]) -> Iterable[tuple[str, str]]:
 
 def _used(text: str, defined: set[str]) -> Iterable[tuple[str, str]]:
     marks, fixtures = table("marks"), table("fixtures")
+    if _PIP.search(text):
+        yield "pip", "python -m pip"
     for mark in _MARK.findall(text):
         if mark in marks:
             yield marks[mark], f"mark.{mark}"

@@ -22,7 +22,7 @@ def propose(root: Path) -> Proposal | None:
     if not tests.files.anything and not tests.config.doctests:
         if not any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return None
-        return Proposal(saw="no tests", unsure=(_NONE,))
+        return Proposal(saw="no tests", unsure=(_NONE,), enable=False)
     where = _where(tests)
     try:
         wanted = tests.wanted(Choice())

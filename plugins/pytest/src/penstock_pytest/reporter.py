@@ -189,20 +189,27 @@ def _origins(modules: list[str], tree: str) -> dict[str, Any]:
             continue
         imported += 1
         real = os.path.realpath(file)
-        if real.startswith(tree + os.sep) and not _is_the_wheel_s(name, real):
+        if real.startswith(tree + os.sep) and not _is_the_wheel_s(real, modules):
             strangers[name] = os.path.relpath(real, tree)
     return {"imported": imported, "strangers": strangers}
 
 
-def _is_the_wheel_s(name: str, file: str) -> bool:
-    """Whether a file of the tree is the very one that is installed, or has its bytes."""
-    base = os.path.basename(file)  # noqa: PTH119 - paths are strings here
-    parents = name.split(".") if base.startswith("__init__.") else name.split(".")[:-1]
-    installed = Path(_SITE, *parents, base)
-    try:
-        return installed.samefile(file) or installed.read_bytes() == Path(file).read_bytes()
-    except OSError:
-        return False
+def _is_the_wheel_s(file: str, modules: list[str]) -> bool:
+    """Whether a file of the tree is one that is installed, or has its bytes, or is none at all.
+
+    A module that was made while it ran may say that it came from any file, or from one that never was.
+    """
+    if not os.path.isfile(file):  # noqa: PTH113 - paths are strings here
+        return True
+    base = os.path.basename(file)  # noqa: PTH119
+    places = [_SITE / base]
+    for module in modules:
+        places += _SITE.joinpath(*module.split(".")).rglob(base)
+    return any(place.is_file() and _is_same(place, Path(file)) for place in places)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or one.read_bytes() == other.read_bytes()
 
 
 # --- what a report says ---

@@ -12,13 +12,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from penstock import ConfigError, Model
 
-from penstock_pytest import backends, files, tox
+from penstock_pytest import backends, files, setuppy, tox
 from penstock_pytest.known import Need
 from penstock_pytest.locks import Lock
 from penstock_pytest.wheels import Wheel
 
 _TEST = ("test", "tests", "testing")
-_DEV = ("dev",)
+_DEV = ("dev", "develop", "development", "ci")
 # Extras that are for people who work on the project, or bring everything at once.
 _NOT_FOR_USE = re.compile(
     r"all|full|complete|dev|doc|lint|typ|mypy|format|style|build|release|publish|bench|perf|gpu|cuda"
@@ -128,6 +128,7 @@ class Project:
         yield lambda: self._backend(names)
         if names == _TEST:
             yield self._tox
+            yield self._setuptools
         yield lambda: next((_from_file(self.root, file) for file in files.find(self.root, names)), None)
 
     def _that_name_pytest(self) -> Iterator[Wanted]:
@@ -168,6 +169,12 @@ class Project:
         joined = _joined(parts)
         extras = tuple(e for e in map(canonicalize_name, (*found.extras, *joined.extras)) if e in self.extras)
         return joined.model_copy(update={"extras": extras, "origin": found.origin})
+
+    def _setuptools(self) -> Wanted | None:
+        file, lines = setuppy.tests_require(self.root)
+        return (
+            Wanted(lines=tuple(filter(_parsed, lines)), origin=f"tests_require of {file}") if lines else None
+        )
 
     def _extras(self) -> frozenset[str]:
         if self._wheels:

@@ -17,6 +17,7 @@ from typing import Any
 
 NAME = "_penstock_unittest"
 _NOTHING = 5  # what pytest, and unittest since 3.12, end with where there was no test
+_START = os.getcwd()  # noqa: PTH109
 _LEFT_OUT = "left out by `deselect`"
 
 
@@ -139,9 +140,12 @@ def _leave_out(suite: Any, names: tuple[str, ...]) -> None:
 
 
 def _one(command: list[str]) -> int:
-    """Run `-m unittest …`, `-m MODULE …` or `SCRIPT …` in this process."""
-    directory = os.getcwd()  # noqa: PTH109 - as a string, which `sys.path` wants
+    """Run `-m unittest …`, `-m MODULE …` or `SCRIPT …` in this process; after `-C DIRECTORY`, there."""
     try:
+        if command[0] == "-C":
+            os.chdir(command[1] or ".")
+            command = command[2:]
+        directory = os.getcwd()  # noqa: PTH109 - as a string, which `sys.path` wants
         if command[:2] == ["-m", "unittest"]:
             sys.path.insert(0, directory)
             sys.argv = ["python -m unittest", *command[2:]]
@@ -157,7 +161,7 @@ def _one(command: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
-        os.chdir(directory)
+        os.chdir(_START)
     return 0
 
 
@@ -171,7 +175,7 @@ def _said(traceback: str) -> str:
 def _place(test: Any) -> tuple[str | None, int | None]:
     try:
         method = inspect.unwrap(getattr(type(test), test._testMethodName))
-        file = os.path.relpath(inspect.getsourcefile(method) or "")
+        file = os.path.relpath(inspect.getsourcefile(method) or "", _START)
         return file, inspect.getsourcelines(method)[1]
     except (AttributeError, OSError, TypeError, ValueError):
         return None, None

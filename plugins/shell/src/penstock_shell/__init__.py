@@ -94,6 +94,8 @@ def _run(settings: Build, step: Step) -> Ended:
 
 
 def _directory(settings: Build, step: Step) -> Path:
+    if settings.cwd == ".":
+        return step.workspace
     place = step.workspace / settings.cwd
     if not place.is_dir():
         raise StepFailed(f'cwd: "{settings.cwd}" is no directory of the workspace. Is it committed?')

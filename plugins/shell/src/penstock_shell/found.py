@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 LIMIT = 64 * 1024 * 1024
 """The largest report that is read, in bytes."""
@@ -18,8 +18,7 @@ class BadReportError(Exception):
     """A report that can't be used: the message names the file and what is wrong with it."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """One report as the command left it."""
 
     name: str
@@ -27,8 +26,7 @@ class Report:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The reports of a command, and those that were ignored."""
 
     reports: tuple[Report, ...]

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from penstock import Check, Finding, Model, ScanReport, Severity, TestCase, TestReport, Verification
 
-from penstock_shell import junit, sarif
 from penstock_shell.found import BadReportError, Report
 from penstock_shell.settings import Kind
 
@@ -72,6 +71,8 @@ def scan(
     ended: Ended, reports: Sequence[Report], kind: Kind, block: Severity | None, mask: Mask
 ) -> ScanReport:
     """The report of a scan step. Raises BadReportError where the scanner can't have done its work."""
+    from penstock_shell import sarif
+
     runs: list[sarif.Run] = []
     for report in reports:
         if _is_xml(report):
@@ -97,6 +98,9 @@ def _may_end_so(returncode: int, findings: Sequence[Finding]) -> bool:
 
 
 def _cases(report: Report) -> list[TestCase]:
+    # Most commands write no reports: what reads them is imported where they do.
+    from penstock_shell import junit, sarif
+
     if _is_xml(report):
         return junit.parse(report.name, report.data)
     if report.data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):

@@ -19,6 +19,7 @@ _SHOWN = 4
 _SUITES = ("tests", "test", "testing")
 _OTHERS = ("venv", "env", "build", "dist", "node_modules", "site-packages")
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_RUNNER = re.compile(r"\b(?:pytest|py\.test|unittest)\b")
 _MOST = 200  # names that a line with braces may stand for
 _ADD = "penstock init --add test.tox adds it"
 
@@ -40,6 +41,9 @@ def propose(root: Path, add: str | None) -> Proposal | None:
         return Proposal(
             saw=saw, unsure=(f"not added, since {suite} is tested already: {_ADD}",), enable=False
         )
+    if suite is None and any(_RUNNER.search(command) for command in config.commands):
+        why = f"not added, since there is no test here that it could run: {_ADD}"
+        return Proposal(saw=saw, unsure=(why,), enable=False)
     here = _here(config)
     if here is None:
         why = f"not added, since none of these is plainly one for this Python: {_ADD}"

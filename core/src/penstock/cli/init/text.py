@@ -101,7 +101,8 @@ def _shortened(text: str, room: int) -> str:
     if len(text) <= room:
         return text
     ends = [found.start() for found in re.finditer(r"[,;:] | \(", text) if 20 < found.start() <= room]
-    return text[: ends[-1]] if ends else textwrap.shorten(text, room, placeholder=" …")
+    whole = [text[:end] for end in ends if text[:end].count("(") == text[:end].count(")")]
+    return whole[-1] if whole else textwrap.shorten(text, room, placeholder=" …")
 
 
 def _first_sentence(text: str) -> str:
