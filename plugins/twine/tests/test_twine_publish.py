@@ -155,7 +155,7 @@ def test_a_wrong_password(bench, directory: Path, files_of: FilesOf, monkeypatch
     ("value", "settings", "error", "said"),
     [
         (None, {"password": "NOSUCH"}, ConfigError, 'declares no secret "NOSUCH". Add: secrets = {'),
-        ("  \n", {"password": "P", "secrets": {"P": "env:P"}}, StepFailed, 'the secret "P" is empty'),
+        ("      \n", {"password": "P", "secrets": {"P": "env:P"}}, StepFailed, 'the secret "P" is empty'),
     ],
     ids=["undeclared", "empty"],
 )
