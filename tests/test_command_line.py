@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -334,3 +335,15 @@ def test_a_closed_pipe_is_no_error(project: Project) -> None:
         ["bash", "-c", command], cwd=project.root, env=project.env, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_what_was_to_be_done_at_the_end_is_done() -> None:
+    code = (
+        "import atexit; from penstock.cli import main; atexit.register(print, 'goodbye'); main(['--version'])"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "goodbye"
+    assert ended.stdout.startswith("penstock, version ")

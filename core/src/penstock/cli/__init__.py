@@ -59,6 +59,7 @@ class _Commands(click.Group):
             module = import_module(f"penstock.cli.{_COMMANDS[cmd_name][0]}")
             command: click.Command = getattr(module, cmd_name)
             return command
+        gc.enable()  # a plugin's command may go on for ever
         return import_module("penstock.cli.plugins").command_of_plugin(cmd_name)  # type: ignore[no-any-return]
 
     def resolve_command(
@@ -99,7 +100,7 @@ def cli(directory: str | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: runs a command and ends the process with its exit code."""
-    gc.disable()  # while modules are imported nothing becomes garbage; who starts workers enables it again
+    gc.disable()  # while modules are imported nothing becomes garbage; who goes on for longer enables it
     _leave(invoke(arguments))
 
 
