@@ -19,7 +19,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def ours(project: Project) -> Project:
-    plugin, configuration, test = blocks()
+    plugin, configuration, test = blocks()[:3]
     files = {"ci/ours.py": plugin, "penstock.toml": configuration, "ci/test_ours.py": test}
     project.commit(files)
     return project

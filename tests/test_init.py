@@ -163,7 +163,7 @@ FILE = """\
 
 [penstock]
 requires = ">=0.1"
-plugins = ["git", "python", "pytest", "trivy", "sigstore"]
+plugins = ["git", "python", "trivy", "sigstore"]
 
 # Builds …
 [build.wheel]

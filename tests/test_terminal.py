@@ -281,12 +281,9 @@ Revision COMMIT, main. NOT in this
 run: 1 uncommitted file
   penstock.toml is used as it stands;
     --dirty takes extra.txt too
-✓ source
-    snapshot of COMMIT
-✓ test.quick
-    true
-✓ test.slow
-    sh wait.sh
+✓ source      snapshot of COMMIT
+✓ test.quick  true
+✓ test.slow   sh wait.sh
 
 Passed in T. Run 1."""
     )
