@@ -675,4 +675,4 @@ def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
     pool.close()
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert until(lambda: not processes.descendants(os.getpid()))
+    assert processes.descendants(os.getpid()) == []

@@ -100,7 +100,8 @@ def test_build_in_a_directory_that_leads_out(make_step: StepMaker, tmp_path: Pat
 
 def test_build_with_a_python_that_is_not_there(build: Build) -> None:
     assert failure(build, {"pyproject.toml": SYSTEM}, {"python": "python2.0"}).startswith(
-        "python2.0 is not on the PATH, so it can't be run. "
+        "python2.0 is not on the PATH, so it can't be run. Install it, or add its directory to PATH. "
+        "It is what the setting python names. Install it, or"
     )
 
 
