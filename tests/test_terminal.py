@@ -263,8 +263,14 @@ def test_a_run_in_the_background_draws_nothing(
 def test_show_repeats_what_the_run_printed(waiting: Waiting, open_terminal: Callable[..., Emulator]) -> None:
     waiting.project.write({"extra.txt": "not committed"})
     child = waiting.project.start("run")
+    assert child.stdout is not None
+    begun = ""
+    while "✓ test.quick" not in begun:  # it is over before the slow one is let go
+        line = child.stdout.readline()
+        assert line
+        begun += line
     waiting.let_it_go()
-    printed, _ = child.communicate(timeout=60)
+    printed = begun + child.communicate(timeout=60)[0]
 
     head, _, shown = waiting.project.passes("show").out.partition("\nA change\n")
     assert re.fullmatch(r"Run 1  passed  \w{7}  plan \w{12}", head)
@@ -281,9 +287,12 @@ Revision COMMIT, main. NOT in this
 run: 1 uncommitted file
   penstock.toml is used as it stands;
     --dirty takes extra.txt too
-✓ source      snapshot of COMMIT
-✓ test.quick  true
-✓ test.slow   sh wait.sh
+✓ source
+    snapshot of COMMIT
+✓ test.quick
+    true
+✓ test.slow
+    sh wait.sh
 
 Passed in T. Run 1."""
     )

@@ -109,7 +109,7 @@ def row(look: Look, state: str, name: str, names: int, words: str, time: str = "
     room = (look.edge - _TIME if time or look.columns is None else look.columns - 1) - begin
     if look.columns is None:
         first, *rest = lines_of(words)
-    elif room >= _LEAST:
+    elif look.edge - _TIME - begin >= _LEAST:  # also without a time: how long it took decides no layout
         first, *rest = [line for part in lines_of(words) for line in wrap(part, room)]
     else:
         return _narrow_row(look, mark, name, words, time)
