@@ -262,7 +262,7 @@ def test_database_that_cannot_be_fetched_fails_the_default_scan(make_step: StepM
 def test_database_that_is_there_is_used_where_a_newer_one_cannot_be_fetched(
     make_step: StepMaker, write_database: Callable[..., Path]
 ) -> None:
-    directory = write_database()
+    directory = write_database(timedelta(hours=2))  # Trivy asks for none within an hour of the last one
     metadata = directory / "db" / "metadata.json"
     metadata.write_text(
         metadata.read_text().replace(f'"NextUpdate": "{datetime.now(UTC).year}', '"NextUpdate": "2020')
