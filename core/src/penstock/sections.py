@@ -192,10 +192,10 @@ def _settings_of(
     if uses not in plugins.modules:
         if uses in known:
             what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
+        elif near := did_you_mean(uses, plugins.modules):
+            what = f'the plugin "{uses}" is not enabled{near}'
         else:
-            what = f'the plugin "{uses}" is not enabled{did_you_mean(uses, plugins.modules)}'
-            if not did_you_mean(uses, plugins.modules):
-                what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
+            what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
         errors.append(source.error(full, "uses", what))
         return None
     if phase not in plugins.phases(uses):
