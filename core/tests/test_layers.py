@@ -27,7 +27,7 @@ LAYERS = (
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "engine", "cli"),
+    *("executor", "observers", "signals", "runs", "holds", "record", "engine", "cli"),
     "testing",
 )
 PURE = (

@@ -60,6 +60,18 @@ def test_a_step_is_ready_when_all_that_it_waits_for_has_passed() -> None:
     assert list(run.state.ready) == ["test.unit"]
 
 
+def test_a_result_that_was_taken_over_lets_on_as_one_that_was_made() -> None:
+    run = Run("build.a", "test.unit")
+    run.finish("source")
+    run.tell(
+        "step.finished", "build.a", state="cached", origin={"run": 3, "why": ""}, artifacts=[artifact("a")]
+    )
+
+    assert list(run.state.ready) == ["test.unit"]
+    assert [made.digest for made in run.state.artifacts_for("test.unit")] == [A]
+    assert run.state.steps["build.a"].origin == {"run": 3, "why": ""}
+
+
 def test_what_waits_for_a_step_that_failed_is_skipped_and_says_why() -> None:
     run = Run(
         "build.a",

@@ -19,13 +19,15 @@ from typing import Any, Protocol
 
 from penstock import scheduler, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
+from penstock.holds import Holds
 from penstock.home import Home, Lock
-from penstock.journal import Journal, New
+from penstock.journal import Journal
 from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import user
+from penstock.record import Record
 from penstock.request import Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
@@ -46,9 +48,6 @@ from penstock.scheduler import (
 from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
 from penstock.worker import Worker
-
-_LOOK_AGAIN = 0.25
-"""Seconds until an environment that another run deploys to is looked at again."""
 
 Observer = Callable[[Event | Progress, RunState], None]
 
@@ -82,11 +81,8 @@ class Engine:
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
         self._stopped: dict[str, str] = {}  # ticket → why
-        self._held: dict[str, Lock] = {}
-        self._taken: dict[str, float] = {}
-        self._new: list[New] = []
-        self._told: list[Event] = []  # staged events, to be told of once they are durable
-        self._effects: list[Callable[[], None]] = []  # what may happen only then
+        self._holds = Holds(self.home)
+        self._record = Record(self.journal, self.state, self._tell)
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
@@ -95,20 +91,20 @@ class Engine:
         while self.state.state == "running":
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
                 for name in self.state.running:  # a rollout that was cut off: its environment is taken again
-                    self._hold(self.plan.by_name[name], wait=True)
-                self._catch_up()  # with what was said before anybody could call
+                    self._holds.take(self.plan.by_name[name], wait=True)
+                self._record.catch_up()  # with what was said before anybody could call
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
             # Whoever called until now was told that the run goes on.
-            if self.state.state == "waiting" and self._catch_up():
-                self._write("run.resumed", None, {"steps": []})
-                self._commit()
+            if self.state.state == "waiting" and self._record.catch_up():
+                self._record.write("run.resumed", None, {"steps": []})
+                self._record.commit()
         return self.state
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
         wake = self._decide()
-        self._commit()
+        self._record.commit()
         if self.state.state != "running":
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
@@ -120,20 +116,22 @@ class Engine:
 
     def _decide(self) -> float | None:
         """Do what the scheduler says until it has no more to say; when to ask it again at the latest."""
-        self._stage()
+        self._record.stage()
         while True:
             wake, known, self._again = None, self.state.last_event, False
             if self.state.state != "running":
                 return None
             busy = set(self._busy.values())
             slots = max(0, self.slots - len(self._busy))
-            actions = scheduler.decide(self.state, time.time(), busy=busy, slots=slots, taken=self._taken)
+            actions = scheduler.decide(
+                self.state, time.time(), busy=busy, slots=slots, taken=self._holds.taken
+            )
             for action in actions:
                 if isinstance(action, WakeAt):
                     wake = action.time if wake is None else min(wake, action.time)
                 else:
                     self._act(action)
-            self._stage()
+            self._record.stage()
             # What was just written may allow more, or have a deadline.
             if self.state.last_event == known and not self._again:
                 return wake
@@ -152,7 +150,9 @@ class Engine:
         elif isinstance(action, Operate):
             self._operate(action)
         elif isinstance(action, AskApproval):
-            self._write("approval.requested", action.step, question(self.state, action.step, action.reason))
+            self._record.write(
+                "approval.requested", action.step, question(self.state, action.step, action.reason)
+            )
         elif isinstance(action, Approve):
             self._submit(
                 action.step,
@@ -171,46 +171,25 @@ class Engine:
             self._stop(action)
         elif isinstance(action, Conclude):
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
-            self._write(kind, None, {"state": action.state})
+            self._record.write(kind, None, {"state": action.state})
 
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
-        if step.phase == "deploy" and not self._hold(step):
+        if not self._holds.take(step):
+            self._again = True
             return
-        self._write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
-        self._stage()
+        self._record.write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
+        self._record.stage()
         if step.phase == "deploy":
             self._submit(name, "admit", release=release_of(self.state, name))
         else:
             self._submit(name, "hook")
 
-    def _hold(self, step: PlanStep, *, wait: bool = False) -> bool:
-        """Take the environment of a deploy step, so that no other run deploys there meanwhile."""
-        name = step.environment
-        if name is None or step.phase != "deploy" or step.name in self._held:
-            return True
-        shared = next(
-            (lock for other, lock in self._held.items() if self.plan.by_name[other].environment == name), None
-        )
-        lock = shared or self.home.environment_lock(name)
-        if shared is None and not lock.take(wait=wait):
-            self._taken[name] = time.time() + _LOOK_AGAIN
-            self._again = True
-            return False
-        self._held[step.name] = lock
-        self._taken.pop(name, None)
-        return True
-
-    def _let_go(self, name: str) -> None:
-        lock = self._held.pop(name, None)
-        if lock is not None and lock not in self._held.values():
-            lock.release()
-
     def _operate(self, action: Operate) -> None:
         progress = self.state.steps[action.step].rollout
         assert progress is not None
-        self._write("rollout.started", action.step, {"op": action.kind, "target": action.target})
-        self._stage()
+        self._record.write("rollout.started", action.step, {"op": action.kind, "target": action.target})
+        self._record.stage()
         ticket = f"{action.step}\0{action.target}"
         self._ops[ticket] = action
         self._submit(
@@ -228,7 +207,8 @@ class Engine:
             return
         self._ended[action.step] = action
         tickets = [ticket for ticket, step in self._busy.items() if step == action.step]
-        self._effects.extend(partial(self.executor.end, ticket) for ticket in tickets)
+        for ticket in tickets:
+            self._record.after_commit(partial(self.executor.end, ticket))
         if not tickets:
             self._finish(action.step, action.state, action.reason)
 
@@ -236,7 +216,7 @@ class Engine:
         ticket = f"{action.step}\0{action.target}"
         if ticket not in self._stopped:
             self._stopped[ticket] = action.reason
-            self._effects.append(partial(self.executor.end, ticket))
+            self._record.after_commit(partial(self.executor.end, ticket))
 
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         self._ended.pop(name, None)
@@ -245,7 +225,7 @@ class Engine:
             data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
             data.setdefault("summary", summary.approved(self.state.approvals[name]["approval"]))
             reason = "" if state == "passed" else reason
-        self._write("step.finished", name, {**data, "state": state, "reason": reason})
+        self._record.write("step.finished", name, {**data, "state": state, "reason": reason})
 
     # --- what comes back ---
 
@@ -261,7 +241,7 @@ class Engine:
             why = self._stopped.pop(news.ticket, None)
             detail = response.reason if why is None or ok else why
             data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": detail}
-            self._write("rollout.ended", name, {**data, **response.data})
+            self._record.write("rollout.ended", name, {**data, **response.data})
             return
         if name in self._ended:
             end = self._ended.pop(name)
@@ -271,13 +251,13 @@ class Engine:
     def _settle(self, name: str, response: Response) -> None:
         step = self.plan.by_name[name]
         if response.outcome == "pending":
-            self._write("approval.requested", name, {"reason": response.reason})
+            self._record.write("approval.requested", name, {"reason": response.reason})
         elif response.outcome == "passed" and "targets" in response.data:
-            self._write("rollout.began", name, response.data)
+            self._record.write("rollout.began", name, response.data)
         elif response.outcome == "passed" and "approval" in response.data:
             if step.uses is not None:
-                self._write("approval.requested", name, {"reason": "answered"})
-            self._write("approval.given", name, response.data)
+                self._record.write("approval.requested", name, {"reason": "answered"})
+            self._record.write("approval.given", name, response.data)
         elif response.outcome == "passed" and step.phase == "deploy":
             rollout = self.state.steps[name].rollout
             assert rollout is not None
@@ -291,13 +271,13 @@ class Engine:
     def _fail(self, name: str, step: PlanStep, response: Response) -> None:
         progress = self.state.steps[name]
         if progress.rollout is not None:  # it went well, and its evidence could not be made: back
-            self._write("rollout.failed", name, {"reason": response.reason})
+            self._record.write("rollout.failed", name, {"reason": response.reason})
             return
         again = (
             scheduler.retry(step, progress.attempts, time.time()) if response.outcome == "failed" else None
         )
         if again is not None:
-            self._write("step.retried", name, {"reason": response.reason, "not_before": again})
+            self._record.write("step.retried", name, {"reason": response.reason, "not_before": again})
             return
         state = {"error": "failed"}.get(response.outcome, response.outcome)
         self._finish(name, state, response.reason, **response.data, fault=response.outcome == "error")
@@ -309,39 +289,14 @@ class Engine:
         self._busy[ticket] = name
         request = make_request(self.plan, self.state, name, kind, **more)
         # The intent is on record before anything is touched.
-        self._effects.append(partial(self.executor.submit, ticket, request))
+        self._record.after_commit(partial(self.executor.submit, ticket, request))
 
-    # --- the journal ---
-
-    def _write(self, kind: str, step: str | None, data: dict[str, Any]) -> None:
-        self._new.append(New(kind, step, data, time.time()))
-
-    def _stage(self) -> None:
-        """Fold what is new; others hear of it when the turn is committed."""
-        if not self._new:
-            return
-        new, self._new = self._new, []
-        events = self.journal.stage(self.state.run, new)
-        if events[0].id != self.state.last_event + 1:  # others wrote meanwhile, perhaps to this run
-            events = self.journal.events(self.state.run, self.state.last_event)
-        for event in events:
-            self.state.apply(event)
-        self._told += events
-
-    def _commit(self) -> None:
-        """Make all that this turn led to durable, in one go; only then is it told, and acted upon."""
-        self._stage()
-        self.journal.commit()
-        told, self._told = self._told, []
-        self._tell(told)
-        effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
+    # --- what is told ---
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
             if event.type in ("step.finished", "step.retried"):
-                self._let_go(str(event.step))
+                self._holds.let_go(str(event.step))
             self.observer(event, self.state)
         if events:
             self.watchers.tell()
@@ -350,15 +305,7 @@ class Engine:
         """Take in what another process appended."""
         with contextlib.suppress(BlockingIOError):
             while calls.recv(64):
-                self._catch_up()
-
-    def _catch_up(self) -> bool:
-        """Fold what others have written; whether there was any."""
-        events = self.journal.events(self.state.run, self.state.last_event)
-        for event in events:
-            self.state.apply(event)
-        self._tell(events)
-        return bool(events)
+                self._record.catch_up()
 
     def _on_interrupt(self, number: int) -> None:
         self._interrupted += 1
@@ -370,7 +317,7 @@ class Engine:
             finally:
                 os._exit(130)
         what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        self._write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})
+        self._record.write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})
 
 
 def local_engine(

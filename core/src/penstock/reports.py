@@ -10,6 +10,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from penstock.model import Finding, Model, ScanReport, Severity, TestCase, TestReport
+from penstock.state import LETS_ON
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVEL = {
@@ -97,7 +98,7 @@ def _whole(part: Part) -> ET.Element:
     found = ET.Element(
         "testcase", classname=part.name, name=_text(part.summary or part.name), time=f"{part.seconds:.3f}"
     )
-    if part.state == "passed":
+    if part.state in LETS_ON:
         return found
     tag = "skipped" if part.state in ("skipped", "cancelled") else "failure" if part.summary else "error"
     reason = _text(part.reason or part.state)

@@ -16,7 +16,7 @@ from penstock.inhouse import PluginFile
 from penstock.model import Approval, Model, Release, Revision
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
-from penstock.state import RunState
+from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
 
@@ -59,7 +59,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
     if state.given:  # a release that was admitted once may return on digest and signature alone
         step = step.model_copy(update={"requires": ("deployment", *(("signature",) if plan.signer else ()))})
     signer = plan.signer
-    signs_now = signer is not None and (state.given or state.steps[signer.name].state == "passed")
+    signs_now = signer is not None and (state.given or state.steps[signer.name].state in LETS_ON)
     return Request(
         kind=kind,  # type: ignore[arg-type]  # checked by the model
         step=step,

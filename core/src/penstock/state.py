@@ -13,7 +13,11 @@ from penstock.model import Artifact, Event, Release, Revision
 from penstock.plan import Plan
 from penstock.progress import RolloutState
 
-StepStatus = Literal["pending", "running", "waiting", "passed", "failed", "refused", "skipped", "cancelled"]
+StepStatus = Literal[
+    "pending", "running", "waiting", "passed", "failed", "refused", "skipped", "cached", "cancelled"
+]
+LETS_ON = frozenset(("passed", "cached"))
+"""The states of a step that let those start that wait for it."""
 RunStatus = Literal["running", "waiting", "passed", "failed", "refused", "cancelled"]
 
 
@@ -31,6 +35,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    origin: dict[str, Any] | None = None
+    """Where the result of a `cached` step was taken from: at least `run` and `why`."""
     report: str | None = None
     """The digest under which the store has all cases or findings."""
     notes: tuple[str, ...] = ()
@@ -163,6 +169,7 @@ class RunState:
         step.summary = data.get("summary", "")
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.origin = data.get("origin")
         step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
@@ -172,7 +179,7 @@ class RunState:
         if data.get("revision"):
             self.revision = Revision.model_validate(data["revision"])
         self._end(name, data["state"], data.get("reason", ""))
-        if data["state"] == "passed" or self.plan.by_name[name].keys.allow_failure:
+        if data["state"] in LETS_ON or self.plan.by_name[name].keys.allow_failure:
             self._release(name)
         else:
             self._block(name)

@@ -20,7 +20,7 @@ from penstock.model import Release, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import evidence_so_far, make_request
-from penstock.state import RunState
+from penstock.state import LETS_ON, RunState
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _before(opened: Opened, past: list[Deployed], environment: str) -> Deployed 
 
 def _verified(state: RunState, environment: str) -> bool:
     steps = [s for s in state.plan.steps if (s.phase, s.environment) == ("verify", environment)]
-    return all(state.steps[step.name].state == "passed" for step in steps)
+    return all(state.steps[step.name].state in LETS_ON for step in steps)
 
 
 def _made_in(opened: Opened, release: Release) -> int:

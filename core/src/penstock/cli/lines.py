@@ -10,12 +10,13 @@ from typing import TextIO
 
 from penstock.cli.text import clean, fill, lines_of, width, wrap
 from penstock.model import Revision
-from penstock.state import RunState, StepState
+from penstock.state import LETS_ON, RunState, StepState
 
 _SIGN = {
     "passed": "✓",
     "failed": "✗",
     "refused": "✗",
+    "cached": "=",
     "skipped": "–",
     "cancelled": "–",
     "waiting": "…",
@@ -23,7 +24,7 @@ _SIGN = {
     "again": "↻",
 }
 _PLAIN_SIGN = {"✓": "+", "✗": "x", "–": "-", "…": ".", "›": ">", "↻": "~"}
-_COLOUR = {"passed": "32", "failed": "31", "refused": "31", "waiting": "33", "again": "33"}
+_COLOUR = {"passed": "32", "cached": "32", "failed": "31", "refused": "31", "waiting": "33", "again": "33"}
 _EDGE = 72
 """The column that the times of steps end at, where there is room for it."""
 _NAMES = 28
@@ -145,14 +146,14 @@ def step_lines(name: str, step: StepState, names: int, look: Look, tail: Iterabl
     if step.state == "skipped":
         return row(look, "skipped", name, names, f"not started: {step.reason}")
     time = duration(step.seconds) if step.seconds >= 0.05 else ""
-    words = step.summary if step.state == "passed" else (step.reason or step.summary)
+    words = step.summary if step.state in LETS_ON else (step.reason or step.summary)
     head, _, more = words.partition("\n")
     if step.state == "refused":
         head = f"refused: {head}"
     lines = row(look, step.state, name, names, head, time)
     beside = " " * (names + 3)
     for note in (*more.splitlines(), *step.notes, *tail):
-        warned = note.startswith("! ") or step.state != "passed"
+        warned = note.startswith("! ") or step.state not in LETS_ON
         fits = not warned and (look.columns is None or look.columns - len(beside) > _LEAST)
         for line in lines_of(note):
             lines += _indented(line, look, beside if fits else _INDENT)
