@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -369,6 +370,32 @@ def test_what_init_sees(tmp_path: Path, files: dict[str, str], saw: str) -> None
     found = propose(_project(tmp_path, files))
     assert found is not None
     assert (found.saw, found.sections) == (saw, {"test.pytest": {}})
+
+
+def test_tests_that_no_python_of_this_machine_fits_are_not_proposed(tmp_path: Path) -> None:
+    project = '[project]\nrequires-python = ">=3.90"\n[build-system]\n'
+
+    found = propose(_project(tmp_path, {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert (found.sections, found.enable) == ({}, False)
+    assert "not added: the project needs Python >=3.90, and here is 3." in found.unsure[0]
+
+
+def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "python3.18"
+    program.parent.mkdir()
+    program.write_text(
+        """#!/bin/sh\necho '["/opt/3.18/bin/python3.18", "3.18.2", [3, 18], "python3.18"]'\n"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    project = '[project]\nrequires-python = ">=3.18"\n[build-system]\n'
+
+    found = propose(_project(tmp_path / "it", {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert found.sections == {"test.pytest": {"python": "3.18"}}
 
 
 def test_of_a_repository_that_is_no_package_each_project_with_tests_has_a_step(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from penstock_pytest import Pytest
 from penstock_pytest.inventory import Inventory
-from penstock_pytest.python import own
+from penstock_pytest.python import fitting, own
 from penstock_pytest.requirements import Choice
 
 _SHOWN = 2
@@ -40,7 +40,15 @@ def propose(root: Path) -> Proposal | None:
         where = f"{where}, with unittest"
     if wanted.lock.file:
         origin = f"{origin}, in the versions of {wanted.lock.file}"
-    return Proposal(saw=f"{where}, requirements: {origin}", sections={"test.pytest": {}})
+    saw = f"{where}, requirements: {origin}"
+    requires = tests.project.requires_python
+    python = fitting(requires)
+    if python is None:
+        why = f"the project needs Python {requires}, and here is {own().version}. With one that fits"
+        unsure = (f"not added: {why}: penstock init --add test.pytest",)
+        return Proposal(saw=saw, unsure=unsure, enable=False)
+    wanted_python = {} if python == own() else {"python": ".".join(map(str, python.release))}
+    return Proposal(saw=saw, sections={"test.pytest": {**wanted_python}})
 
 
 def _members(root: Path, tests: Inventory) -> dict[str, list[str]]:

@@ -74,6 +74,11 @@ class Project:
         self.extras = self._extras()
         self.tox = tox.read(root, self.pyproject)
 
+    @property
+    def requires_python(self) -> str:
+        """The versions of Python that the project says it runs on; "" where it says nothing."""
+        return str(self._table("project").get("requires-python", ""))
+
     def wanted(self, choice: Choice) -> Wanted:
         """What the settings name, or else the best that is found."""
         found = self._named(choice) if choice.made else self._found()
