@@ -35,6 +35,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    superseded_by: int | None = None
+    """The newer run that came to its environment while it waited."""
     origin: dict[str, Any] | None = None
     """Where the result of a `cached` step was taken from: at least `run` and `why`."""
     report: str | None = None
@@ -170,6 +172,7 @@ class RunState:
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
         step.origin = data.get("origin")
+        step.superseded_by = data.get("superseded_by")
         step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
@@ -183,6 +186,11 @@ class RunState:
             self._release(name)
         else:
             self._block(name)
+
+    def _on_environment_wanted(self, event: Event) -> None:
+        step, data = self.steps[str(event.step)], event.data
+        if step.state == "pending" and data.get("waits"):
+            step.reason = waits_for(data)
 
     def _on_approval_requested(self, event: Event) -> None:
         name = str(event.step)
@@ -282,6 +290,12 @@ class RunState:
                 if step:
                     self._end(dependent, "skipped", reason)
                 queue.append(dependent)
+
+
+def waits_for(data: dict[str, Any]) -> str:
+    """What a step waits for whose environment is another run's."""
+    whom = "another run" if data.get("behind") is None else f"run {data['behind']}"
+    return f"waits for {whom}, which deploys to {data['environment']}"
 
 
 def fold(plan: Plan, run: int, events: Iterable[Event]) -> RunState:

@@ -157,6 +157,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.superseded_by is not None:
+            entry["superseded_by"] = progress.superseded_by
         if progress.publications:
             entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
