@@ -675,4 +675,7 @@ def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
     pool.close()
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert processes.descendants(os.getpid()) == []
+    left = processes.descendants(os.getpid())
+    assert left == [], [
+        (pid, Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/stat").read_text(), Path(f"/proc/{pid}/environ").read_bytes()[-300:]) for pid in left
+    ]

@@ -157,7 +157,7 @@ def test_a_newer_run_supersedes_the_one_that_waits_and_not_the_one_that_deploys(
     assert first.wait(30) == 0
     said, _ = third.communicate(timeout=30)
     assert third.returncode == 0, said
-    assert "› deploy.prod  supersedes run 2, not deployed yet\n" in said
+    assert "› deploy.prod  supersedes run 2, which waited\n" in said
     assert deployed(lab) == [1, 3]
     step = show(lab, 2)["steps"]["deploy.prod"]
     assert (step["state"], step["reason"], step["superseded_by"]) == ("cancelled", "superseded by run 3", 3)
@@ -241,7 +241,7 @@ def test_a_run_that_waits_for_approval_is_superseded_by_the_next_one_that_asks(l
     code, said = lab.run("run")
 
     assert code == 3, said
-    assert "› approve.prod  supersedes run 1, not deployed yet\n" in said
+    assert "› approve.prod  supersedes run 1, which waited\n" in said
     assert show(lab, 1)["state"] == "cancelled"
     assert lab.reason("approve.prod") == "superseded by run 2"
     assert [line.split()[2] for line in lab.run("runs")[1].splitlines()] == ["waiting", "cancelled"]

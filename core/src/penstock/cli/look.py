@@ -121,7 +121,7 @@ def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str
 def _replay(opened: Opened, state: RunState) -> None:
     """The lines that the run printed, or will have printed: its events are shown once more."""
     seen = RunState(state.plan, state.run)
-    terminal = Terminal(opened.home, sys.stdout, live=False)
+    terminal = Terminal(opened.home, sys.stdout, live=False, past=state.state != "running")
     for event in opened.journal.events(state.run):
         seen.apply(event)
         terminal(event, seen)

@@ -39,10 +39,12 @@ class Terminal:
         stream: TextIO,
         *,
         live: bool = True,
+        past: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home = home
         self._clock = clock
+        self._past = past
         self._screen = Screen(stream, live=live)
         self._shown: set[str] = set()
         self._names: int | None = None
@@ -122,7 +124,7 @@ class Terminal:
             done = sum(step.state not in ("pending", "running", "waiting") for step in state.steps.values())
             self._lines.append(f"Run {state.run} goes on: {done} of {len(state.steps)} steps are done.")
         elif event.type == "run.cancelled":
-            self._lines += _cancelled(str(event.data["reason"]), state)
+            self._lines += _cancelled(str(event.data["reason"]), state, past=self._past)
         elif event.type in ("run.finished", "run.waiting"):
             self._left_over(state, names, look)
 
@@ -219,7 +221,7 @@ def _claim(data: dict[str, Any]) -> list[tuple[str, str]]:
     said = []
     if runs := data.get("supersedes"):
         many = "runs" if len(runs) > 1 else "run"
-        said.append(("running", f"supersedes {many} {', '.join(map(str, runs))}, not deployed yet"))
+        said.append(("running", f"supersedes {many} {', '.join(map(str, runs))}, which waited"))
     if data.get("waits"):
         said.append(("waiting", waits_for(data)))
     elif data.get("over") is not None:
@@ -227,7 +229,9 @@ def _claim(data: dict[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
-def _cancelled(reason: str, state: RunState) -> list[str]:
+def _cancelled(reason: str, state: RunState, *, past: bool) -> list[str]:
+    if past:
+        return [f"{clean(reason[:1].upper() + reason[1:])}."]
     back = any(step.rollout and step.state == "running" for step in state.steps.values())
     doing = "ending what runs, putting back what is being deployed" if back else "ending what runs"
     lines = [f"{clean(reason[:1].upper() + reason[1:])}: {doing}."]
