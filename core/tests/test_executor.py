@@ -677,5 +677,11 @@ def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
     assert len(os.listdir("/proc/self/fd")) == len(before)
     left = processes.descendants(os.getpid())
     assert left == [], [
-        (pid, Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/stat").read_text(), Path(f"/proc/{pid}/environ").read_bytes()[-300:]) for pid in left
+        (
+            pid,
+            Path(f"/proc/{pid}/cmdline").read_bytes(),
+            Path(f"/proc/{pid}/stat").read_text(),
+            Path(f"/proc/{pid}/environ").read_bytes()[-300:],
+        )
+        for pid in left
     ]
