@@ -332,6 +332,28 @@ def test_a_lock_does_not_outlive_who_held_it_and_the_rollout_goes_on(lab: Lab) -
     assert did(lab) == [(1, "begin"), (1, "begin"), (1, "end")]
 
 
+DEAF = """
+if step.number == 1:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_run_left_is_ended_before_another_one_deploys(lab: Lab) -> None:
+    project(lab, "", DEAF)
+    lab.start("run").communicate(timeout=30)
+    worker = int((lab.root / "did").read_text().split()[2])
+    assert not gone(worker)
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert "… deploy.prod  waits for run 1, which deploys to prod\n" in said
+    assert did(lab) == [(1, "begin"), (2, "begin"), (2, "end")]
+    _never_two_at_once(lab)
+
+
 @pytest.mark.parametrize("command", ["resume", "cancel"])
 def test_a_rollout_that_was_cut_off_touches_nothing_that_a_newer_run_deployed(lab: Lab, command: str) -> None:
     killed(lab)

@@ -6,8 +6,10 @@ each sees the claims of the others, and the lock that the kernel frees however a
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from penstock import scheduler, turns
@@ -16,7 +18,7 @@ from penstock.home import Home, Lock
 from penstock.journal import Journal, New
 from penstock.plan import PlanStep
 from penstock.record import Record
-from penstock.runs import load_run
+from penstock.runs import load_run, working_on
 from penstock.scheduler import Conclude
 from penstock.signals import wake
 from penstock.state import RunState
@@ -67,8 +69,12 @@ class Holds:
             return False
         for claim in turn.supersedes:
             self._supersede(claim)
-        waits = turn.behind is not None or not self._take(step)
-        behind = turn.behind if turn.behind is not None or not waits else turns.holder(known, alive)
+        behind = turn.behind
+        if behind is None and mine.deploys:
+            behind = self._what_is_left(known, alive)
+        waits = behind is not None or not self._take(step)
+        if waits and behind is None:
+            behind = turns.holder(known, alive)
         self._say(step, mine, turn, waits, behind)
         if waits:
             self.taken[name] = time.time() + _LOOK_AGAIN
@@ -84,7 +90,7 @@ class Holds:
         by = turns.overtaken(mine, since)
         if by is not None:
             self._end(step, by, f", which deployed to {step.environment} after this rollout was cut off")
-        elif self._take(step):
+        elif self._what_is_left(since, self._alive(since)) is None and self._take(step):
             self.lost.discard(step.name)
         else:
             self.taken[step.environment] = time.time() + _LOOK_AGAIN
@@ -100,6 +106,22 @@ class Holds:
                     wake(self._home, claim.run)
 
     # --- the lock ---
+
+    def _what_is_left(self, known: Iterable[Claim], alive: set[int]) -> int | None:
+        """A run that was killed while it deployed, and whose workers may still be at it: they are ended.
+
+        The lock was its engine's, and is free. Nobody else would ever end a worker that does not hear.
+        """
+        for claim in known:
+            dead = claim.deploys and claim.busy and claim.run != self._state.run and claim.run not in alive
+            if dead and self._home.workers_lock(claim.run).is_held():
+                self._record.after_commit(partial(self._end_rest_of, claim.run))
+                return claim.run
+        return None
+
+    def _end_rest_of(self, run: int) -> None:
+        with contextlib.suppress(ConfigError), working_on(self._home, run, clean=True):
+            self.taken.clear()
 
     def _take(self, step: PlanStep) -> bool:
         """Take the lock of a deploy step's environment; whether it could be had."""
