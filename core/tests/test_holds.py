@@ -244,7 +244,10 @@ def test_a_run_that_waits_for_approval_is_superseded_by_the_next_one_that_asks(l
     assert "› approve.prod  supersedes run 1, which waited\n" in said
     assert show(lab, 1)["state"] == "cancelled"
     assert lab.reason("approve.prod") == "superseded by run 2"
-    assert [line.split()[2] for line in lab.run("runs")[1].splitlines()] == ["waiting", "cancelled"]
+    assert [line.partition(" s  ")[2] for line in lab.run("runs")[1].splitlines()] == [
+        "penstock approve 2",
+        "superseded by run 2",
+    ]
     assert lab.run("approve", "1", "prod") == (
         2,
         "penstock: run 1 was superseded by run 2 at prod: it is not deployed any more, and nothing was "

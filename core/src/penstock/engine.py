@@ -169,7 +169,7 @@ class Engine:
             self._stop(action)
         elif isinstance(action, Conclude):
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
-            self._record.write(kind, None, {"state": action.state})
+            self._record.write(kind, None, self.state.end(action.state))
 
     def _enter(self, action: Start | Regain | AskApproval) -> None:
         """Begin what may have to wait for its turn at an environment."""

@@ -229,8 +229,7 @@ class Holds:
             return  # it was cut off: there may be more to do
         for action in scheduler.decide(state, time.time(), busy=set(), slots=0):
             if isinstance(action, Conclude) and action.state != "waiting":
-                data = {"state": action.state}
-                self._journal.stage(run, [New("run.finished", None, data, time.time())])
+                self._journal.stage(run, [New("run.finished", None, state.end(action.state), time.time())])
 
 
 def _superseded(by: int, more: str = "") -> dict[str, Any]:

@@ -81,6 +81,11 @@ class RunState:
         if handler:
             handler(event)
 
+    def end(self, state: RunStatus) -> dict[str, Any]:
+        """What there is to say of its end."""
+        by = max((step.superseded_by or 0 for step in self.steps.values()), default=0)
+        return {"state": state, **({"superseded_by": by} if by and state == "cancelled" else {})}
+
     def artifacts_for(self, name: str) -> tuple[Artifact, ...]:
         """What a step is handed: the artifacts of all build steps that it waits for, however far back."""
         if self.given:

@@ -61,10 +61,14 @@ def _run_line(line: RunLine, look: Look) -> str:
 
 
 def _what_next(opened: Opened, run: int, state: str) -> str:
-    """What is to be done about a run that nobody works on, and that is not over."""
+    """What is to be done about a run that nobody works on and that is not over; of a superseded one why."""
     lock = Lock(opened.home.run(run) / "engine.lock")
     if state == "waiting":
         return f"  penstock approve {run}"
+    if state == "cancelled":
+        ends = opened.journal.of_run(run, ("run.finished",))
+        by = ends[-1].data.get("superseded_by") if ends else None
+        return f"  superseded by run {by}" if by else ""
     if state != "running" or not lock.take():
         return ""
     lock.drop()
