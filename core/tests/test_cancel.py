@@ -85,6 +85,8 @@ class Place(Target):
 def penstock_targets(settings: Hang, step):
     return [Place(id=f"place-{number}", settings=settings) for number in range(settings.targets)]
 """
+LONGEST = 3.6
+"""Seconds that a step which resists takes to be ended."""
 BUILT = "[source.it]\nuses = 'hang'\nhang = false\n[build.it]\nuses = 'hang'\nhang = false\n"
 DEPLOY = "[deploy.prod]\nuses = 'hang'\nhang = false\n"
 TWO = "targets = 2\nrollout = { strategy = 'rolling', pause = '10m' }\n"
@@ -209,7 +211,9 @@ def tell(way: str, labs: dict[str, Lab], engines: dict[str, subprocess.Popen[str
     for name, lab in labs.items():
         until(lambda lab=lab: has_event("run.cancelled")(lab), 30)  # type: ignore[misc]  # bound early
         told[name] = time.monotonic()
-    if way == "Ctrl-C twice":
-        for engine in engines.values():
+    if way == "Ctrl-C twice":  # the second time at various moments of what the first one led to
+        for number, (name, engine) in enumerate(engines.items()):
+            at = told[name] + number * LONGEST / len(engines)
+            until(lambda at=at: time.monotonic() >= at)  # type: ignore[misc]  # bound early
             interrupt(engine)
     return told

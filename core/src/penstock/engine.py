@@ -27,7 +27,7 @@ from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
-from penstock.process import user
+from penstock.process import end_marked, user
 from penstock.record import Record
 from penstock.request import Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
@@ -335,6 +335,8 @@ class Engine:
                 if self.display:
                     self.display.close()
                 self.executor.close()
+                # It may have been ending something when it was interrupted.
+                end_marked(f"{self.home.run(self.state.run)}:", grace=0)
             finally:
                 os._exit(130)
         what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
