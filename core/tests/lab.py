@@ -204,7 +204,10 @@ class Lab:
                 child.stdout.close()
         for pool in self.pools:
             pool.close()
+        left = self.leftovers()
         process.end(self.leftovers, grace=0)
+        # One that is being ended lets go of all that it is known by a moment before it is gone.
+        until(lambda: all(gone(pid) for pid in left))
 
 
 def ask(pool: LocalPool, request: Request, within: float = 20.0) -> Response:

@@ -515,7 +515,7 @@ def test_an_engine_that_is_leaving_is_waited_for(lab: Lab) -> None:
 
 
 def test_two_runs_never_deploy_to_one_environment_at_once(lab: Lab) -> None:
-    project(lab, deploy(lab, count=3, slow=0.05))
+    project(lab, deploy(lab, count=3, slow=0.05) + "[policy.prod]\nsupersede = false\n")
 
     children = [lab.start("run") for _ in range(3)]
     said = [child.communicate(timeout=60)[0] for child in children]

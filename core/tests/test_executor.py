@@ -668,11 +668,13 @@ def test_waiting_ends_when_another_descriptor_has_something_to_read(lab: Lab) ->
 
 
 def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
-    before = os.listdir("/proc/self/fd")
+    descriptors = os.listdir("/proc/self/fd")
+    # What an earlier test has killed comes back to this process, and may take a moment to be gone.
+    others = set(processes.descendants(os.getpid()))
     pool = pool_of(lab, "if step.name == 'test.dies': os._exit(1)")
     for name in ("test.a", "test.dies", "test.b"):
         ask(pool, lab.request(name))
     pool.close()
 
-    assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert processes.descendants(os.getpid()) == []
+    assert len(os.listdir("/proc/self/fd")) == len(descriptors)
+    assert set(processes.descendants(os.getpid())) <= others

@@ -21,13 +21,13 @@ LAYERS = (
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "turns", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "holds", "record", "engine", "cli"),
+    *("executor", "observers", "signals", "runs", "record", "holds", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -39,6 +39,7 @@ PURE = (
     "gates",
     "rollout",
     "scheduler",
+    "turns",
     "evidence",
     "reports",
     "request",

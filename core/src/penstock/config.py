@@ -29,10 +29,16 @@ _SHOWN = 20  # faults in one message
 
 
 class Policy(Model):
-    """What has to be on record before something is deployed to an environment."""
+    """What has to be on record before something is deployed to an environment, and who goes first."""
 
-    require: tuple[str, ...] = Field(
-        description='"provenance", "tests", "scan", "approval", "signature", or steps such as "test.e2e".'
+    require: tuple[str, ...] | None = Field(
+        default=None,
+        description='"provenance", "tests", "scan", "approval", "signature", or steps such as "test.e2e".',
+    )
+    supersede: bool = Field(
+        default=True,
+        strict=True,
+        description="Whether a newer run ends an older one that still waits; otherwise each has its turn.",
     )
 
 
@@ -93,6 +99,11 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
     }
+    errors += [
+        source.error(f"policy.{name}", "require", f"is missing. {about}".rstrip("."))
+        for name, policy in policies.items()
+        if policy and not policy.model_fields_set and (about := Policy.model_fields["require"].description)
+    ]
     roles = people.roles(data, source, errors)
     named = data.get("roles")  # also those that are wrong, and reported
     warnings: list[str] = []

@@ -1,7 +1,8 @@
 """The loop: asks the scheduler what to do, hands requests to the executor, writes down what happened.
 
 The engine decides nothing about the pipeline. It is the only writer of a run's progress, apart from the
-word of a person (`approve`, `reject`, `cancel`), which another process appends.
+word of a person (`approve`, `reject`, `cancel`) and of a newer run that supersedes a waiting one (`holds`),
+which another process appends.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
-from penstock.process import user
+from penstock.process import end_marked, user
 from penstock.record import Record
 from penstock.request import Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
@@ -42,6 +43,7 @@ from penstock.scheduler import (
     End,
     Finish,
     Operate,
+    Regain,
     Start,
     Stop,
 )
@@ -81,8 +83,8 @@ class Engine:
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
         self._stopped: dict[str, str] = {}  # ticket → why
-        self._holds = Holds(self.home)
         self._record = Record(self.journal, self.state, self._tell)
+        self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
@@ -90,8 +92,7 @@ class Engine:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
         while self.state.state == "running":
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
-                for name in self.state.running:  # a rollout that was cut off: its environment is taken again
-                    self._holds.take(self.plan.by_name[name], wait=True)
+                self._holds.begin()
                 self._record.catch_up()  # with what was said before anybody could call
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
@@ -123,8 +124,9 @@ class Engine:
                 return None
             busy = set(self._busy.values())
             slots = max(0, self.slots - len(self._busy))
+            taken, lost = self._holds.taken, self._holds.lost
             actions = scheduler.decide(
-                self.state, time.time(), busy=busy, slots=slots, taken=self._holds.taken
+                self.state, time.time(), busy=busy, slots=slots, taken=taken, lost=lost
             )
             for action in actions:
                 if isinstance(action, WakeAt):
@@ -145,14 +147,10 @@ class Engine:
     # --- what the scheduler says ---
 
     def _act(self, action: Action) -> None:
-        if isinstance(action, Start):
-            self._start(action.step)
+        if isinstance(action, Start | Regain | AskApproval):
+            self._enter(action)
         elif isinstance(action, Operate):
             self._operate(action)
-        elif isinstance(action, AskApproval):
-            self._record.write(
-                "approval.requested", action.step, question(self.state, action.step, action.reason)
-            )
         elif isinstance(action, Approve):
             self._submit(
                 action.step,
@@ -171,11 +169,21 @@ class Engine:
             self._stop(action)
         elif isinstance(action, Conclude):
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
-            self._record.write(kind, None, {"state": action.state})
+            self._record.write(kind, None, self.state.end(action.state))
+
+    def _enter(self, action: Start | Regain | AskApproval) -> None:
+        """Begin what may have to wait for its turn at an environment."""
+        if isinstance(action, Start):
+            self._start(action.step)
+        elif isinstance(action, Regain):
+            self._again = True
+            self._holds.regain(self.plan.by_name[action.step])
+        else:
+            self._ask(action.step, question(self.state, action.step, action.reason))
 
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
-        if not self._holds.take(step):
+        if not self._holds.enter(step):
             self._again = True
             return
         self._record.write("step.started", name, {"attempt": self.state.steps[name].attempts + 1})
@@ -184,6 +192,12 @@ class Engine:
             self._submit(name, "admit", release=release_of(self.state, name))
         else:
             self._submit(name, "hook")
+
+    def _ask(self, name: str, what: dict[str, Any]) -> None:
+        """Have a person's word waited for, unless a newer run has come to the environment."""
+        self._again = True
+        if self._holds.enter(self.plan.by_name[name]):
+            self._record.write("approval.requested", name, what)
 
     def _operate(self, action: Operate) -> None:
         progress = self.state.steps[action.step].rollout
@@ -220,7 +234,13 @@ class Engine:
 
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         self._ended.pop(name, None)
-        step = self.plan.by_name[name]
+        step, rollout = self.plan.by_name[name], self.state.steps[name].rollout
+        if rollout is not None and state != "passed":
+            data["stands"] = rollout.left_behind
+        if step.phase == "approve":  # a newer run may be faster
+            self._record.join()
+            if name not in self.state.asked and name not in self.state.running:
+                return
         if step.phase == "approve" and name in self.state.approvals:
             data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
             data.setdefault("summary", summary.approved(self.state.approvals[name]["approval"]))
@@ -251,7 +271,7 @@ class Engine:
     def _settle(self, name: str, response: Response) -> None:
         step = self.plan.by_name[name]
         if response.outcome == "pending":
-            self._record.write("approval.requested", name, {"reason": response.reason})
+            self._ask(name, {"reason": response.reason})
         elif response.outcome == "passed" and "targets" in response.data:
             self._record.write("rollout.began", name, response.data)
         elif response.outcome == "passed" and "approval" in response.data:
@@ -305,6 +325,7 @@ class Engine:
         """Take in what another process appended."""
         with contextlib.suppress(BlockingIOError):
             while calls.recv(64):
+                self._holds.taken.clear()  # somebody may have let go of what this run waits for
                 self._record.catch_up()
 
     def _on_interrupt(self, number: int) -> None:
@@ -314,6 +335,8 @@ class Engine:
                 if self.display:
                     self.display.close()
                 self.executor.close()
+                # It may have been ending something when it was interrupted.
+                end_marked(f"{self.home.run(self.state.run)}:", grace=0)
             finally:
                 os._exit(130)
         what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
 from penstock.home import open_log
-from penstock.outcomes import Stopped
+from penstock.outcomes import Stopped, without_result
 from penstock.request import Request, Response
 from penstock.worker import Worker
 
@@ -118,10 +118,9 @@ class LocalPool:
         news: list[Done | Progress] = []
         for worker, spoke in self._ready(timeout, also):
             news.extend(self._read(worker) if spoke else self._lost(worker))
-        for worker in list(self._processes):
-            if worker.kill_at is not None and time.monotonic() >= worker.kill_at:
-                news.extend(self._killed(worker))
-        return news
+        now = time.monotonic()
+        due = [worker for worker in self._processes if worker.kill_at is not None and now >= worker.kill_at]
+        return [*news, *(self._killed(*due) if due else ())]
 
     def end(self, ticket: str) -> None:
         """Tell the worker to stop; if it does not, it is killed."""
@@ -215,14 +214,14 @@ class LocalPool:
             self._retire(worker)  # a signal may still be on its way to it, or a thread be left in it
         return done
 
-    def _killed(self, worker: _Process) -> list[Done | Progress]:
-        """End a worker and all that it started."""
-        below = processes.descendants(worker.pid, spare=worker.detached)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGKILL)
-        news = self._lost(worker)
+    def _killed(self, *workers: _Process) -> list[Done | Progress]:
+        """End workers and all that they started: together, or the last of many would be ended late."""
+        below = [pid for w in workers for pid in processes.descendants(w.pid, spare=w.detached)]
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
         process.end(lambda: [pid for pid in below if processes.alive(pid)], grace=0)
-        return news
+        return self._lost(*workers)
 
     def _retire(self, worker: _Process) -> int:
         """Let go of a worker that has nothing to do, or is gone; its exit status."""
@@ -232,26 +231,21 @@ class LocalPool:
             os.close(worker.pidfd)
         return process.ended(worker.pid, patience=0.5 if worker.ticket else 0)
 
-    def _lost(self, worker: _Process) -> list[Done | Progress]:
-        """A worker is gone: what its step left behind goes too."""
-        status = self._retire(worker)
+    def _lost(self, *workers: _Process) -> list[Done | Progress]:
+        """Workers are gone: what their steps left behind goes too."""
+        statuses = [self._retire(worker) for worker in workers]
+        marks, sockets = [w.mark for w in workers if w.mark], {w.other_end for w in workers}
 
         def rest() -> list[int]:
-            return [*processes.marked(worker.mark), *processes.holders_of_socket(worker.other_end)]
+            return [*processes.marked(*marks), *processes.holders_of_sockets(sockets)]
 
-        if worker.mark:
+        if marks:
             process.end(rest, grace=0.2)
-        if worker.ticket is None:
-            return []
-        told = worker.kill_at is not None
-        how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
-        if status == -signal.SIGKILL:
-            how += " (by somebody, or for want of memory)"
-        response = Response(
-            outcome="cancelled" if told else "error",
-            reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
-        )
-        return [Done(worker.ticket, response)]
+        return [
+            Done(worker.ticket, without_result(status, told=worker.kill_at is not None))
+            for worker, status in zip(workers, statuses, strict=True)
+            if worker.ticket is not None
+        ]
 
 
 def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,16 +135,31 @@ class Journal:
         query = f"SELECT {_LINE} FROM runs ORDER BY run DESC LIMIT ?"  # noqa: S608 - a constant
         return [RunLine(*row) for row in self._read(query, (-1 if limit is None else limit,))]
 
+    def unfinished(self) -> list[int]:
+        """The runs that are not over: those that are worked on, wait for a person, or were cut off."""
+        query = "SELECT run FROM runs WHERE state IN ('running', 'waiting') ORDER BY run"
+        return [run for (run,) in self._read(query)]
+
+    def of_run(self, run: int, kinds: Collection[str]) -> list[Event]:
+        """The events of a run that are of these types, in order."""
+        query = (
+            "SELECT id, run, time, type, step, data FROM events "  # noqa: S608 - only ? are put in
+            f"WHERE run = ? AND type IN ({', '.join('?' * len(kinds))}) ORDER BY id"
+        )
+        return [_event(*row) for row in self._read(query, (run, *kinds))]
+
     def run(self, number: int) -> RunLine:
         """One run. Raises ConfigError where there is none of that number."""
         for row in self._read(f"SELECT {_LINE} FROM runs WHERE run = ?", (number,)):  # noqa: S608 - as above
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str) -> Iterator[Event]:
+    def find(self, kind: str, after: int = 0) -> Iterator[Event]:
         """All events of a type over all runs, the newest first."""
-        query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
-        return (_event(*row) for row in self._read(query, (kind,)))
+        query = (
+            "SELECT id, run, time, type, step, data FROM events WHERE type = ? AND id > ? ORDER BY id DESC"
+        )
+        return (_event(*row) for row in self._read(query, (kind, after)))
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

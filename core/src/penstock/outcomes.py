@@ -1,12 +1,14 @@
-"""What an exception that a plugin raised means for its step."""
+"""What it means for its step that a plugin raised an exception, or that its process is gone."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import traceback
 from typing import Any
 
+from penstock import process
 from penstock.errors import (
     PenstockError,
     PluginError,
@@ -73,3 +75,14 @@ def _what(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
     return in_words(error)
+
+
+def without_result(status: int, *, told: bool) -> Response:
+    """What became of a request whose worker ended so."""
+    how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
+    if status == -signal.SIGKILL:
+        how += " (by somebody, or for want of memory)"
+    return Response(
+        outcome="cancelled" if told else "error",
+        reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
+    )

@@ -24,6 +24,7 @@ from penstock.model import Digest, Model
 from penstock.stages import check_needs, meant_by, stages_of
 
 _TESTS = ("test", "scan")
+_DEFAULT_POLICY = ("provenance", "tests", "scan", "signature", "approval")
 _NAMED = 12  # names in one message
 
 
@@ -48,6 +49,7 @@ class PlanStep(Model):
         default=(), description="A deploy step's policy: provenance, signature, approval, and step names."
     )
     policy: str = Field(default="", description="Which rule asks for `requires`, as a refusal names it.")
+    supersede: bool = Field(default=True, description="Whether a newer run ends it while it waits.")
 
 
 class Barrier(Model):
@@ -236,15 +238,18 @@ def _needs(
 def _with_policy(
     step: PlanStep, steps: Mapping[str, PlanStep], stages: Mapping[str, int], project: Project
 ) -> PlanStep:
+    policy = project.policies.get(step.environment or "")
+    if policy and not policy.supersede and step.phase in ("approve", "deploy"):
+        step = step.model_copy(update={"supersede": False})
     if step.phase != "deploy" or step.environment is None:
         return step
     before = [other for other in steps.values() if stages[other.name] < stages[step.name]]
-    policy = project.policies.get(step.environment)
-    rule = f"policy.{step.environment}" if policy else "the default policy"
-    wanted = policy.require if policy else ("provenance", "tests", "scan", "signature", "approval")
+    own = policy.require if policy else None
+    rule = "the default policy" if own is None else f"policy.{step.environment}"
+    wanted = _DEFAULT_POLICY if own is None else own
     requires: list[str] = []
     for entry in wanted:
-        requires.extend(_requirement(entry, step, before, rule, explicit=policy is not None))
+        requires.extend(_requirement(entry, step, before, rule, explicit=own is not None))
     for entry in ("signature", "approval"):  # who has such a step means it, whatever else the policy names
         requires.extend(_requirement(entry, step, before, rule, explicit=False))
     waited = {need.on for need in step.needs}

@@ -21,10 +21,11 @@ _EXEC = 0.2
 _KERNEL_THREAD = 0x00200000
 
 
-def marked(prefix: str) -> list[int]:
-    """Every process whose environment carries a mark that begins with `prefix`."""
-    wanted = f"\0{MARK}={prefix}".encode()
-    return [pid for pid in _pids() if pid != os.getpid() and wanted in b"\0" + _environment_of(pid)]
+def marked(*prefixes: str) -> list[int]:
+    """Every process whose environment carries a mark that begins with one of these."""
+    wanted = [f"\0{MARK}={prefix}".encode() for prefix in prefixes]
+    environments = ((pid, b"\0" + _environment_of(pid)) for pid in _pids() if pid != os.getpid())
+    return [pid for pid, found in environments if any(mark in found for mark in wanted)]
 
 
 def _environment_of(pid: int) -> bytes:
@@ -107,9 +108,9 @@ def holders(path: Path) -> list[int]:
     return _with_open(lambda info: os.path.samestat(info, wanted))
 
 
-def holders_of_socket(inode: int) -> list[int]:
-    """Every process, this one aside, that has one end of a socket open."""
-    return _with_open(lambda info: stat.S_ISSOCK(info.st_mode) and info.st_ino == inode)
+def holders_of_sockets(inodes: Collection[int]) -> list[int]:
+    """Every process, this one aside, that has one end of one of these sockets open."""
+    return _with_open(lambda info: stat.S_ISSOCK(info.st_mode) and info.st_ino in inodes)
 
 
 def _with_open(is_it: Callable[[os.stat_result], bool]) -> list[int]:

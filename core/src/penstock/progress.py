@@ -75,6 +75,11 @@ class RolloutState:
             return max(1, ceil(round(batch * count, 6)))
         return batch
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether anything of the release is there that was not put back."""
+        return any(target.touched and target.state != "restored" for target in self.targets.values())
+
     def batch(self, number: int) -> tuple[str, ...]:
         """The targets that are changed together; none after the last batch."""
         return self.order[number * self.size : (number + 1) * self.size]

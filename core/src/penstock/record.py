@@ -45,6 +45,14 @@ class Record:
             self._state.apply(event)
         self._told += events
 
+    def join(self) -> None:
+        """Fold all that was written until now; from here to the commit nobody else writes."""
+        self.stage()
+        self._journal.stage(self._state.run, [])
+        for event in self._journal.events(self._state.run, self._state.last_event):
+            self._state.apply(event)
+            self._told.append(event)
+
     def commit(self) -> None:
         """Make all that this turn led to durable, in one go; only then is it told, and acted upon."""
         self.stage()

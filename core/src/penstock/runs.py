@@ -19,7 +19,7 @@ from penstock.state import RunState
 
 _LEAVING = 15.0
 """Seconds that an engine may need to end its workers and observers after its run."""
-_GLANCE = 0.2
+_GLANCE = 0.5
 """Seconds for which somebody may hold the lock just to see whether an engine does."""
 
 

@@ -6,7 +6,7 @@ ready and running, not with the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,13 @@ _LONGEST_PAUSE = 60.0
 @dataclass(frozen=True)
 class Start:
     """Begin an attempt at a step: call its hook, or for a deploy step its gate."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Regain:
+    """Take the environment of a rollout again that was cut off, before anything there is touched."""
 
     step: str
 
@@ -97,7 +104,7 @@ class Conclude:
     state: RunStatus
 
 
-Action = Start | Operate | AskApproval | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
+Action = Start | Regain | Operate | AskApproval | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
 
 
 def decide(
@@ -107,14 +114,20 @@ def decide(
     busy: frozenset[str] | set[str],
     slots: int,
     taken: Mapping[str, float] = NOT_TAKEN,
+    lost: Collection[str] = (),
 ) -> list[Action]:
     """What to do now.
 
     `busy` names the steps that an operation or request is under way for, `slots` says how many more
-    requests may begin, and `taken` which environments another run deploys to, and when to look again.
+    requests may begin, `taken` which environments can't be had, and when to look again, and `lost` which
+    running steps do not hold theirs any more.
     """
     actions: list[Action] = []
     for name in list(state.running):
+        if name in lost:
+            free_at = taken.get(state.plan.by_name[name].environment or "", 0.0)
+            actions.append(WakeAt(free_at) if free_at > now else Regain(name))
+            continue
         step_actions = _running(state, name, now, name in busy, slots)
         slots -= sum(isinstance(action, Operate | Attest) for action in step_actions)
         actions.extend(step_actions)

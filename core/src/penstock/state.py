@@ -35,6 +35,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    superseded_by: int | None = None
+    """The newer run that came to its environment while it waited."""
     origin: dict[str, Any] | None = None
     """Where the result of a `cached` step was taken from: at least `run` and `why`."""
     report: str | None = None
@@ -78,6 +80,11 @@ class RunState:
         handler = getattr(self, "_on_" + event.type.replace(".", "_"), None)
         if handler:
             handler(event)
+
+    def end(self, state: RunStatus) -> dict[str, Any]:
+        """What there is to say of its end."""
+        by = max((step.superseded_by or 0 for step in self.steps.values()), default=0)
+        return {"state": state, **({"superseded_by": by} if by and state == "cancelled" else {})}
 
     def artifacts_for(self, name: str) -> tuple[Artifact, ...]:
         """What a step is handed: the artifacts of all build steps that it waits for, however far back."""
@@ -170,6 +177,7 @@ class RunState:
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
         step.origin = data.get("origin")
+        step.superseded_by = data.get("superseded_by")
         step.report = data.get("report")
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
@@ -183,6 +191,11 @@ class RunState:
             self._release(name)
         else:
             self._block(name)
+
+    def _on_environment_wanted(self, event: Event) -> None:
+        step, data = self.steps[str(event.step)], event.data
+        if step.state == "pending" and data.get("waits"):
+            step.reason = waits_for(data)
 
     def _on_approval_requested(self, event: Event) -> None:
         name = str(event.step)
@@ -282,6 +295,12 @@ class RunState:
                 if step:
                     self._end(dependent, "skipped", reason)
                 queue.append(dependent)
+
+
+def waits_for(data: dict[str, Any]) -> str:
+    """What a step waits for whose environment is another run's."""
+    whom = "another run" if data.get("behind") is None else f"run {data['behind']}"
+    return f"waits for {whom}, which deploys to {data['environment']}"
 
 
 def fold(plan: Plan, run: int, events: Iterable[Event]) -> RunState:

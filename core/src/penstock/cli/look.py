@@ -61,10 +61,14 @@ def _run_line(line: RunLine, look: Look) -> str:
 
 
 def _what_next(opened: Opened, run: int, state: str) -> str:
-    """What is to be done about a run that nobody works on, and that is not over."""
+    """What is to be done about a run that nobody works on and that is not over; of a superseded one why."""
     lock = Lock(opened.home.run(run) / "engine.lock")
     if state == "waiting":
         return f"  penstock approve {run}"
+    if state == "cancelled":
+        ends = opened.journal.of_run(run, ("run.finished",))
+        by = ends[-1].data.get("superseded_by") if ends else None
+        return f"  superseded by run {by}" if by else ""
     if state != "running" or not lock.take():
         return ""
     lock.drop()
@@ -121,7 +125,7 @@ def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str
 def _replay(opened: Opened, state: RunState) -> None:
     """The lines that the run printed, or will have printed: its events are shown once more."""
     seen = RunState(state.plan, state.run)
-    terminal = Terminal(opened.home, sys.stdout, live=False)
+    terminal = Terminal(opened.home, sys.stdout, live=False, past=state.state != "running")
     for event in opened.journal.events(state.run):
         seen.apply(event)
         terminal(event, seen)
@@ -158,6 +162,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.superseded_by is not None:
+            entry["superseded_by"] = progress.superseded_by
         if progress.publications:
             entry["publications"] = list(progress.publications)
         if progress.rollout is not None:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from penstock.cli.lines import Look, names_width, revision_lines, row, step_lines
 from penstock.cli.lines import duration as duration
@@ -16,7 +16,7 @@ from penstock.cli.text import clean, cut, fill, lines_of
 from penstock.executor import Progress
 from penstock.home import Home
 from penstock.model import Event
-from penstock.state import RunState, StepState
+from penstock.state import RunState, StepState, waits_for
 
 _LAST_LINES = 8
 _TRACEBACK = "Traceback (most recent call last):"
@@ -39,10 +39,12 @@ class Terminal:
         stream: TextIO,
         *,
         live: bool = True,
+        past: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home = home
         self._clock = clock
+        self._past = past
         self._screen = Screen(stream, live=live)
         self._shown: set[str] = set()
         self._names: int | None = None
@@ -115,11 +117,14 @@ class Terminal:
             self._shown.add(name)
         elif event.type == "step.retried":
             self._lines += row(look, "again", str(event.step), names, f"again: {event.data['reason']}")
+        elif event.type == "environment.wanted":
+            for mark, words in _claim(event.data):
+                self._lines += row(look, mark, str(event.step), names, words)
         elif event.type == "run.resumed":
             done = sum(step.state not in ("pending", "running", "waiting") for step in state.steps.values())
             self._lines.append(f"Run {state.run} goes on: {done} of {len(state.steps)} steps are done.")
         elif event.type == "run.cancelled":
-            self._lines += _cancelled(str(event.data["reason"]), state)
+            self._lines += _cancelled(str(event.data["reason"]), state, past=self._past)
         elif event.type in ("run.finished", "run.waiting"):
             self._left_over(state, names, look)
 
@@ -170,7 +175,9 @@ class Terminal:
             if step.not_before > now:
                 return f"{clean(name)} again in {duration_so_far(step.not_before - now)}"
             if plan_step.phase == "deploy":
-                return f"{clean(name)} waits: another run deploys to {clean(str(plan_step.environment))}"
+                where = clean(str(plan_step.environment))
+                why = step.reason or f"waits: another run deploys to {where}"
+                return f"{clean(name)} {clean(why)}"
         return ""
 
     def _still(self, state: RunState, now: float) -> list[str]:
@@ -209,7 +216,22 @@ def duration_so_far(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else duration(whole)
 
 
-def _cancelled(reason: str, state: RunState) -> list[str]:
+def _claim(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is to be said of a run that came to an environment, each with the state whose mark it bears."""
+    said = []
+    if runs := data.get("supersedes"):
+        many = "runs" if len(runs) > 1 else "run"
+        said.append(("running", f"supersedes {many} {', '.join(map(str, runs))}, which waited"))
+    if data.get("waits"):
+        said.append(("waiting", waits_for(data)))
+    elif data.get("over") is not None:
+        said.append(("running", f"! goes over what run {data['over']} deployed, which is newer"))
+    return said
+
+
+def _cancelled(reason: str, state: RunState, *, past: bool) -> list[str]:
+    if past:
+        return [f"{clean(reason[:1].upper() + reason[1:])}."]
     back = any(step.rollout and step.state == "running" for step in state.steps.values())
     doing = "ending what runs, putting back what is being deployed" if back else "ending what runs"
     lines = [f"{clean(reason[:1].upper() + reason[1:])}: {doing}."]

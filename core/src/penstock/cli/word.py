@@ -97,6 +97,7 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
         if not names or names[0] in (state.plan.by_name[name].environment, name.partition(".")[2])
     ]
     if not asked:
+        _refuse_superseded(state, names)
         what = f" for {names[0]}" if names else ""
         others = ", ".join(str(state.plan.by_name[name].environment) for name in state.asked)
         rest = f". It waits for {others}" if others else ". The runs: penstock runs"
@@ -105,6 +106,17 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
         choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
         raise ConfigError(f"run {state.run} waits for several: {choices}. Name one of them")
     return state, asked[0]
+
+
+def _refuse_superseded(state: RunState, names: list[str]) -> None:
+    """Say of a run that waits no more which newer one came to the environment. Raises ConfigError."""
+    for name, step in state.steps.items():
+        environment = state.plan.by_name[name].environment
+        if step.superseded_by is not None and (not names or environment == names[0]):
+            raise ConfigError(
+                f"run {state.run} was superseded by run {step.superseded_by} at {environment}: it is not "
+                "deployed any more, and nothing was approved. What waits: penstock runs"
+            )
 
 
 def _last_waiting(opened: Opened) -> RunState:
