@@ -18,8 +18,19 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
-    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
+    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("hookspecs", "importing", "inhouse", "plugins"),
+    *(
+        "tomlfile",
+        "configfile",
+        "faults",
+        "versions",
+        "people",
+        "parameters",
+        "defaults",
+        "sections",
+        "config",
+    ),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
@@ -32,6 +43,9 @@ LAYERS = (
 )
 PURE = (
     "matrix",
+    "globs",
+    "terms",
+    "conditions",
     "stages",
     "plan",
     "progress",
