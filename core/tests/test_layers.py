@@ -32,13 +32,14 @@ LAYERS = (
         "config",
     ),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "pointless", "scheduler"),
+    *("evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "holds", "record", "engine", "cli"),
+    *("labels", "executor", "observers", "signals", "runs", "facts", "holds", "record", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -52,6 +53,7 @@ PURE = (
     "state",
     "gates",
     "rollout",
+    "pointless",
     "scheduler",
     "evidence",
     "reports",

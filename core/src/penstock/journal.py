@@ -141,10 +141,13 @@ class Journal:
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str) -> Iterator[Event]:
-        """All events of a type over all runs, the newest first."""
-        query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
-        return (_event(*row) for row in self._read(query, (kind,)))
+    def find(self, kind: str, step: str | None = None) -> Iterator[Event]:
+        """All events of a type over all runs, or those of one step, the newest first."""
+        query = (
+            "SELECT id, run, time, type, step, data FROM events "
+            "WHERE type = ?1 AND (?2 IS NULL OR step = ?2) ORDER BY id DESC"
+        )
+        return (_event(*row) for row in self._read(query, (kind, step)))
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

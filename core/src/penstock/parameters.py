@@ -89,6 +89,11 @@ def variable(name: str) -> str:
     return f"PENSTOCK_PARAM_{name.upper()}"
 
 
+def variables(values: Mapping[str, object]) -> dict[str, str]:
+    """All parameters as the environment variables in which steps find them."""
+    return {variable(name): as_text(value) for name, value in values.items()}
+
+
 def as_text(value: object) -> str:
     """A parameter's value as an environment variable has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -85,7 +85,7 @@ class Plan(Model):
     barriers: tuple[Barrier, ...]
     environments: tuple[str, ...]
     roles: dict[str, tuple[str, ...]] = {}
-    parameters: dict[str, JsonValue] = Field(
+    parameters: dict[str, Given] = Field(
         default={}, description="All parameters, as they were given or by default."
     )
 

@@ -53,7 +53,9 @@ def check_results(
             several = f"{name} is {len(meant[name])} steps, one of each variant"
             message = f"{several}. Name one of them, such as {meant[name][0]}"
         elif name == section.name or name not in behind():
-            why = "is the step itself" if name == section.name else f"is nothing that {section.name} waits for"
+            why = (
+                "is the step itself" if name == section.name else f"is nothing that {section.name} waits for"
+            )
             message = f"{name} {why}, so there is no result of it by then. Add it to needs, or take it out"
         else:
             continue
