@@ -239,9 +239,10 @@ class _Parser:
     def _no_such(self, name: str) -> str:
         first, _, rest = name.partition(".")
         what, where = ("parameter", "[parameters]") if first == "param" else ("axis", "its matrix")
-        names = [known for known in self._known if known.startswith(f"{first}.")]
-        there = f"There are {', '.join(names)}" if names else f"Declare it in {where}"
-        return f'there is no {what} "{rest}"{did_you_mean(name, names, otherwise=there)}'
+        names = [known.partition(".")[2] for known in self._known if known.startswith(f"{first}.")]
+        there = ", ".join(f"{first}.{known}" for known in names)
+        rule = f"There are {there}" if there else f"Declare it in {where}"
+        return f'there is no {what} "{rest}"{did_you_mean(rest, names, otherwise=rule)}'
 
     # --- kinds ---
 

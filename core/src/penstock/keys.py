@@ -36,7 +36,9 @@ class Retries(Model):
     factor: float = Field(
         default=2, ge=1, le=100, strict=True, description="How much longer to wait each time after that."
     )
-    longest: Duration = Field(default=60, description="No wait is longer than this.")
+    longest: Duration | None = Field(
+        default=None, description="No wait is longer than this: one minute, or `backoff` where that is more."
+    )
     on: tuple[Failure, ...] = Field(
         default=("failed",),
         min_length=1,

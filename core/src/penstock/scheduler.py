@@ -22,6 +22,7 @@ from penstock.state import RunState, RunStatus
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a step may take if it does not say."""
+_LONGEST_PAUSE = 60.0
 NOT_TAKEN: Mapping[str, float] = MappingProxyType({})
 
 
@@ -140,7 +141,8 @@ def retry(step: PlanStep, attempts: int, now: float, failure: Failure = "failed"
     retries = step.keys.retries
     if attempts > retries.times or failure not in retries.on:
         return None
-    return now + min(retries.backoff * retries.factor ** (attempts - 1), retries.longest)
+    longest = max(_LONGEST_PAUSE, retries.backoff) if retries.longest is None else retries.longest
+    return now + min(retries.backoff * retries.factor ** (attempts - 1), longest)
 
 
 def _starts(state: RunState, now: float, slots: int, taken: Mapping[str, float]) -> list[Action]:
