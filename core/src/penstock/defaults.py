@@ -11,7 +11,7 @@ from penstock.errors import did_you_mean
 from penstock.faults import Place, checked
 from penstock.keys import Keys
 
-_OWN = {
+NOT_SHARED = {
     "matrix": "each section has a matrix of its own",
     "environment": "a section's name says which it belongs to, or its own environment",
 }
@@ -34,8 +34,8 @@ def read_defaults(
         elif not isinstance(table, dict):
             errors.append(source.error("defaults", phase, f"must be a section: [defaults.{phase}]"))
         else:
-            unfit = [key for key in table if key in _OWN]
-            errors += [source.error(place, key, f"can't be shared: {_OWN[key]}") for key in unfit]
+            unfit = [key for key in table if key in NOT_SHARED]
+            errors += [source.error(place, key, f"can't be shared: {NOT_SHARED[key]}") for key in unfit]
             found[phase] = {key: value for key, value in table.items() if key not in unfit}
             if phase != "deploy" and "rollout" in table:
                 errors.append(source.error(place, "rollout", "belongs in a deploy section"))

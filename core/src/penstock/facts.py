@@ -67,7 +67,8 @@ class Facts:
         if holds:
             return Judged(holds, "", data)
         reason = f"when: {terms.why_false(condition, values)}"
-        if since is not None and since.run is not None:
+        part = terms.blamed(condition, values)
+        if since and since.run and any(isinstance(entry, Changed) for entry in terms.asked(part)):
             reason += f", since run {since.run}"
         return Judged(holds, reason, data)
 

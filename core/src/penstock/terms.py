@@ -138,10 +138,16 @@ def evaluate(node: Node, values: Mapping[Asked, Value]) -> bool:
     return bool(_value(node, values))
 
 
+def blamed(node: Node, values: Mapping[Asked, Value]) -> Node:
+    """The part to which it is due that a condition does not hold."""
+    while isinstance(node, Join) and node.every:
+        node = next(part for part in node.parts if not _value(part, values))
+    return node
+
+
 def why_false(node: Node, values: Mapping[Asked, Value]) -> str:
-    """Which part of a condition that does not hold is to blame, in its own words."""
-    if isinstance(node, Join) and node.every:
-        return why_false(next(part for part in node.parts if not _value(part, values)), values)
+    """What is not so, of a condition that does not hold or the part that is to blame, in its own words."""
+    node = blamed(node, values)
     said = [
         f"{part.name} is {json.dumps(values[part], ensure_ascii=False)}"
         for part in (asked(node) if isinstance(node, Compare | Matches) else ())

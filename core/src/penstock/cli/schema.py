@@ -17,11 +17,13 @@ from penstock import config
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
+from penstock.defaults import NOT_SHARED
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 from penstock.sections import NO_MATRIX
 
+_VALUES = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
 FIRST_LINE = "#:schema ./.penstock/schema.json"
 """What leads an editor to the schema: a directive of Taplo, which TOML extensions are built on."""
 
@@ -78,7 +80,7 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         for name, model in able:
             own = add(f"{phase}_{name or 'manual'}", model)
             fixed = {"uses": {"const": name}} if name else {}
-            leave = {"matrix"} | ({"rollout"} if phase != "deploy" else set())
+            leave = {"matrix", *_misplaced(phase)}
             shared = {key: value for key, value in keys.items() if key not in leave}
             choice = {
                 "type": "object",
@@ -89,6 +91,16 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
             choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
         if choices:
             properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+    properties["parameters"] = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": {"anyOf": [add("Parameter", config.Parameter), *_VALUES]},
+    }
+    properties["defaults"] = {
+        "type": "object",
+        "properties": {phase: _defaults(phase, keys, plugins) for phase in PHASES},
+        "additionalProperties": False,
+    }
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
     members = {"type": "array", "items": {"type": "string"}}
     properties["roles"] = {"type": "object", "additionalProperties": members}
@@ -100,6 +112,19 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _misplaced(phase: str) -> set[str]:
+    """The core's keys that have no place in a phase."""
+    return ({"rollout"} if phase != "deploy" else set()) | ({"when"} if phase == "source" else set())
+
+
+def _defaults(phase: str, keys: dict[str, Any], plugins: Plugins) -> dict[str, Any]:
+    """The schema of what the sections of a phase share."""
+    leave = {*NOT_SHARED, *_misplaced(phase)}
+    properties = {key: value for key, value in keys.items() if key not in leave}
+    able = {"enum": plugins.that_do(phase)} if plugins.that_do(phase) else {"type": "string"}
+    return {"type": "object", "properties": {**properties, "uses": able}, "additionalProperties": False}
 
 
 def _with_matrix(section: dict[str, Any]) -> dict[str, Any]:
