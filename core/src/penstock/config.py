@@ -167,3 +167,11 @@ def enabled(path: Path) -> tuple[str, ...]:
     if head is None:
         raise ConfigError("\n".join(errors))
     return head.plugins
+
+
+def shared_plugins(path: Path) -> dict[str, str]:
+    """Only which plugin the defaults of a phase name, by phase. Raises ConfigError as `load`."""
+    tables = ConfigFile(path, Penstock.model_fields).read().get("defaults")
+    named = tables.items() if isinstance(tables, dict) else ()
+    found = {phase: table.get("uses") for phase, table in named if isinstance(table, dict)}
+    return {phase: uses for phase, uses in found.items() if isinstance(uses, str)}

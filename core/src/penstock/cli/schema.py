@@ -7,8 +7,10 @@ whenever the configuration is checked, so that it fits the plugins that are enab
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -41,13 +43,13 @@ def schema(to_file: bool) -> int:
         entries, root = enabled_here()
     except ConfigError:
         entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
-    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
+    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root), _shared(root)))
     return 0
 
 
 def write_schema(project: Path, plugins: Plugins) -> None:
     """Write the schema for these plugins where editors look for it."""
-    text = json.dumps(make_schema(plugins), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(make_schema(plugins, _shared(project)), indent=1, ensure_ascii=False) + "\n"
     replace(Home.of(project).root / "schema.json", text.encode())
 
 
@@ -58,8 +60,18 @@ def refresh(path: Path, plugins: Plugins) -> None:
             write_schema(path.parent, plugins)
 
 
-def make_schema(plugins: Plugins) -> dict[str, Any]:
-    """One JSON Schema out of the core's keys and the settings models of these plugins."""
+def _shared(root: Path) -> Mapping[str, str]:
+    """The plugins that whole phases use; none where the file can't be read, or there is none yet."""
+    with suppress(ConfigError):
+        return config.shared_plugins(find(root))
+    return {}
+
+
+def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """One JSON Schema out of the core's keys and the settings models of these plugins.
+
+    `shared_plugins` are those that the defaults of a phase name: its sections need not say so.
+    """
     definitions: dict[str, Any] = {}
 
     def add(name: str, model: Any) -> dict[str, Any]:
@@ -85,7 +97,10 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
             choice = {
                 "type": "object",
                 "properties": {**own.get("properties", {}), **shared, **fixed},
-                "required": [*own.get("required", []), *(["uses"] if name else [])],
+                "required": [
+                    *own.get("required", []),
+                    *(["uses"] if name and shared_plugins.get(phase) != name else []),
+                ],
                 "additionalProperties": False,
             }
             choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
