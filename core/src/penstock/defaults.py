@@ -28,18 +28,21 @@ def read_defaults(
     tables = data.get("defaults", {})
     for phase, table in tables.items() if isinstance(tables, dict) else ():
         place = f"defaults.{phase}"
-        if phase not in phases:
+        if not isinstance(table, dict):
+            like = phase if phase in phases else "test"
+            message = f"must stand in a section of a phase, such as [defaults.{like}]"
+            errors.append(source.error("defaults", phase, message))
+        elif phase not in phases:
             near = did_you_mean(phase, phases, otherwise=f"The phases are {', '.join(phases)}")
             errors.append(source.error(place, "", f"this is no phase{near}"))
-        elif not isinstance(table, dict):
-            errors.append(source.error("defaults", phase, f"must be a section: [defaults.{phase}]"))
         else:
-            unfit = [key for key in table if key in NOT_SHARED]
+            unfit = table.keys() & NOT_SHARED
             errors += [source.error(place, key, f"can't be shared: {NOT_SHARED[key]}") for key in unfit]
-            found[phase] = {key: value for key, value in table.items() if key not in unfit}
             if phase != "deploy" and "rollout" in table:
                 errors.append(source.error(place, "rollout", "belongs in a deploy section"))
-            checked(Keys, found[phase], source, place, errors)
+            fit = {key: value for key, value in table.items() if key not in unfit}
+            checked(Keys, fit, source, place, errors)
+            found[phase] = {key: value for key, value in fit.items() if key in Keys.model_fields}
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from penstock.matrix import base_of
 from penstock.model import Duration, Model
@@ -28,6 +28,12 @@ class Rollout(Model):
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
 
 
+def _some(failures: tuple[Failure, ...]) -> tuple[Failure, ...]:
+    if not failures:
+        raise ValueError("is an empty list: it would never be tried again")
+    return failures
+
+
 class Retries(Model):
     """Whether a step is tried again, when, and after what."""
 
@@ -39,9 +45,8 @@ class Retries(Model):
     longest: Duration | None = Field(
         default=None, description="No wait is longer than this: one minute, or `backoff` where that is more."
     )
-    on: tuple[Failure, ...] = Field(
+    on: Annotated[tuple[Failure, ...], AfterValidator(_some)] = Field(
         default=("failed",),
-        min_length=1,
         description='After what: "failed", "timeout", or "error" for a plugin or the machine that failed.',
     )
 

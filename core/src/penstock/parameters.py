@@ -49,6 +49,9 @@ def read_parameters(data: Mapping[str, Any], source: ConfigFile, errors: list[st
         if not _NAME.fullmatch(name):
             message = "a parameter's name is made of letters, digits and _, and begins with no digit"
             errors.append(source.error("parameters", name, message))
+        elif not isinstance(entry, str | int | dict):
+            message = "must be a string, a whole number, true or false, or a table with a default that is one"
+            errors.append(source.error("parameters", name, message))
         elif twin := next((other for other in found if other.upper() == name.upper()), None):
             message = f'"{twin}" is there already: steps find both under {variable(name)}'
             errors.append(source.error("parameters", name, message))
