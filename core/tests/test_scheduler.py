@@ -276,6 +276,12 @@ POINTLESS: dict[str, tuple[tuple[Section | str, ...], tuple[str, ...], str, str]
         "publish.it",
         "nothing was built: build.a was skipped",
     ),
+    "a publication without a signature": (
+        ("build.a", section("sign.it", when="dirty"), "publish.it"),
+        ("sign.it",),
+        "publish.it",
+        "sign.it was skipped",
+    ),
     "but not of something": (
         (section("build.a", when="dirty"), "build.b", "publish.it"),
         ("build.a",),

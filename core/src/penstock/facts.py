@@ -24,6 +24,7 @@ from penstock.terms import Asked, Changed, Env, Result, Value
 _SAME = ("uses", "settings", "keys", "variant")
 """What makes a step the same one in two plans, beside the files."""
 _Files = Mapping[str, tuple[object, ...]]
+_Steps = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Facts:
         self._journal = journal
         self._home = home
         self._state = state
-        self._past: dict[int, tuple[_Files | None, dict[str, Any]]] = {}
+        self._past: dict[int, tuple[_Files | None, _Steps]] = {}
 
     def judge(self, name: str) -> Judged:
         """Decide the condition of a step that could start."""
@@ -89,9 +90,9 @@ class Facts:
         run = self._last_passed(step.name)
         if run is None:
             return _Since(None, None)
-        before, plan = self._look_back(run)
+        before, steps = self._look_back(run)
         now = self._files
-        if before is None or now is None or not self._is_same(step, plan):
+        if before is None or now is None or steps.get(step.name) != self._steps[step.name]:
             return _Since(run, None)
         return _Since(
             run, frozenset(path for path in before.keys() | now if before.get(path) != now.get(path))
@@ -103,14 +104,14 @@ class Facts:
             (e.run for e in events if e.run < self._state.run and e.data.get("state") in LETS_ON), None
         )
 
-    def _look_back(self, run: int) -> tuple[_Files | None, dict[str, Any]]:
-        """The files of an earlier run, if they can be had, and its plan."""
+    def _look_back(self, run: int) -> tuple[_Files | None, _Steps]:
+        """The files of an earlier run, if they can be had, and its steps."""
         if run not in self._past:
             first, *rest = self._journal.events(run)
             given = first.data.get("release") or {}  # a rollback has its revision from the start
             found = [e.data["revision"] for e in rest if e.type == "step.finished" and e.data.get("revision")]
             revision = next(iter(found), given.get("revision") or {})
-            self._past[run] = self._read(revision.get("snapshot")), self._plan(first.data.get("plan"))
+            self._past[run] = self._read(revision.get("snapshot")), self._steps_of(first.data.get("plan"))
         return self._past[run]
 
     @cached_property
@@ -128,25 +129,20 @@ class Facts:
         keys = ("sha256", "exec", "link", "dir")
         return {str(entry["path"]): tuple(entry.get(key) for key in keys) for entry in entries}
 
-    def _plan(self, digest: object) -> dict[str, Any]:
-        try:
-            found = json.loads(self._home.store.read(str(digest)))
-        except (PenstockError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
     @cached_property
-    def _own_plan(self) -> dict[str, Any]:
-        return dict(json.loads(self._state.plan.canonical))
+    def _steps(self) -> _Steps:
+        return _as_done(json.loads(self._state.plan.canonical))
 
-    def _is_same(self, step: PlanStep, plan: dict[str, Any]) -> bool:
-        """Whether a plan has this step as it is now, done by the same plugin."""
-        return _part(step, plan) == _part(step, self._own_plan)
+    def _steps_of(self, plan: object) -> _Steps:
+        try:
+            return _as_done(json.loads(self._home.store.read(str(plan))))
+        except (PenstockError, ValueError, LookupError, TypeError, AttributeError):  # as with files
+            return {}
 
 
-def _part(step: PlanStep, plan: dict[str, Any]) -> object:
-    """What a plan as JSON says about a step."""
-    found = next((entry for entry in plan.get("steps", ()) if entry.get("name") == step.name), None)
-    if found is None:
-        return None
-    return [*(found.get(key) for key in _SAME), plan.get("plugins", {}).get(step.uses)]
+def _as_done(plan: dict[str, Any]) -> _Steps:
+    """How each step of a plan is done: what makes it the same as another plan's, beside the files."""
+    return {
+        entry["name"]: [*(entry.get(key) for key in _SAME), plan["plugins"].get(entry["uses"])]
+        for entry in plan["steps"]
+    }

@@ -1,8 +1,9 @@
 """What is left without a purpose, where conditions left out what it is about. Pure.
 
 A step that its condition leaves out lets on what waits for it. But nothing is deployed, or approved, or
-published of which nothing was built, nothing is deployed of which an approval was left out, and what was not
-deployed is not looked at: it would be the release before that is tested, as if it were this one.
+published where nothing was built; nothing is published whose signing was left out, and nothing deployed whose
+approval was; and what was not deployed is not looked at: it would be the release before that is tested, as if
+it were this one.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ def why_pointless(state: RunState, step: PlanStep) -> str:
     if step.phase in _LOOKS:
         gone = _all_left_out(state, [other.name for other in here if other.phase == "deploy"])
         return _reason(gone or _named(state, step))
-    if step.phase == "deploy":
-        approvals = [
-            other.name for other in here if other.phase == "approve" and other.name in state.left_out
-        ]
-        if approvals:
-            return _reason(approvals[0])
+    asked_for = {
+        "deploy": [other.name for other in here if other.phase == "approve"],
+        "publish": [other.name for other in behind if other.phase == "sign"],
+    }
+    for name in asked_for.get(step.phase, ()):
+        if name in state.left_out:
+            return _reason(name)
     gone = _all_left_out(state, [other.name for other in behind if other.phase == "build"])
     return f"nothing was built: {_reason(gone)}" if gone else ""
 

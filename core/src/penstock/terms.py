@@ -149,7 +149,7 @@ def why_false(node: Node, values: Mapping[Asked, Value]) -> str:
     """What is not so, of a condition that does not hold or the part that is to blame, in its own words."""
     node = blamed(node, values)
     said = [
-        f"{part.name} is {json.dumps(values[part], ensure_ascii=False)}"
+        f"{part.name} is {cut(json.dumps(values[part], ensure_ascii=False))}"
         for part in (asked(node) if isinstance(node, Compare | Matches) else ())
         if isinstance(part, Fact)  # and no variable of the environment: it may be secret
     ]
