@@ -25,7 +25,7 @@ _ADDED = {
     "verify": 'uses = "shell"\nrun = "true"',
 }
 _NEEDED_FOR = {"tests": "test.added", "scan": "scan.added", "signature": "sign.added"}
-_OURS = ("penstock", "policy", "roles", *PHASES)
+_OURS = ("penstock", "parameters", "defaults", "policy", "roles", *PHASES)
 
 
 def is_configuration(data: Mapping[str, Any]) -> bool:
@@ -50,7 +50,8 @@ def whole(text: str, data: Mapping[str, Any]) -> str:
     more = dict.fromkeys(re.findall(r'^uses = "(.+)"', "\n".join(sections), re.MULTILINE))
     head = data.get("penstock", {})
     if "plugins" not in head:
-        used = [table["uses"] for table in _tables(data) if "uses" in table]
+        tables = [*_tables(data), *data.get("defaults", {}).values()]
+        used = [table["uses"] for table in tables if "uses" in table]
         names = dict.fromkeys(["git", *used, *more])
         line = f"plugins = {_list(names)}\n"
         text = text.replace("[penstock]\n", f"[penstock]\n{line}") if head else f"[penstock]\n{line}\n{text}"

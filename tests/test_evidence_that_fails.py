@@ -68,7 +68,7 @@ def test_a_deployment_without_evidence_is_taken_back(project: Project, tmp_path:
 
 def test_a_step_that_took_too_long_is_tried_again(project: Project) -> None:
     toml = (project.root / "penstock.toml").read_text()
-    step = '[test.look]\nuses = "acme"\npause = "1m"\ntimeout = "0.3s"\nretries = 1\n'
+    step = '[test.look]\nuses = "acme"\npause = "1m"\ntimeout = "0.3s"\nretries = { times = 1, on = ["timeout"] }\n'
     project.write({"penstock.toml": toml + step})
     done = project.run("run")
     assert done.code == 1

@@ -96,6 +96,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
     text = config.read_text()
     for port in ("41901", "41902"):
         text = text.replace(port, str(free_port()))
+    text = text.replace("[test.words]\n", "[test.words]\nwhen = 'ref == \"main\"'\n")
     config.write_text(text)
     project.deployed = [tmp_path / "releases" / name for name in ("staging", "production")]
     events: list[dict[str, Any]] = []

@@ -53,6 +53,16 @@ def keys() -> str:
     return _table(config.Keys)
 
 
+def retries() -> str:
+    """`retries` as a table."""
+    return _table(config.Retries)
+
+
+def parameter() -> str:
+    """An entry of `[parameters]`."""
+    return _table(config.Parameter)
+
+
 def penstock() -> str:
     """The `[penstock]` section."""
     return _table(config.Penstock)
@@ -198,7 +208,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, penstock, policy, manual, settings),
+        *(hooks, values, keys, retries, parameter, penstock, policy, manual, settings),
         *(commands, plugin_commands, exit_codes),
     )
 }

@@ -11,6 +11,7 @@ import pytest
 from penstock import Duration, Percentage, Settings, Step, config, hookimpl, versions
 from penstock.config import Project
 from penstock.errors import ConfigError
+from penstock.parameters import Parameter, effective
 from penstock.plugins import Installed
 from pydantic import Field
 
@@ -595,3 +596,143 @@ def test_a_fault_in_pyproject_toml(load: Load, text: str, message: str) -> None:
         load(text, "pyproject.toml")
 
     assert str(caught.value) == message
+
+
+# --- what sections share, and what a run can be given ---
+
+
+def test_a_section_has_what_its_phase_shares_and_its_own_counts(load: Load) -> None:
+    project = load(
+        HEAD + '[defaults.build]\nuses = "box"\ntimeout = "2m"\nretries = 2\nlabels = ["local"]\n'
+        'env = { A = "shared", B = "shared" }\nsecrets = { T = "env:T" }\n'
+        '[build.own]\ntimeout = "1m"\nretries = { times = 5 }\nlabels = []\nenv = { B = "own" }\n'
+        'secrets = { U = "env:U" }\n[build.all]\n[test.a]\nuses = "many"\nurl = "x"\n'
+    )
+    own, every, other = (section for section in project.sections if section.phase in ("build", "test"))
+
+    assert own.keys.model_dump(exclude_defaults=True) == {
+        "uses": "box",
+        "timeout": 60,
+        "retries": {"times": 5},
+        "env": {"A": "shared", "B": "own"},
+        "secrets": {"T": "env:T", "U": "env:U"},
+    }
+    assert every.keys.model_dump(exclude_defaults=True) == {
+        "uses": "box",
+        "timeout": 120,
+        "retries": {"times": 2},
+        "labels": ("local",),
+        "env": {"A": "shared", "B": "shared"},
+        "secrets": {"T": "env:T"},
+    }
+    assert (own.place("timeout"), own.place("uses")) == ("build.own", "defaults.build")
+    assert other.keys.model_dump(exclude_defaults=True) == {"uses": "many"}
+
+
+def test_variants_share_the_keys_of_their_phase(load: Load) -> None:
+    project = load(
+        HEAD + '[defaults.build]\nuses = "box"\nenv = { A = "shared", B = "shared" }\n'
+        '[build.a]\nmatrix = { "env.B" = ["1", "2"] }\n'
+    )
+
+    assert [section.keys.env for section in project.sections if section.phase == "build"] == [
+        {"A": "shared", "B": "1"},
+        {"A": "shared", "B": "2"},
+    ]
+
+
+def test_the_source_without_a_section_has_its_defaults(load: Load) -> None:
+    project = load(
+        '[penstock]\nplugins = ["box", "other"]\n[defaults.source]\nuses = "box"\ntimeout = "5s"\n'
+    )
+
+    [source] = project.sections
+    assert (source.name, source.plugin, source.keys.timeout) == ("source", "box", 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run = 'true'", "run: there is no such key. The keys are allow_failure, "),
+        ("timout = 5", 'timout: there is no such key. Did you mean "timeout"? The keys are '),
+    ],
+)
+def test_only_keys_of_the_core_are_shared(load: Load, line: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(HEAD + f"[defaults.test]\n{line}\n")
+
+    assert str(caught.value).startswith(f"penstock.toml:4: [defaults.test] {message}")
+
+
+def test_labels_are_a_list_however_they_are_written(load: Load) -> None:
+    project = load(
+        HEAD + '[build.a]\nuses = "box"\nlabels = { os = "linux", gpu = "a100" }\n'
+        '[build.b]\nuses = "box"\nlabels = ["gpu", "os=linux", "gpu"]\n'
+    )
+
+    assert [section.keys.labels for section in project.sections if section.phase == "build"] == [
+        ("os=linux", "gpu=a100"),
+        ("gpu", "os=linux"),
+    ]
+
+
+DECLARED = {
+    "size": Parameter(default="small", choices=("small", "large")),
+    "jobs": Parameter(default=4),
+    "fast": Parameter(default=False),
+    "note": Parameter(default=""),
+}
+GIVEN: dict[str, tuple[list[str], dict[str, object]]] = {
+    "nothing": ([], {}),
+    "a choice": (["size=large"], {"size": "large"}),
+    "a number": (["jobs=-12"], {"jobs": -12}),
+    "a truth": (["fast=true"], {"fast": True}),
+    "an equals sign in it": (["note=a=b=c"], {"note": "a=b=c"}),
+    "empty": (["note="], {"note": ""}),
+    "several": (["jobs=1", "fast=false"], {"jobs": 1, "fast": False}),
+}
+
+
+@pytest.mark.parametrize(("words", "given"), GIVEN.values(), ids=GIVEN)
+def test_what_parameters_are(words: list[str], given: dict[str, object]) -> None:
+    found = effective(DECLARED, words)
+
+    assert found == {"size": "small", "jobs": 4, "fast": False, "note": "", **given}
+    assert [type(value) for value in found.values()] == [str, int, bool, str]
+
+
+NOT_GIVEN = {
+    "no such": (
+        ["sise=large"],
+        'there is no parameter "sise". Did you mean "size"? The parameters are size, jobs, fast, note',
+    ),
+    "no value": (["size"], '"size" has no value. Write it such as --set size=VALUE'),
+    "no name": (["=1"], 'there is no parameter "". The parameters are size, jobs, fast, note'),
+    "no choice": (["size=lage"], 'size: "lage" is no choice. Did you mean "large"? It can be small, large'),
+    "no number": (["jobs=many"], 'jobs: must be a whole number, and not "many"'),
+    "half a number": (["jobs=1.5"], 'jobs: must be a whole number, and not "1.5"'),
+    "a number of other digits": (["jobs=٣"], 'jobs: must be a whole number, and not "٣"'),
+    "a number without end": (["jobs=" + "9" * 5000], f'jobs: must be a whole number, and not "{"9" * 59}…'),
+    "no truth": (["fast=True"], 'fast: must be true or false, and not "True"'),
+    "twice": (["jobs=1", "jobs=1"], "jobs is given twice"),
+    "no text": (["note=a\udcff"], "note: the value is not UTF-8"),
+    "a name that is no text": (
+        ["\udcff=1"],
+        'there is no parameter "\\udcff". The parameters are size, jobs, fast, note',
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), NOT_GIVEN.values(), ids=NOT_GIVEN)
+def test_what_parameters_can_not_be(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        effective(DECLARED, words)
+
+    assert str(caught.value) == f"--set: {message}"
+
+
+def test_parameters_where_there_are_none() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--set: there is no parameter .a.\. The configuration declares none"
+    ):
+        effective({}, ["a=1"])

@@ -19,7 +19,7 @@ from penstock.model import (
     Verification,
     short,
 )
-from penstock.plan import PlanStep
+from penstock.plan import DEFAULT_POLICY, PlanStep
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PLAN, OTHER_PLAN = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -539,3 +539,66 @@ def test_a_release_returns_only_where_it_was_deployed_before(environment: str, r
     refusals = gates.admit(deploy, [A], [earlier], PLAN, NOW)
 
     assert [refusal.reason for refusal in refusals] == reasons
+
+
+# --- what conditions leave out ---
+
+TESTS_AND_MORE: dict[str, Any] = {
+    "requires": ("provenance", "test.a", "test.b", "scan.c", "signature", "approval"),
+    "groups": {"tests": ("test.a", "test.b"), "scan": ("scan.c",)},
+}
+LEFT_OUT: dict[str, tuple[dict[str, Any], set[str], tuple[str, ...]]] = {
+    "nothing": (
+        {"policy": "policy.live"},
+        set(),
+        ("provenance", "test.a", "test.b", "scan.c", "signature", "approval"),
+    ),
+    "one of two": (
+        {"policy": "policy.live"},
+        {"test.a"},
+        ("provenance", "test.b", "scan.c", "signature", "approval"),
+    ),
+    "one that the policy names": (
+        {"policy": "policy.live", "named": ("test.a",)},
+        {"test.a"},
+        ("provenance", "test.a", "test.b", "scan.c", "signature", "approval"),
+    ),
+    "all tests, by the default policy": (
+        {"policy": DEFAULT_POLICY},
+        {"test.a", "test.b", "scan.c"},
+        ("provenance", "signature", "approval"),
+    ),
+    "all tests, by a policy that asks for tests": (
+        {"policy": "policy.live"},
+        {"test.a", "test.b"},
+        ("provenance", "test.a", "test.b", "scan.c", "signature", "approval"),
+    ),
+    "all scans, by a policy that asks for a scan": (
+        {"policy": "policy.live"},
+        {"test.a", "scan.c"},
+        ("provenance", "test.b", "scan.c", "signature", "approval"),
+    ),
+    "what makes the rest": (
+        {"policy": DEFAULT_POLICY},
+        {"build.x", "sign.it", "approve.live", "source"},
+        ("provenance", "test.a", "test.b", "scan.c", "signature", "approval"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("keys", "left_out", "asked"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_is_asked_for_where_conditions_left_something_out(
+    keys: dict[str, Any], left_out: set[str], asked: tuple[str, ...]
+) -> None:
+    assert gates.demanded(step("deploy", **TESTS_AND_MORE, **keys), left_out) == asked
+
+
+def test_what_is_missing_because_it_was_skipped_says_so() -> None:
+    asked = step("deploy", environment="x", requires=("test.unit",), policy="policy.x")
+
+    refusals = gates.admit(asked, [A], [], PLAN, NOW, {"test.unit": "when: dirty is false"})
+
+    assert [str(refusal) for refusal in refusals] == [
+        "no passed result of test.unit of aaaa…aaaa is on record: it was skipped, when: dirty is false (policy.x). "
+        "Have it run, or give the deploy step the same condition."
+    ]

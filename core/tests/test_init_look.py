@@ -69,7 +69,7 @@ GOOD = 'Proposal(saw="it", sections={"test.a": {"word": "yes"}})'
         ('Proposal(saw="it", sections={"test.a": {"word": "yes", "wrod": 1}})', "wrod: Extra inputs"),
         (
             'Proposal(saw="it", sections={"test.a": {"word": "yes", "retries": -1}})',
-            "retries: Input should be",
+            "retries.times: Input should be",
         ),
         ('Proposal(saw="it", sections={"test": {"word": "yes"}})', "that is no name of a section"),
         ('Proposal(saw="it", sections={"look.a": {"word": "yes"}})', "that is no name of a section"),

@@ -18,26 +18,42 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
-    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
+    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("hookspecs", "importing", "inhouse", "plugins"),
+    *(
+        "tomlfile",
+        "configfile",
+        "faults",
+        "versions",
+        "people",
+        "parameters",
+        "defaults",
+        "sections",
+        "config",
+    ),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "turns", "evidence", "reports"),
+    *("stages", "plan", "progress", "state", "gates", "rollout", "pointless", "scheduler", "turns"),
+    *("evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "record", "holds", "engine", "cli"),
+    *("labels", "executor", "observers", "signals", "runs", "facts", "record", "holds", "engine", "cli"),
     "testing",
 )
 PURE = (
     "matrix",
+    "globs",
+    "terms",
+    "conditions",
     "stages",
     "plan",
     "progress",
     "state",
     "gates",
     "rollout",
+    "pointless",
     "scheduler",
     "turns",
     "evidence",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock import plan
-from penstock.config import Keys, Policy, Project, Section
+from penstock.config import Keys, Parameter, Policy, Project, Section
 from penstock.errors import ConfigError
 from penstock.plan import Plan
 from penstock.plugins import PHASES
@@ -591,3 +591,41 @@ def test_edges_between_variants_grow_with_them_and_not_with_their_product() -> N
 
     assert sum(len(needs) for needs in made_of.waits_for.values()) < 5 * len(made_of.steps)
     assert {step.name for step in many} <= ancestors(made_of, "test.b[n=7]")
+
+
+# --- conditions ---
+
+
+def test_a_plan_knows_what_a_policy_stands_for_where_a_condition_may_leave_some_out() -> None:
+    sections = ("build.a", section("test.a", when="dirty"), "test.b", "scan.c", "deploy.live")
+    policy = {"live": Policy(require=("tests", "scan", "test.a"))}
+
+    by_default, by_policy = make(*sections), make(*sections, policies=policy)
+
+    assert by_default.by_name["deploy.live"].groups == {"tests": ("test.a", "test.b")}
+    assert by_default.by_name["deploy.live"].named == ()
+    assert by_policy.by_name["deploy.live"].groups == {"tests": ("test.a", "test.b")}
+    assert by_policy.by_name["deploy.live"].named == ("test.a",)
+    assert make("build.a", "test.a", "deploy.live").by_name["deploy.live"].groups == {}
+
+
+def test_a_condition_may_ask_for_any_step_that_is_over_by_then() -> None:
+    made = make("build.a", "test.a", section("sign.it", when='result("build.a") == "passed"'))
+
+    assert list(made.conditions) == ["sign.it"]
+
+
+def test_parameters_are_part_of_the_plan() -> None:
+    declared = {"size": Parameter(default=1), "fast": Parameter(default=False)}
+
+    by_default = make("build.a", parameters=declared)
+    given = plan.make(project("build.a", parameters=declared), {"shell": "0.1"}, {"size": 2, "fast": True})
+
+    assert by_default.parameters == {"size": 1, "fast": False}
+    assert given.parameters == {"size": 2, "fast": True}
+    assert given.digest != by_default.digest
+    assert Plan.model_validate_json(given.canonical) == given
+    assert [type(value) for value in Plan.model_validate_json(given.canonical).parameters.values()] == [
+        bool,
+        int,
+    ]

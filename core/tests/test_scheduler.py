@@ -16,6 +16,7 @@ from penstock.scheduler import (
     Conclude,
     End,
     Finish,
+    Judge,
     Operate,
     Start,
     Stop,
@@ -54,6 +55,10 @@ class Run:
     def tell(self, kind: str, step: str | None = None, at: float = 0.0, **data: Any) -> None:
         self.events += 1
         self.state.apply(Event(id=self.events, run=1, time=at, type=kind, step=step, data=data))
+
+    def leave_out(self, *steps: str, by_condition: bool = True) -> None:
+        for step in steps:
+            self.tell("step.finished", step, state="skipped", **({"condition": {}} if by_condition else {}))
 
     def finish(self, *steps: str, state: str = "passed", at: float = 0.0, **data: Any) -> None:
         for step in steps:
@@ -112,6 +117,213 @@ def test_when_to_try_again(retries: int, attempts: int, at: float | None) -> Non
     assert scheduler.retry(step, attempts, now=100) == at
 
 
+RETRIES: dict[str, tuple[dict[str, Any], int, Any, float | None]] = {
+    "a number is about failures alone": ({}, 1, "timeout", None),
+    "also when the plugin failed": ({}, 1, "error", None),
+    "where it is asked for": ({"on": ["failed", "timeout"]}, 1, "timeout", 101),
+    "and only there": ({"on": ["error"]}, 1, "failed", None),
+    "when the plugin failed": ({"on": ["error"]}, 1, "error", 101),
+    "the first wait": ({"backoff": "10s"}, 1, "failed", 110),
+    "the second": ({"backoff": "10s"}, 2, "failed", 120),
+    "longer by another factor": ({"backoff": "5s", "factor": 3}, 3, "failed", 145),
+    "all of one length": ({"backoff": "10s", "factor": 1}, 5, "failed", 110),
+    "not longer than": ({"backoff": "10s", "longest": "25s"}, 3, "failed", 125),
+    "the longest of all": ({"backoff": "10s", "factor": 100, "times": 100}, 100, "failed", 160),
+    "a long wait is as long as it says": ({"backoff": "5m"}, 2, "failed", 400),
+    "as often as it says": ({"times": 2}, 3, "failed", None),
+}
+
+
+@pytest.mark.parametrize(("retries", "attempts", "failure", "at"), RETRIES.values(), ids=RETRIES)
+def test_when_to_try_again_by_a_table(
+    retries: dict[str, Any], attempts: int, failure: Any, at: float | None
+) -> None:
+    step = make(section("build.a", retries={"times": 9, **retries})).by_name["build.a"]
+
+    assert scheduler.retry(step, attempts, 100, failure) == at
+
+
+# --- conditions ---
+
+
+def test_a_condition_is_asked_when_its_step_could_start_and_once() -> None:
+    run = Run(section("build.a", when="dirty"), "test.unit")
+    assert run.decide() == [Start("source")]
+    run.finish("source")
+
+    assert run.decide() == [Judge("build.a")]
+    run.tell("condition.held", "build.a")
+    assert run.decide() == [Start("build.a")]
+    run.tell("step.started", "build.a")
+    run.tell("step.retried", "build.a", reason="odd", not_before=0.0)
+    assert run.decide() == [Start("build.a")]
+    run.tell("step.started", "build.a")
+    run.tell("run.resumed")
+    assert run.decide() == [Start("build.a")]
+
+
+def test_nobody_is_asked_to_approve_before_the_condition_holds() -> None:
+    run = Run("build.a", section("approve.live", uses=None, when="dirty"), "deploy.live")
+    run.finish("source", "build.a")
+
+    assert run.decide() == [Judge("approve.live")]
+    run.tell("condition.held", "approve.live")
+    assert run.decide() == [AskApproval("approve.live", "waits for approval")]
+
+
+def test_what_goes_back_asks_no_condition() -> None:
+    options = {"release": RELEASE, "selected": ["deploy.live", "verify.live"]}
+    run = Run(
+        "build.a",
+        section("deploy.live", when="dirty"),
+        section("verify.live", when="dirty"),
+        options=options,
+    )
+
+    assert run.decide() == [Start("deploy.live")]
+
+
+def test_what_waits_for_a_step_that_was_left_out_goes_on() -> None:
+    run = Run(section("build.a", when="dirty"), "test.unit", "sign.it")
+    run.finish("source")
+    run.leave_out("build.a")
+
+    assert run.decide() == [Start("test.unit")]
+    assert run.state.steps["build.a"].state == "skipped"
+    run.finish("test.unit", "sign.it")
+    assert run.decide() == [Conclude("passed")]
+
+
+POINTLESS: dict[str, tuple[tuple[Section | str, ...], tuple[str, ...], str, str]] = {
+    "a deployment without its approval": (
+        ("build.a", section("approve.live", when="dirty"), "deploy.live"),
+        ("approve.live",),
+        "deploy.live",
+        "approve.live was skipped",
+    ),
+    "but not without another's": (
+        ("build.a", section("approve.stage", when="dirty"), "deploy.stage", "deploy.live"),
+        ("approve.stage",),
+        "deploy.live",
+        "",
+    ),
+    "a look at what was not deployed": (
+        ("build.a", section("deploy.live", when="dirty"), "verify.live"),
+        ("deploy.live",),
+        "verify.live",
+        "deploy.live was skipped",
+    ),
+    "but not at what was deployed in part": (
+        (
+            "build.a",
+            section("deploy.live", when="dirty"),
+            section("deploy.also").model_copy(update={"environment": "live"}),
+            "verify.live",
+        ),
+        ("deploy.live",),
+        "verify.live",
+        "",
+    ),
+    "a test of what was not deployed": (
+        ("build.a", section("deploy.live", when="dirty"), section("test.e2e", environment="live")),
+        ("deploy.live",),
+        "test.e2e",
+        "deploy.live was skipped",
+    ),
+    "a test that needs what was not deployed": (
+        ("build.a", section("deploy.live", when="dirty"), section("test.e2e", needs=["deploy.live"])),
+        ("deploy.live",),
+        "test.e2e",
+        "deploy.live was skipped",
+    ),
+    "a test that needs a look at what was not deployed": (
+        (
+            "build.a",
+            section("deploy.live", when="dirty"),
+            "verify.live",
+            section("test.e2e", needs=["verify.live"]),
+        ),
+        ("deploy.live", "verify.live"),
+        "test.e2e",
+        "verify.live was skipped",
+    ),
+    "but not where the look alone was left out": (
+        (
+            "build.a",
+            "deploy.live",
+            section("verify.live", when="dirty"),
+            section("test.e2e", needs=["verify.live"]),
+        ),
+        ("verify.live",),
+        "test.e2e",
+        "",
+    ),
+    "a deployment of nothing": (
+        (section("build.a", when="dirty"), section("build.b", when="dirty"), "deploy.live"),
+        ("build.a", "build.b"),
+        "deploy.live",
+        "nothing was built: build.a was skipped",
+    ),
+    "an approval of nothing": (
+        (section("build.a", when="dirty"), "approve.live", "deploy.live"),
+        ("build.a",),
+        "approve.live",
+        "nothing was built: build.a was skipped",
+    ),
+    "a publication of nothing": (
+        (section("build.a", when="dirty"), "publish.it"),
+        ("build.a",),
+        "publish.it",
+        "nothing was built: build.a was skipped",
+    ),
+    "a publication without a signature": (
+        ("build.a", section("sign.it", when="dirty"), "publish.it"),
+        ("sign.it",),
+        "publish.it",
+        "sign.it was skipped",
+    ),
+    "but not of something": (
+        (section("build.a", when="dirty"), "build.b", "publish.it"),
+        ("build.a",),
+        "publish.it",
+        "",
+    ),
+    "a signature is never pointless": (
+        (section("build.a", when="dirty"), "sign.it"),
+        ("build.a",),
+        "sign.it",
+        "",
+    ),
+    "a test of a source alone": (
+        (section("build.a", when="dirty"), "test.a"),
+        ("build.a",),
+        "test.a",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sections", "left_out", "name", "reason"), POINTLESS.values(), ids=POINTLESS)
+def test_what_has_no_purpose_is_skipped(
+    sections: tuple[Section | str, ...], left_out: tuple[str, ...], name: str, reason: str
+) -> None:
+    run = Run(*sections)
+    for step in run.state.plan.steps:
+        if step.name == name:
+            break
+        if step.name in left_out:
+            run.leave_out(step.name, by_condition=step.keys.when is not None)
+        else:
+            run.finish(step.name)
+
+    expected = Finish(name, "skipped", reason) if reason else None
+    found = [action for action in run.decide() if getattr(action, "step", None) == name]
+    if expected:
+        assert found == [expected]
+    else:
+        assert [type(action) for action in found] in ([Start], [AskApproval])
+
+
 def test_an_environment_that_another_run_deploys_to_is_waited_for() -> None:
     run = Run("build.a", "deploy.live", "deploy.other")
     run.finish("source", "build.a")
@@ -134,7 +346,7 @@ def test_a_step_has_its_time_from_the_beginning_of_this_attempt(timeout: str | N
 
     assert run.decide(now=200 + limit - 0.1, busy=("build.a",)) == [WakeAt(200 + limit)]
     assert run.decide(now=200 + limit, busy=("build.a",)) == [
-        End("build.a", "failed", f"it took longer than {limit} s (timeout)")
+        End("build.a", "failed", f"it took longer than {limit} s (timeout)", "timeout")
     ]
 
 

@@ -32,6 +32,7 @@ from penstock.scheduler import (
     Conclude,
     End,
     Finish,
+    Judge,
     Operate,
     Start,
     Stop,
@@ -57,6 +58,7 @@ class World:
     fails_first: float = 0.0
     targets: int = 2
     bad_target: float = 0.0
+    holds: float = 0.5
 
     def chance(self, *about: object) -> float:
         return random.Random(f"{self.seed} {about}").random()
@@ -153,6 +155,8 @@ class Engine:
             for action in self.decide():
                 if isinstance(action, WakeAt):
                     wake = min(wake, action.time)
+                elif isinstance(action, Judge):
+                    self.judge(action.step)
                 else:
                     self.act(action)
             if len(self.events) == written:
@@ -221,6 +225,13 @@ class Engine:
         else:
             self.finish(name, outcome)
 
+    def judge(self, name: str) -> None:
+        assert self.state.steps[name].holds is None, f"{name} was asked twice"
+        if self.world.chance("when", name) < self.world.holds:
+            self.write("condition.held", name)
+        else:
+            self.write("step.finished", name, state="skipped", reason="when: it is false", condition={})
+
     def finish(self, name: str, state: str, reason: str = "") -> None:
         self.ends.pop(name, None)
         data: dict[str, Any] = {}
@@ -285,7 +296,7 @@ def keeps_the_rules(engine: Engine) -> None:
         elif event.type == "step.finished":
             assert name not in ended, f"{name} was over twice"
             ended[name] = place
-            passed = event.data["state"] == "passed"
+            passed = event.data["state"] in ("passed", "skipped")  # on record, that is by a condition
             let_through[name] = passed or made.by_name[name].keys.allow_failure
     # A barrier is behind when all before it are; a step that was not reached never is.
     for name in in_order(made):
@@ -300,6 +311,7 @@ def keeps_the_rules(engine: Engine) -> None:
             assert started[name][0] > latest, f"{name} ran before what it needs was over"
         elif not done and state.steps[name].state != "pending":
             assert state.steps[name].state == "skipped"
+    nothing_is_deployed_by_accident(engine, started)
     assert state.state in ("passed", "failed", "refused")
     assert engine.events[-1].type == "run.finished"
     assert not engine.busy
@@ -307,6 +319,26 @@ def keeps_the_rules(engine: Engine) -> None:
         all(step.state not in ("running", "waiting") for step in state.steps.values())
         or state.state != "passed"
     )
+
+
+def nothing_is_deployed_by_accident(engine: Engine, started: dict[str, list[int]]) -> None:
+    """Whatever conditions left out: no deployment without its approval, none of nothing, no look at none."""
+    made, state = engine.plan, engine.state
+    for name in started if state.left_out else ():
+        step = made.by_name[name]
+        behind = [made.by_name[n] for n in made.closure([name], made.waits_for) - {name} if n in made.by_name]
+        states = {
+            phase: [state.steps[s.name].state for s in behind if s.phase == phase and s.environment == place]
+            for phase, place in (("build", None), ("approve", step.environment), ("deploy", step.environment))
+        }
+        if step.phase == "deploy":
+            assert set(states["approve"]) <= {"passed"}
+        if step.phase == "publish":
+            assert all(state.steps[s.name].state == "passed" for s in behind if s.phase == "sign")
+        if step.phase in ("deploy", "approve", "publish") and states["build"]:
+            assert set(states["build"]) != {"skipped"}
+        if step.environment and step.phase in ("verify", "test") and states["deploy"]:
+            assert set(states["deploy"]) != {"skipped"}
 
 
 def attempts_left_on_record(engine: Engine) -> None:
@@ -319,9 +351,9 @@ def attempts_left_on_record(engine: Engine) -> None:
         elif event.type == "run.resumed":
             attempts = {}
         elif event.type == "step.retried":
-            assert attempts.get(name, 1) <= engine.plan.by_name[name].keys.retries
+            assert attempts.get(name, 1) <= engine.plan.by_name[name].keys.retries.times
     for name, step in engine.state.steps.items():
-        assert step.attempts <= engine.plan.by_name[name].keys.retries + 1
+        assert step.attempts <= engine.plan.by_name[name].keys.retries.times + 1
 
 
 def in_order(made: Plan) -> list[str]:
@@ -380,6 +412,8 @@ def plans(draw: st.DrawFn) -> Plan:
             keys["rollout"] = {"strategy": draw(st.sampled_from(["rolling", "all-at-once"])), "pause": 3}
         if name.startswith("test") and environments and draw(st.booleans()):
             keys["environment"] = draw(st.sampled_from(environments))
+        if draw(st.integers(0, 3)) == 0:
+            keys["when"] = "dirty"
         sections.append(section(name, timeout=draw(st.sampled_from([None, "20s"])), **keys))
     return make(sections)
 
@@ -394,6 +428,7 @@ WORLDS = st.builds(
     fails_first=RATE,
     targets=st.integers(1, 4),
     bad_target=RATE,
+    holds=st.sampled_from([0.0, 0.5, 1.0]),
 )
 
 

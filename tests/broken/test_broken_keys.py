@@ -99,6 +99,165 @@ CASES: dict[str, tuple[str, str]] = {
         HEAD + '[test.a]\nuses = "plain"\nretries = "3"\n',
         'penstock.toml:6: [test.a] retries: must be a whole number, and not "3"',
     ),
+    "half a condition": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = 'ref == \"main\" and'\n",
+        "penstock.toml:6: [test.a] when: a value is missing at the end",
+    ),
+    "a condition is empty": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = ''\n",
+        "penstock.toml:6: [test.a] when: a value is missing at the end",
+    ),
+    "a condition is true": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = true\n",
+        "penstock.toml:6: [test.a] when: must be a string, and not true",
+    ),
+    "a condition of Python": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = '__import__(\"os\")'\n",
+        'penstock.toml:6: [test.a] when: there is no "__import__(…)" in a condition. What there is: env("NAME"), '
+        'result("test.unit"), changed("src/**"), changed_only("docs/**"), matches(ref, "release/*")',
+    ),
+    "a condition asks for no such parameter": (
+        HEAD + "[parameters]\ndeploy = 'no'\n[test.a]\nuses = 'plain'\nwhen = 'param.deplyo == \"yes\"'\n",
+        'penstock.toml:8: [test.a] when: there is no parameter "deplyo". Did you mean "deploy"? There are '
+        "param.deploy",
+    ),
+    "a condition asks for a parameter where there is none": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = 'param.deploy == \"yes\"'\n",
+        'penstock.toml:6: [test.a] when: there is no parameter "deploy". Declare it in [parameters]',
+    ),
+    "a condition compares a truth with a string": (
+        HEAD + "[parameters]\ndeploy = false\n[test.a]\nuses = 'plain'\nwhen = 'param.deploy == \"true\"'\n",
+        'penstock.toml:8: [test.a] when: param.deploy is true or false, "true" is a string: they are never the same',
+    ),
+    "a condition asks for the result of no step": (
+        HEAD
+        + "[build.box]\nuses = 'plain'\n[test.a]\nuses = 'plain'\nwhen = 'result(\"build.bax\") == \"passed\"'\n",
+        'penstock.toml:8: [test.a] when: there is no step "build.bax". Did you mean "build.box"?',
+    ),
+    "a condition asks for its own result": (
+        HEAD + "[test.a]\nuses = 'plain'\nwhen = 'result(\"test.a\") == \"passed\"'\n",
+        "penstock.toml:6: [test.a] when: test.a is the step itself, so there is no result of it by then. Add it to "
+        "needs, or take it out",
+    ),
+    "a condition asks for what runs beside it": (
+        HEAD
+        + "[test.a]\nuses = 'plain'\n[test.b]\nuses = 'plain'\nwhen = '''\nresult(\"test.a\") == \"passed\"'''\n",
+        "penstock.toml:8: [test.b] when: test.a is nothing that test.b waits for, so there is no result of it by then. "
+        "Add it to needs, or take it out",
+    ),
+    "a condition asks for the result of many": (
+        HEAD + "[build.box]\nuses = 'plain'\nmatrix = { 'env.A' = ['1', '2'] }\n"
+        "[test.a]\nuses = 'plain'\nwhen = 'result(\"build.box\") == \"passed\"'\n",
+        "penstock.toml:9: [test.a] when: build.box is 2 steps, one of each variant. Name one of them, such as "
+        "build.box[env.A=1]",
+    ),
+    "a condition of variants asks for no axis": (
+        HEAD + "[test.a]\nuses = 'plain'\nmatrix = { 'env.A' = ['1'] }\nwhen = 'matrix.env.B == \"1\"'\n",
+        'penstock.toml:7: [test.a] when: there is no axis "env.B". Did you mean "env.A"? There are matrix.env.A',
+    ),
+    "a source with a condition": (
+        HEAD + "[source.it]\nuses = 'plain'\nwhen = 'dirty'\n",
+        "penstock.toml:6: [source.it] when: has no place in this phase: every run has a source",
+    ),
+    "retries of nothing known": (
+        HEAD + "[test.a]\nuses = 'plain'\nretries = { tims = 3 }\n",
+        'penstock.toml:6: [test.a] retries.tims: there is no such key. Did you mean "times"? The keys are backoff, '
+        "factor, longest, on, times",
+    ),
+    "retries after a refusal": (
+        HEAD + "[test.a]\nuses = 'plain'\nretries = { on = ['refused'] }\n",
+        'penstock.toml:6: [test.a] retries.on.0: "refused" is none of the allowed values "failed", "timeout" or "error"',
+    ),
+    "retries after nothing": (
+        HEAD + "[test.a]\nuses = 'plain'\nretries = { on = [] }\n",
+        "penstock.toml:6: [test.a] retries.on: is an empty list: it would never be tried again",
+    ),
+    "retries that come sooner and sooner": (
+        HEAD + "[test.a]\nuses = 'plain'\nretries = { factor = 0.5 }\n",
+        "penstock.toml:6: [test.a] retries.factor: must be at least 1, and not 0.5",
+    ),
+    "too many retries in a table": (
+        HEAD + "[test.a]\nuses = 'plain'\nretries = { times = 101 }\n",
+        "penstock.toml:6: [test.a] retries.times: must be at most 100, and not 101",
+    ),
+    "labels are a string": (
+        HEAD + "[test.a]\nuses = 'plain'\nlabels = 'gpu'\n",
+        'penstock.toml:6: [test.a] labels: must be a list, such as ["os=linux", "gpu"], or a table, such as '
+        '{ os = "linux" }',
+    ),
+    "a label with a space": (
+        HEAD + "[test.a]\nuses = 'plain'\nlabels = ['a gpu']\n",
+        'penstock.toml:6: [test.a] labels: "a gpu" is no label. One is a word such as "gpu", or such as "os=linux"',
+    ),
+    "a label is a number": (
+        HEAD + "[test.a]\nuses = 'plain'\nlabels = { cores = 8 }\n",
+        'penstock.toml:6: [test.a] labels: "cores" must be a string, such as { os = "linux" }',
+    ),
+    "defaults of no phase": (
+        HEAD + "[defaults.tset]\ntimeout = 5\n",
+        'penstock.toml:4: [defaults.tset] this is no phase. Did you mean "test"? The phases are source, build, '
+        "test, scan, sign, publish, approve, deploy, verify",
+    ),
+    "defaults without a phase": (
+        HEAD + "[defaults]\ntimeout = 5\n",
+        "penstock.toml:5: [defaults] timeout: must stand in a section of a phase, such as [defaults.test]",
+    ),
+    "a matrix is not shared": (
+        HEAD + "[defaults.test]\nmatrix = { 'env.A' = ['1'] }\n",
+        "penstock.toml:5: [defaults.test] matrix: can't be shared: each section has a matrix of its own",
+    ),
+    "a shared key is wrong": (
+        HEAD + "[defaults.test]\nuses = 'plain'\ntimeout = 'soon'\n[test.a]\n[test.b]\n",
+        'penstock.toml:6: [defaults.test] timeout: "soon" is not a duration. Durations are such as "30s", "5m" or '
+        '"1h30m"',
+    ),
+    "a shared plugin that is not there": (
+        HEAD + "[defaults.test]\nuses = 'plane'\n[test.a]\n[test.b]\n",
+        'penstock.toml:5: [defaults.test] uses: the plugin "plane" is not enabled. Did you mean "plain"?',
+    ),
+    "a shared condition is wrong": (
+        HEAD + "[defaults.test]\nuses = 'plain'\nwhen = 'result(\"test.b\") == \"passed\"'\n[test.a]\n",
+        'penstock.toml:6: [defaults.test] when: there is no step "test.b". Did you mean "test.a"?',
+    ),
+    "a shared need is wrong": (
+        HEAD + "[defaults.test]\nuses = 'plain'\nneeds = ['build.a']\n[test.a]\n",
+        'penstock.toml:6: [defaults.test] needs: there is no step "build.a". The steps are source, test.a',
+    ),
+    "a parameter without a default": (
+        HEAD + "[parameters]\nsize = { choices = ['a'] }\n",
+        "penstock.toml:5: [parameters.size] default: is missing. What it is where nobody says; its type is that of "
+        "the parameter",
+    ),
+    "a parameter of no known type": (
+        HEAD + "[parameters]\nsize = 1.5\n",
+        "penstock.toml:5: [parameters] size: must be a string, a whole number, true or false, or a table with a "
+        "default that is one",
+    ),
+    "a default of no known type": (
+        HEAD + "[parameters]\nsize = { default = 1.5 }\n",
+        "penstock.toml:5: [parameters.size] default: must be true or false or a whole number or a string, and not 1.5",
+    ),
+    "a default that may not be chosen": (
+        HEAD + "[parameters]\nsize = { default = 'c', choices = ['a', 'b'] }\n",
+        "penstock.toml:5: [parameters.size] choices: the default c is not among them",
+    ),
+    "choices of another type": (
+        HEAD + "[parameters]\nsize = { default = 1, choices = [1, true] }\n",
+        "penstock.toml:5: [parameters.size] choices: true is of another type than the default 1",
+    ),
+    "a parameter with a dash": (
+        HEAD + "[parameters]\ndry-run = true\n",
+        "penstock.toml:5: [parameters] dry-run: a parameter's name is made of letters, digits and _, and begins with "
+        "no digit",
+    ),
+    "two parameters of one variable": (
+        HEAD + "[parameters]\nsize = 1\nSIZE = 2\n",
+        'penstock.toml:6: [parameters] SIZE: "size" is there already: steps find both under PENSTOCK_PARAM_SIZE',
+    ),
+    "parameters are a list": (
+        "parameters = ['a']\n" + HEAD,
+        "penstock.toml:1: [parameters] must be a section: [parameters]",
+    ),
     "env is a string": (
         HEAD + '[test.a]\nuses = "plain"\nenv = "A=1"\n',
         'penstock.toml:6: [test.a] env: must be a table, and not "A=1"',
@@ -439,7 +598,11 @@ def test_a_key_that_can_not_be(place: Place, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["needs is misspelt", "a timeout in words", "a role misspelt", "a policy misspelt"]
+    "name",
+    [
+        *("needs is misspelt", "a timeout in words", "a role misspelt", "a policy misspelt"),
+        *("half a condition", "a condition asks for its own result", "a shared need is wrong"),
+    ],
 )
 def test_a_run_is_refused_in_the_same_words(place: Place, name: str) -> None:
     text, message = CASES[name]

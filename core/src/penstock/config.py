@@ -13,16 +13,20 @@ from pydantic import Field
 
 from penstock import people, versions
 from penstock.configfile import ConfigFile
+from penstock.defaults import read_defaults
 from penstock.errors import ConfigError, did_you_mean, sentence
 from penstock.faults import checked
 from penstock.inhouse import PluginFile, is_path, name_of
 from penstock.keys import Keys as Keys
 from penstock.keys import Manual as Manual
+from penstock.keys import Retries as Retries
 from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
 from penstock.model import Digest, Model
+from penstock.parameters import Parameter as Parameter
+from penstock.parameters import read_parameters
 from penstock.plugins import PHASES, Installed, Plugins, installed
-from penstock.sections import check_environments, read_sections, tables
+from penstock.sections import Around, check_environments, read_sections, tables
 from penstock.words import Title
 
 _SHOWN = 20  # faults in one message
@@ -66,6 +70,7 @@ class Project(Model):
     sections: tuple[Section, ...]
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
+    parameters: dict[str, Parameter] = {}
     unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
     warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
@@ -94,7 +99,9 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
             unless = f"{sentence(str(broken))} Nothing is deployed until it is repaired, or taken out here"
             unusable.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
-    sections = read_sections(data, plugins, known, source, errors)
+    parameters = read_parameters(data, source, errors)
+    shared = read_defaults(data, PHASES, source, errors)
+    sections = read_sections(data, Around(plugins, known, shared, parameters), source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
@@ -125,6 +132,7 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         sections=tuple(sections),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
+        parameters=parameters,
         unusable=tuple(unusable),
         warnings=tuple(warnings),
     )
@@ -138,7 +146,7 @@ def _in_lines(errors: list[str]) -> str:
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
-    allowed = ("penstock", "policy", "roles", *PHASES)
+    allowed = ("penstock", "parameters", "defaults", "policy", "roles", *PHASES)
     for name, table in data.items():
         if name in Penstock.model_fields:
             errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))
@@ -146,7 +154,7 @@ def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -
             way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
             errors.append(source.error(name, "", f"this is no phase{way_out}"))
         elif not isinstance(table, dict):
-            like = name if name in ("penstock", "roles") else f"{name}.NAME"
+            like = name if name in ("penstock", "parameters", "roles") else f"{name}.NAME"
             errors.append(source.error(name, "", f"must be a section: [{like}]"))
 
 
@@ -170,3 +178,11 @@ def enabled(path: Path) -> tuple[str, ...]:
     if head is None:
         raise ConfigError("\n".join(errors))
     return head.plugins
+
+
+def shared_plugins(path: Path) -> dict[str, str]:
+    """Only which plugin the defaults of a phase name, by phase. Raises ConfigError as `load`."""
+    tables = ConfigFile(path, Penstock.model_fields).read().get("defaults")
+    named = tables.items() if isinstance(tables, dict) else ()
+    found = {phase: table.get("uses") for phase, table in named if isinstance(table, dict)}
+    return {phase: uses for phase, uses in found.items() if isinstance(uses, str)}

@@ -20,16 +20,19 @@ from typing import Any, Protocol
 
 from penstock import scheduler, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
+from penstock.facts import Facts
 from penstock.holds import Holds
 from penstock.home import Home, Lock
 from penstock.journal import Journal
+from penstock.keys import Failure
+from penstock.labels import lacking
 from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import end_marked, user
 from penstock.record import Record
-from penstock.request import Response, approval_of, make_request, question, release_of
+from penstock.request import Response, approval_of, make_request, question, release_of, spared
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
@@ -42,10 +45,12 @@ from penstock.scheduler import (
     Conclude,
     End,
     Finish,
+    Judge,
     Operate,
     Regain,
     Start,
     Stop,
+    Waiting,
 )
 from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
@@ -83,6 +88,7 @@ class Engine:
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
         self._stopped: dict[str, str] = {}  # ticket → why
+        self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._again = False  # whether to decide again before anything is waited for
@@ -131,6 +137,8 @@ class Engine:
             for action in actions:
                 if isinstance(action, WakeAt):
                     wake = action.time if wake is None else min(wake, action.time)
+                elif isinstance(action, Judge):
+                    self._judge(action.step)
                 else:
                     self._act(action)
             self._record.stage()
@@ -171,7 +179,7 @@ class Engine:
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._record.write(kind, None, self.state.end(action.state))
 
-    def _enter(self, action: Start | Regain | AskApproval) -> None:
+    def _enter(self, action: Waiting) -> None:
         """Begin what may have to wait for its turn at an environment."""
         if isinstance(action, Start):
             self._start(action.step)
@@ -181,8 +189,19 @@ class Engine:
         else:
             self._ask(action.step, question(self.state, action.step, action.reason))
 
+    def _judge(self, name: str) -> None:
+        judged = self._facts.judge(name)
+        if judged.holds:
+            self._record.write("condition.held", name, judged.data)
+        else:
+            self._finish(name, "skipped", judged.reason, condition=judged.data)
+
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
+        lacks = [label for label in step.keys.labels if label not in self.executor.labels]
+        if lacks:
+            self._finish(name, "refused", lacking(lacks, self.executor.labels))
+            return
         if not self._holds.enter(step):
             self._again = True
             return
@@ -254,6 +273,7 @@ class Engine:
             self.observer(news, self.state)
             return
         name = self._busy.pop(news.ticket)
+        failure: Failure = "error" if news.response.outcome == "error" else "failed"
         operation = self._ops.pop(news.ticket, None)
         response = news.response
         if operation is not None:
@@ -266,9 +286,10 @@ class Engine:
         if name in self._ended:
             end = self._ended.pop(name)
             response = Response.model_validate({"outcome": end.state, "reason": end.reason})
-        self._settle(name, response)
+            failure = end.failure
+        self._settle(name, response, failure)
 
-    def _settle(self, name: str, response: Response) -> None:
+    def _settle(self, name: str, response: Response, failure: Failure) -> None:
         step = self.plan.by_name[name]
         if response.outcome == "pending":
             self._ask(name, {"reason": response.reason})
@@ -282,20 +303,20 @@ class Engine:
             rollout = self.state.steps[name].rollout
             assert rollout is not None
             said = f"{short(rollout.release.digest)}  healthy"
-            self._finish(name, "passed", summary=said, **response.data)
+            self._finish(name, "passed", summary=said, notes=spared(self.state, name), **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:
-            self._fail(name, step, response)
+            self._fail(name, step, response, failure)
 
-    def _fail(self, name: str, step: PlanStep, response: Response) -> None:
+    def _fail(self, name: str, step: PlanStep, response: Response, failure: Failure) -> None:
         progress = self.state.steps[name]
         if progress.rollout is not None:  # it went well, and its evidence could not be made: back
             self._record.write("rollout.failed", name, {"reason": response.reason})
             return
-        again = (
-            scheduler.retry(step, progress.attempts, time.time()) if response.outcome == "failed" else None
-        )
+        again = None
+        if response.outcome in ("failed", "error"):
+            again = scheduler.retry(step, progress.attempts, time.time(), failure)
         if again is not None:
             self._record.write("step.retried", name, {"reason": response.reason, "not_before": again})
             return

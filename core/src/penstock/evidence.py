@@ -43,6 +43,7 @@ from penstock.model import (
     Tool,
     Verification,
 )
+from penstock.parameters import Given
 from penstock.plan import PlanStep
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -70,6 +71,7 @@ class Circumstances(Model):
     plugins: dict[str, str]
     files: tuple[PluginFile, ...] = ()
     tools: tuple[Tool, ...] = ()
+    parameters: dict[str, Given] = {}
     revision: Revision
     started: float
     finished: float
@@ -237,6 +239,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "uses": step.uses,
                 "settings": step.settings,
                 "config": circumstances.config,
+                **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
             "resolvedDependencies": [source],

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
-from penstock import process, processes
+from penstock import labels, process, processes
 from penstock.home import open_log
 from penstock.outcomes import Stopped, without_result
 from penstock.request import Request, Response
@@ -62,8 +62,11 @@ class Executor(Protocol):
     `submit` hands over a request under a ticket that is not in use; it must not block. `wait` returns
     what has become known, at the latest after `timeout` seconds or when one of the engine's own file
     descriptors has something to read. `end` asks for a request to be ended; its `Done` follows within
-    seconds, however the step resists. After `close` nothing of any request is left.
+    seconds, however the step resists. After `close` nothing of any request is left. `labels` is what it
+    offers to steps that ask for some.
     """
+
+    labels: frozenset[str]
 
     def submit(self, ticket: str, request: Request) -> None: ...  # noqa: D102
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]: ...  # noqa: D102
@@ -93,6 +96,7 @@ class LocalPool:
         self._in_child = in_child
         self._processes: list[_Process] = []
         self._home = make_worker().home
+        self.labels = labels.local()
         process.become_subreaper()
 
     def submit(self, ticket: str, request: Request) -> None:

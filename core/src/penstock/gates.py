@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from penstock.model import (
@@ -15,7 +16,7 @@ from penstock.model import (
     Verification,
     short,
 )
-from penstock.plan import PlanStep
+from penstock.plan import DEFAULT_POLICY, PlanStep
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
@@ -28,6 +29,8 @@ VERIFICATION = "https://penstock.dev/attestation/verification/v0.1"
 PUBLICATION = "https://penstock.dev/attestation/publication/v0.1"
 RELEASE = "https://in-toto.io/attestation/release/v0.1"
 
+NONE_SKIPPED: Mapping[str, str] = MappingProxyType({})
+_NOT_SKIPPED = "Have it run, or give the deploy step the same condition."
 
 Verdict = tuple[str, str]
 """How a step ends whose gate stays shut, failed or refused, and why."""
@@ -84,14 +87,33 @@ def _judge_verification(result: Verification) -> Verdict | None:
     return ("failed", f"{bad.name}: {bad.detail}") if bad else None
 
 
+def demanded(step: PlanStep, left_out: Collection[str]) -> tuple[str, ...]:
+    """What a deploy step's policy asks for, where these steps were left out by conditions of their own.
+
+    What the policy names itself is asked for whatever was left out. "tests" and "scan" are not about steps
+    that the configuration left out; but a policy that was written down and asks for tests is not content
+    where no test at all was run.
+    """
+    spared: set[str] = set()
+    for members in step.groups.values():
+        absent = set(members).intersection(left_out)
+        if step.policy == DEFAULT_POLICY or len(absent) < len(members):
+            spared |= absent.difference(step.named)
+    return tuple(entry for entry in step.requires if entry not in spared)
+
+
 def admit(
     step: PlanStep,
     digests: Iterable[str],
     evidence: Sequence[Evidence],
     plan: str,
     now: float,
+    skipped: Mapping[str, str] = NONE_SKIPPED,
 ) -> list[Refusal]:
-    """Why these artifacts may not go to the step's environment; empty: they may."""
+    """Why these artifacts may not go to the step's environment; empty: they may.
+
+    `skipped` says why steps were skipped, for those that a refusal is about.
+    """
     wanted = list(dict.fromkeys(digests))
     if not wanted:
         return [
@@ -113,7 +135,10 @@ def admit(
     good = [entry for entry in evidence if not entry.invalid]
     for requirement in step.requires:
         missing = _missing(requirement, step, wanted, good, plan, now)
-        if missing:
+        if missing and requirement in skipped:
+            reason = f"{missing}: it was skipped, {skipped[requirement]}"
+            refusals.append(Refusal(rule=step.policy, reason=reason, way_out=_NOT_SKIPPED))
+        elif missing:
             refusals.append(
                 Refusal(rule=step.policy, reason=missing, way_out="Run the pipeline again: penstock run")
             )

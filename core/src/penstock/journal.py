@@ -154,12 +154,13 @@ class Journal:
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str, after: int = 0) -> Iterator[Event]:
-        """All events of a type over all runs, the newest first."""
+    def find(self, kind: str, after: int = 0, *, step: str | None = None) -> Iterator[Event]:
+        """All events of a type over all runs, or those of one step, the newest first."""
         query = (
-            "SELECT id, run, time, type, step, data FROM events WHERE type = ? AND id > ? ORDER BY id DESC"
+            "SELECT id, run, time, type, step, data FROM events "
+            "WHERE type = ?1 AND id > ?2 AND (?3 IS NULL OR step = ?3) ORDER BY id DESC"
         )
-        return (_event(*row) for row in self._read(query, (kind, after)))
+        return (_event(*row) for row in self._read(query, (kind, after, step)))
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
+from penstock.matrix import base_of
 from penstock.model import Duration, Model
-from penstock.words import Batch, Glob, Name, Secrets, Variables
+from penstock.words import Batch, Glob, Labels, Name, Secrets, Variables
+
+Failure = Literal["failed", "timeout", "error"]
+"""What went wrong with an attempt; what a gate refused is never tried again."""
 
 
 class Rollout(Model):
@@ -24,6 +28,39 @@ class Rollout(Model):
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
 
 
+def _some(failures: tuple[Failure, ...]) -> tuple[Failure, ...]:
+    if not failures:
+        raise ValueError("is an empty list: it would never be tried again")
+    return failures
+
+
+class Retries(Model):
+    """Whether a step is tried again, when, and after what."""
+
+    times: int = Field(default=1, ge=0, le=100, strict=True, description="How often it is tried again.")
+    backoff: Duration = Field(default=1, description="How long to wait before it is tried again first.")
+    factor: float = Field(
+        default=2, ge=1, le=100, strict=True, description="How much longer to wait each time after that."
+    )
+    longest: Duration | None = Field(
+        default=None, description="No wait is longer than this: one minute, or `backoff` where that is more."
+    )
+    on: Annotated[tuple[Failure, ...], AfterValidator(_some)] = Field(
+        default=("failed",),
+        description='After what: "failed", "timeout", or "error" for a plugin or the machine that failed.',
+    )
+
+
+def _retries(value: object) -> object:
+    """A number alone says how often."""
+    return value if isinstance(value, dict | Retries) else {"times": value}
+
+
+def _or_a_number(schema: dict[str, Any]) -> None:
+    schema["default"] = 0
+    schema["anyOf"] = [{"type": "integer", "minimum": 0, "maximum": 100}, {"$ref": schema.pop("$ref")}]
+
+
 class Keys(Model):
     """The keys that every section may have."""
 
@@ -36,8 +73,13 @@ class Keys(Model):
         gt=0,
         description="How long the step may take, or each operation of a deploy step; then it is ended.",
     )
-    retries: int = Field(
-        default=0, ge=0, le=100, strict=True, description="How often a failed step is tried again."
+    when: str | None = Field(
+        default=None, description='A condition, such as ref == "main"; where it is false the step is skipped.'
+    )
+    retries: Annotated[Retries, BeforeValidator(_retries)] = Field(
+        default=Retries(times=0),
+        json_schema_extra=_or_a_number,
+        description="How often a failed step is tried again; or a table that also says when and after what.",
     )
     matrix: dict[str, JsonValue] = Field(
         default={},
@@ -46,6 +88,9 @@ class Keys(Model):
     env: Variables = Field(default={}, description="Environment variables for the programs that it runs.")
     secrets: Secrets = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
+    )
+    labels: Labels = Field(
+        default=(), description='What the machine must be that runs it, such as ["os=linux"].'
     )
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
@@ -77,3 +122,9 @@ class Section(Model):
     plugin: str | None
     settings: dict[str, JsonValue]
     environment: str | None
+    variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
+    shared: tuple[str, ...] = Field(default=(), description="Keys that it has from the phase's defaults.")
+
+    def place(self, key: str) -> str:
+        """The section of the file in which a key of this one stands."""
+        return f"defaults.{self.phase}" if key in self.shared else base_of(self.name)

@@ -42,6 +42,8 @@ class Variant:
     table: dict[str, Any]
     keys: frozenset[str]
     """What its table has from the matrix: keys, and such as `env.NAME`."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """By axis."""
 
 
 @dataclass
@@ -200,7 +202,7 @@ def _variant(combination: _Combination, table: Mapping[str, Any]) -> Variant:
         else:
             made[key] = value
     label = ",".join(f"{_safe(key)}={_word(value)}" for key, value in combination.values.items())
-    return Variant(label, made, frozenset((*combination.more, *combination.values)))
+    return Variant(label, made, frozenset((*combination.more, *combination.values)), dict(combination.values))
 
 
 def _word(value: object) -> str:

@@ -12,20 +12,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from pydantic import Field, JsonValue
 
+from penstock import conditions
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
-from penstock.stages import check_needs, meant_by, stages_of
+from penstock.parameters import Given, effective
+from penstock.stages import check_needs, check_results, meant_by, stages_of
+from penstock.terms import Node
 
 _TESTS = ("test", "scan")
-_DEFAULT_POLICY = ("provenance", "tests", "scan", "signature", "approval")
+_DEFAULT = ("provenance", "tests", "scan", "signature", "approval")
+_ENTRIES = ("provenance", "tests", "scan", "approval", "signature")
+"""What `require` may ask for beside steps."""
 _NAMED = 12  # names in one message
+DEFAULT_POLICY = "the default policy"
 
 
 class Need(Model):
@@ -50,6 +56,12 @@ class PlanStep(Model):
     )
     policy: str = Field(default="", description="Which rule asks for `requires`, as a refusal names it.")
     supersede: bool = Field(default=True, description="Whether a newer run ends it while it waits.")
+    groups: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="What `tests` and `scan` stand for in it, where a condition may leave some out.",
+    )
+    named: tuple[str, ...] = Field(default=(), description="The steps that the policy itself names.")
+    variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
 
 
 class Barrier(Model):
@@ -75,6 +87,9 @@ class Plan(Model):
     barriers: tuple[Barrier, ...]
     environments: tuple[str, ...]
     roles: dict[str, tuple[str, ...]] = {}
+    parameters: dict[str, Given] = Field(
+        default={}, description="All parameters, as they were given or by default."
+    )
 
     @cached_property
     def canonical(self) -> bytes:
@@ -112,6 +127,15 @@ class Plan(Model):
         return frozenset(reference for step in self.steps for reference in step.keys.secrets.values())
 
     @cached_property
+    def conditions(self) -> dict[str, Node]:
+        """The conditions of the steps that have one."""
+        return {
+            step.name: conditions.parse(step.keys.when, conditions.known(self.parameters, step.variant))
+            for step in self.steps
+            if step.keys.when is not None
+        }
+
+    @cached_property
     def signer(self) -> PlanStep | None:
         """The step whose plugin signs what comes after it, if the pipeline has one."""
         return next((step for step in self.steps if step.phase == "sign"), None)
@@ -138,8 +162,13 @@ class Plan(Model):
         return [s for s in self.steps if s.phase == "deploy" and s.environment == environment]
 
 
-def make(project: Project, versions: Mapping[str, str]) -> Plan:
-    """The plan of a project. Raises ConfigError for a cycle or a need that names nothing."""
+def make(
+    project: Project, versions: Mapping[str, str], parameters: Mapping[str, Given] | None = None
+) -> Plan:
+    """The plan of a project, with these values for its parameters, or their defaults.
+
+    Raises ConfigError for a cycle, or where something names a step that it can't mean.
+    """
     sections = {section.name: section for section in project.sections}
     meant = meant_by(sections)
     environments = _environments(project)
@@ -160,10 +189,11 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
             settings=section.settings,
             keys=section.keys,
             environment=section.environment,
+            variant=section.variant,
             needs=_needs(section, stages, barriers, groups),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
-    return Plan(
+    made = Plan(
         name=project.name,
         config=project.digest,
         plugins={name: versions[name] for name in project.plugins if name in versions},
@@ -173,7 +203,11 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         barriers=(*barriers.values(), *groups.values()),
         environments=environments,
         roles=project.roles,
+        parameters=dict(effective(project.parameters, ()) if parameters is None else parameters),
     )
+    for name, condition in made.conditions.items():
+        check_results(sections[name], condition, meant, partial(made.closure, [name], made.waits_for))
+    return made
 
 
 def _environments(project: Project) -> tuple[str, ...]:
@@ -245,11 +279,18 @@ def _with_policy(
         return step
     before = [other for other in steps.values() if stages[other.name] < stages[step.name]]
     own = policy.require if policy else None
-    rule = "the default policy" if own is None else f"policy.{step.environment}"
-    wanted = _DEFAULT_POLICY if own is None else own
+    rule = DEFAULT_POLICY if own is None else f"policy.{step.environment}"
+    wanted = _DEFAULT if own is None else own
     requires: list[str] = []
+    groups: dict[str, tuple[str, ...]] = {}
+    named: list[str] = []
     for entry in wanted:
-        requires.extend(_requirement(entry, step, before, rule, explicit=own is not None))
+        found = _requirement(entry, step, before, rule, explicit=own is not None)
+        requires.extend(found)
+        if entry in ("tests", "scan") and any(steps[name].keys.when is not None for name in found):
+            groups[entry] = tuple(found)
+        elif entry not in _ENTRIES:
+            named.extend(found)
     for entry in ("signature", "approval"):  # who has such a step means it, whatever else the policy names
         requires.extend(_requirement(entry, step, before, rule, explicit=False))
     waited = {need.on for need in step.needs}
@@ -259,7 +300,13 @@ def _with_policy(
         if name not in waited
     )
     return step.model_copy(
-        update={"requires": tuple(dict.fromkeys(requires)), "policy": rule, "needs": (*step.needs, *edges)}
+        update={
+            "requires": tuple(dict.fromkeys(requires)),
+            "policy": rule,
+            "groups": groups,
+            "named": tuple(named),
+            "needs": (*step.needs, *edges),
+        }
     )
 
 
@@ -289,7 +336,7 @@ def _requirement(
     named = [name for name in judging if entry in (name, base_of(name))]
     if not named:
         bases = dict.fromkeys(base_of(name) for name in judging)
-        entries = ("provenance", "tests", "scan", "approval", "signature", *bases)
+        entries = (*_ENTRIES, *bases)
         can_be = f"Entries are {', '.join(json.dumps(name) for name in entries[:_NAMED])}"
         near = did_you_mean(entry, (*entries, *judging), otherwise=can_be)
         message = f'"{entry}" is no test, scan or verify step that comes before {step.name}{near}'

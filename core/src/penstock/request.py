@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from penstock import gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
 from penstock.model import Approval, Model, Release, Revision
@@ -45,6 +46,8 @@ class Request(Model):
     target: str | None = None
     before: dict[str, JsonValue] | None = None
     approval: Approval | None = None
+    skipped: dict[str, str] = {}
+    """Of the steps whose result the gate asks for, those that were skipped, and why."""
 
 
 class Response(Model):
@@ -60,6 +63,9 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
     step = plan.by_name[name]
     if state.given:  # a release that was admitted once may return on digest and signature alone
         step = step.model_copy(update={"requires": ("deployment", *(("signature",) if plan.signer else ()))})
+    elif state.left_out and step.phase == "deploy":
+        by_condition = [name for name, own in state.left_out.items() if own]
+        step = step.model_copy(update={"requires": gates.demanded(step, by_condition)})
     signer = plan.signer
     signs_now = signer is not None and (state.given or state.steps[signer.name].state in LETS_ON)
     return Request(
@@ -77,6 +83,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
             env=step.keys.env,
             secrets=step.keys.secrets,
             hidden=hidden_variables(plan, step),
+            parameters=plan.parameters,
         ),
         pipeline=plan.name,
         config=plan.config,
@@ -86,6 +93,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         signer=signer if signs_now else None,
         trust=signer,
         evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
+        skipped={entry: state.steps[entry].reason for entry in step.requires if entry in state.left_out},
         **more,
     )
 
@@ -106,6 +114,14 @@ def evidence_so_far(plan: Plan, state: RunState, name: str | None = None) -> tup
             reference = Reference.model_validate(entry)
             found[f"{reference.step} {reference.statement}"] = reference  # the signed one comes later
     return tuple(found.values())
+
+
+def spared(state: RunState, name: str) -> list[str]:
+    """Notes on a deployment: the results that its policy asked for, had no condition skipped their steps."""
+    step = state.plan.by_name[name]
+    own = [other for other, by_condition in state.left_out.items() if by_condition]
+    missing = set(step.requires).difference(gates.demanded(step, own)) if not state.given else ()
+    return [f"! without {other}: skipped, {state.steps[other].reason}" for other in own if other in missing]
 
 
 def hidden_variables(plan: Plan, step: PlanStep) -> tuple[str, ...]:

@@ -12,17 +12,25 @@ from types import MappingProxyType
 from typing import Any
 
 from penstock import gates, rollout
+from penstock.keys import Failure
 from penstock.model import Approval
 from penstock.plan import PlanStep
+from penstock.pointless import why_pointless
 from penstock.progress import Kind, RolloutState
 from penstock.rollout import Ended, WakeAt
 from penstock.state import RunState, RunStatus
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a step may take if it does not say."""
-NOT_TAKEN: Mapping[str, float] = MappingProxyType({})
-_FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
+NOT_TAKEN: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Ask whether a step's condition holds: it may start then, and is skipped otherwise."""
+
+    step: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class End:
     step: str
     state: str
     reason: str
+    failure: Failure = "failed"
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,9 @@ class Conclude:
     state: RunStatus
 
 
-Action = Start | Regain | Operate | AskApproval | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
+Waiting = Start | Regain | AskApproval
+"""What may have to wait for its turn at an environment."""
+Action = Judge | Waiting | Operate | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
 
 
 def decide(
@@ -140,17 +151,25 @@ def decide(
     return actions
 
 
-def retry(step: PlanStep, attempts: int, now: float) -> float | None:
-    """When to try a failed step again, in seconds since 1970; None: not at all."""
-    if attempts > step.keys.retries:
+def retry(step: PlanStep, attempts: int, now: float, failure: Failure = "failed") -> float | None:
+    """When to try a step again after so many attempts, in seconds since 1970; None: not at all."""
+    retries = step.keys.retries
+    if attempts > retries.times or failure not in retries.on:
         return None
-    return now + min(_FIRST_PAUSE * 2.0 ** (attempts - 1), _LONGEST_PAUSE)
+    longest = max(_LONGEST_PAUSE, retries.backoff) if retries.longest is None else retries.longest
+    return now + min(retries.backoff * retries.factor ** (attempts - 1), longest)
 
 
 def _starts(state: RunState, now: float, slots: int, taken: Mapping[str, float]) -> list[Action]:
     actions: list[Action] = []
     for name in state.ready:
         step = state.plan.by_name[name]
+        if why := why_pointless(state, step):
+            actions.append(Finish(name, "skipped", why))
+            continue
+        if step.keys.when is not None and not state.steps[name].holds and state.given is None:
+            actions.append(Judge(name))
+            continue
         if step.phase == "approve" and step.uses is None:
             by: Any = step.settings.get("by") or ()
             actions.append(AskApproval(name, "waits for approval" + (f" by {', '.join(by)}" if by else "")))
@@ -197,7 +216,7 @@ def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
     patience = _patience(step)
     deadline = progress.tried_since + patience
     if now >= deadline:
-        return [End(name, "failed", f"it took longer than {patience:g} s (timeout)")]
+        return [End(name, "failed", f"it took longer than {patience:g} s (timeout)", "timeout")]
     return [WakeAt(deadline)]
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
-from penstock import matrix
+from penstock import conditions, matrix
 from penstock.configfile import ConfigFile
-from penstock.errors import did_you_mean
+from penstock.defaults import InDefaults, merged
+from penstock.errors import ConfigError, did_you_mean
 from penstock.faults import Place, checked
 from penstock.keys import Keys, Manual, Section
 from penstock.matrix import MatrixFault, base_of
+from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"when", "labels", "cache", "inside", "services"}
+LATER = {"cache", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -28,23 +32,33 @@ NO_MATRIX = {
 """The phases whose steps have no variants, and why."""
 
 
+@dataclass(frozen=True)
+class Around:
+    """What sections are read against."""
+
+    plugins: Plugins
+    installed: Mapping[str, Installed]
+    defaults: Mapping[str, Mapping[str, Any]]
+    parameters: Mapping[str, Parameter]
+
+
 def read_sections(
-    data: dict[str, Any],
-    plugins: Plugins,
-    known: dict[str, Installed],
-    source: ConfigFile,
-    errors: list[str],
+    data: dict[str, Any], around: Around, source: ConfigFile, errors: list[str]
 ) -> list[Section]:
     """Every section that is a step; what is wrong with one is added to `errors`."""
-    found = []
+    found: list[Section] = []
     for phase in PHASES:
-        for name, table in tables(data, phase, source, errors).items():
-            if "matrix" in table:
-                found += _variants(phase, name, table, plugins, known, source, errors)
-            elif section := _section(phase, name, table, plugins, known, source, errors):
-                found.append(section)
+        for name, own in tables(data, phase, source, errors).items():
+            whole = merged(around.defaults.get(phase, {}), own)
+            place = InDefaults(source, phase, whole.shared)
+            if "matrix" in own:
+                sections = _variants(phase, name, whole.table, around, place, errors)
+            else:
+                section = _section(phase, name, whole.table, around, place, errors)
+                sections = [section] if section else []
+            found += [section.model_copy(update={"shared": whole.keys}) for section in sections]
     if not any(section.phase == "source" for section in found):
-        default = _default_source(plugins, source, errors)
+        default = _default_source(around, source, errors)
         if default:
             found.insert(0, default)
     return found
@@ -54,9 +68,8 @@ def _variants(
     phase: str,
     name: str,
     table: dict[str, Any],
-    plugins: Plugins,
-    known: dict[str, Installed],
-    source: ConfigFile,
+    around: Around,
+    source: Place,
     errors: list[str],
 ) -> list[Section]:
     """The steps that a section with a matrix becomes."""
@@ -72,9 +85,10 @@ def _variants(
     sections = []
     for variant in found:
         place = _InMatrix(source, variant.keys)
-        section = _section(phase, name, variant.table, plugins, known, place, errors)
+        section = _section(phase, name, variant.table, around, place, errors, variant.values)
         if section:
-            sections.append(section.model_copy(update={"name": f"{full}[{variant.label}]"}))
+            named = {"name": f"{full}[{variant.label}]", "variant": variant.values}
+            sections.append(section.model_copy(update=named))
     return sections
 
 
@@ -91,23 +105,16 @@ class _InMatrix:
         return self.source.error(section, f"matrix.{key}" if inside else key, message)
 
 
-def _default_source(plugins: Plugins, source: ConfigFile, errors: list[str]) -> Section | None:
+def _default_source(around: Around, source: ConfigFile, errors: list[str]) -> Section | None:
     """Without a source section, the one enabled plugin that can do it."""
-    able = plugins.that_do("source")
-    if len(able) == 1:
-        model = plugins.settings_model(able[0], "penstock_source")
-        settings = checked(model, {}, source, "source", errors)
-        if settings is None:
-            return None
-        return Section(
-            name="source",
-            phase="source",
-            keys=Keys(uses=able[0]),
-            plugin=able[0],
-            settings=settings.model_dump(mode="json"),
-            environment=None,
-        )
-    if plugins.broken:
+    able = around.plugins.that_do("source")
+    shared = around.defaults.get("source", {})
+    if len(able) == 1 or "uses" in shared:
+        table = merged({"uses": able[0] if able else "", **shared}, {})
+        place = InDefaults(source, "source", frozenset(shared))
+        section = _section("source", "", table.table, around, place, errors)
+        return section and section.model_copy(update={"name": "source", "shared": tuple(shared)})
+    if around.plugins.broken:
         return None  # it may be the one, and is reported itself
     what = f"several can: {', '.join(able)}. Add a section [source.NAME]" if able else 'add "git"'
     errors.append(source.error("penstock", "plugins", f"no plugin was chosen that gets the source: {what}"))
@@ -118,12 +125,12 @@ def _section(
     phase: str,
     name: str,
     table: dict[str, Any],
-    plugins: Plugins,
-    known: dict[str, Installed],
+    around: Around,
     source: Place,
     errors: list[str],
+    variant: Mapping[str, Any] = MappingProxyType({}),
 ) -> Section | None:
-    full = f"{phase}.{name}"
+    full = f"{phase}.{name}" if name else phase
     count = len(errors)
     core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
@@ -142,11 +149,12 @@ def _section(
         return None
     keys = checked(Keys, core, source, full, errors)
     if keys:
-        _check_secrets(keys, full, plugins, source, errors)
+        _check_secrets(keys, full, around.plugins, source, errors)
+        _check_when(keys, full, around.parameters, variant, source, errors)
     uses = keys.uses if keys else table.get("uses")
     if not isinstance(uses, str | None):
         return None
-    model = _settings_of(phase, full, uses, plugins, known, source, errors)
+    model = _settings_of(phase, full, uses, around.plugins, around.installed, source, errors)
     settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
     if len(errors) > count or settings is None or keys is None:
         return None
@@ -171,12 +179,33 @@ def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: Place, error
             errors.append(source.error(full, f"secrets.{name}", message))
 
 
+def _check_when(
+    keys: Keys,
+    full: str,
+    parameters: Mapping[str, Parameter],
+    variant: Mapping[str, Any],
+    source: Place,
+    errors: list[str],
+) -> None:
+    """A condition must be one; which steps it may name is the plan's to say."""
+    if keys.when is None:
+        return
+    if full.partition(".")[0] == "source":
+        errors.append(source.error(full, "when", "has no place in this phase: every run has a source"))
+        return
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    try:
+        conditions.parse(keys.when, conditions.known(values, variant))
+    except ConfigError as error:
+        errors.append(source.error(full, "when", str(error)))
+
+
 def _settings_of(
     phase: str,
     full: str,
     uses: str | None,
     plugins: Plugins,
-    known: dict[str, Installed],
+    known: Mapping[str, Installed],
     source: Place,
     errors: list[str],
 ) -> type[BaseModel] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from penstock.errors import ConfigError, nearest
 from penstock.keys import Section
 from penstock.matrix import base_of
+from penstock.terms import Node, Result, asked
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
 _FIRST_ENVIRONMENT = 5
@@ -29,10 +30,36 @@ def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, 
         for need in section.keys.needs or ():
             if section.name in meant.get(need, ()):
                 message = "the step names itself. Leave it out"
-                raise ConfigError(message, section=base_of(section.name), key="needs")
+                raise ConfigError(message, section=section.place("needs"), key="needs")
             if need not in meant:
                 message = f'there is no step "{need}"{nearest(need, meant, "steps")}'
-                raise ConfigError(message, section=base_of(section.name), key="needs")
+                raise ConfigError(message, section=section.place("needs"), key="needs")
+
+
+def check_results(
+    section: Section,
+    condition: Node,
+    meant: Mapping[str, tuple[str, ...]],
+    behind: Callable[[], Collection[str]],
+) -> None:
+    """Refuse a condition that asks for the result of a step that is not over by then. Raises ConfigError.
+
+    `behind` gives all nodes that the step waits for, and itself.
+    """
+    for name in (entry.step for entry in asked(condition) if isinstance(entry, Result)):
+        if name not in meant:
+            message = f'there is no step "{name}"{nearest(name, meant, "steps")}'
+        elif meant[name] != (name,):
+            several = f"{name} is {len(meant[name])} steps, one of each variant"
+            message = f"{several}. Name one of them, such as {meant[name][0]}"
+        elif name == section.name or name not in behind():
+            why = (
+                "is the step itself" if name == section.name else f"is nothing that {section.name} waits for"
+            )
+            message = f"{name} {why}, so there is no result of it by then. Add it to needs, or take it out"
+        else:
+            continue
+        raise ConfigError(message, section=section.place("when"), key="when")
 
 
 def stages_of(
@@ -63,7 +90,7 @@ def stages_of(
                     message = (
                         f"these steps wait for each other: {' → '.join(circle)}. Take one of the needs out"
                     )
-                    raise ConfigError(message, section=base_of(circle[0]), key="needs")
+                    raise ConfigError(message, section=sections[circle[0]].place("needs"), key="needs")
                 path[name] = None
                 queue.append((name, True))
                 queue.extend((need, False) for need in needs[name])

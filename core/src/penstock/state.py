@@ -37,6 +37,8 @@ class StepState:
     findings: dict[str, int] | None = None
     superseded_by: int | None = None
     """The newer run that came to its environment while it waited."""
+    holds: bool | None = None
+    """Whether its condition holds, once it was asked."""
     origin: dict[str, Any] | None = None
     """Where the result of a `cached` step was taken from: at least `run` and `why`."""
     report: str | None = None
@@ -65,6 +67,9 @@ class RunState:
         self.ready: dict[str, None] = {}
         self.running: dict[str, None] = {}
         self.asked: dict[str, None] = {}
+        self.left_out: dict[str, bool] = {}
+        """The steps that were skipped and let on what waits for them: whether by their own condition, or
+        because others were."""
         self.approvals: dict[str, dict[str, Any]] = {}
         self.rejections: dict[str, dict[str, Any]] = {}
         self.cancelled: str | None = None
@@ -154,6 +159,9 @@ class RunState:
                 del self.running[name]
                 self.ready[name] = None
 
+    def _on_condition_held(self, event: Event) -> None:
+        self.steps[str(event.step)].holds = True
+
     def _on_step_started(self, event: Event) -> None:
         name = str(event.step)
         step = self.steps[name]
@@ -187,7 +195,11 @@ class RunState:
         if data.get("revision"):
             self.revision = Revision.model_validate(data["revision"])
         self._end(name, data["state"], data.get("reason", ""))
-        if data["state"] in LETS_ON or self.plan.by_name[name].keys.allow_failure:
+        if data["state"] == "skipped":  # on record only where a condition led to it
+            self.left_out[name] = "condition" in data
+            step.holds = False if self.left_out[name] else None
+        lets_on = data["state"] in LETS_ON or name in self.left_out
+        if lets_on or self.plan.by_name[name].keys.allow_failure:
             self._release(name)
         else:
             self._block(name)

@@ -16,6 +16,7 @@ from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.home import open_log
 from penstock.model import Artifact, Model, Revision
+from penstock.parameters import Given, variables
 from penstock.secrets import Masker, as_bytes
 
 # What would lead a program to another environment or repository: git sets these for its hooks.
@@ -40,6 +41,7 @@ class StepInfo(Model):
     secrets: dict[str, str] = {}
     hidden: tuple[str, ...] = ()
     """Environment variables that hold secrets of other steps."""
+    parameters: dict[str, Given] = {}
 
 
 class Completed(NamedTuple):
@@ -203,13 +205,12 @@ class Step:
         """
         words = [str(word) for word in argv]
         self._refuse_secrets(words)
-        clean = self._environment(env or {}, lasting=True)
         with log.open("ab") as output:
             try:
                 child = subprocess.Popen(
                     words,
                     cwd="/",
-                    env=clean,
+                    env=self._environment(env or {}, lasting=True),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -298,6 +299,7 @@ class Step:
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
             "PENSTOCK_REVISION": self.revision.commit or "",
+            **variables(self._info.parameters),
             # The user's own repository is somewhere above, and none of a step's business.
             "GIT_CEILING_DIRECTORIES": str(self.workspace.parent),
         }

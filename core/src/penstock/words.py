@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema
 
 from penstock.model import Percentage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*:.+")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,62}(=[A-Za-z0-9._/:+-]{1,63})?")
 _STARS = re.compile(r"(^|/)([^/]+\*\*[^/]*|\*\*[^/]+)(/|$)")
 
 
@@ -55,6 +56,26 @@ def _check_secrets(value: object) -> object:
     return value
 
 
+def _check_labels(value: object) -> object:
+    """A list of labels, or a table of them; as a list, each once."""
+    if isinstance(value, dict):
+        found: list[object] = []
+        for name, text in value.items():
+            if not isinstance(text, str) or not text or "=" in name:
+                raise ValueError(f'{_quoted(name)} must be a string, such as {{ os = "linux" }}')
+            found.append(f"{name}={text}")
+    elif isinstance(value, list | tuple):
+        found = list(value)
+    else:
+        raise ValueError('must be a list, such as ["os=linux", "gpu"], or a table, such as { os = "linux" }')
+    for label in found:
+        if not isinstance(label, str) or not _LABEL.fullmatch(label):
+            raise ValueError(
+                f'{_said(label)} is no label. One is a word such as "gpu", or such as "os=linux"'
+            )
+    return tuple(dict.fromkeys(found))
+
+
 def _check_glob(value: str) -> str:
     if not value or "\0" in value or value.strip("/.") == "":
         raise ValueError(f'{_quoted(value)} names no file. A glob is such as "dist/*"')
@@ -95,6 +116,19 @@ Variables = Annotated[dict[str, str], AfterValidator(_check_variables)]
 """Environment variables."""
 Secrets = Annotated[dict[str, str], BeforeValidator(_check_secrets)]
 """References to secrets, by the variables that they are handed over in."""
+Labels = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_check_labels),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "string"}},
+            ]
+        }
+    ),
+]
+"""What a machine must be; as `name` or `name=value`."""
 Glob = Annotated[str, AfterValidator(_check_glob)]
 """Files in the workspace."""
 Batch = Annotated[Annotated[int, Strict()] | Percentage, BeforeValidator(_check_batch)]

@@ -24,7 +24,6 @@ from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
-    Artifact,
     Evidence,
     Pending,
     Refusal,
@@ -178,13 +177,14 @@ class Worker:
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
-                self._check_bytes(artifact)
+                check_bytes(self.home, artifact)
             except StepRefused as error:
                 refusals.append(
                     Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
                 )
         digests = [artifact.digest for artifact in release.artifacts]
-        refusals += gates.admit(request.step, digests, on_record, request.info.plan, time.time())
+        now = time.time()
+        refusals += gates.admit(request.step, digests, on_record, request.info.plan, now, request.skipped)
         refusals += [*gates.ambiguous(release.artifacts), *gates.unasked(request.broken)]
         refusals += admission.refusals(self.plugins, step, on_record)
         if refusals:
@@ -375,9 +375,6 @@ class Worker:
     def _check(self, request: Request, reference: Reference) -> Any:
         return check_reference(self.home, self.plugins, request.trust, reference)[0]
 
-    def _check_bytes(self, artifact: Artifact) -> None:
-        check_bytes(self.home, artifact)
-
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
@@ -398,6 +395,7 @@ class Worker:
             plugins=request.plugins,
             files=request.files,
             tools=self._tools(request.step),
+            parameters=request.info.parameters,
             revision=request.info.revision,
             started=started,
             finished=time.time(),

@@ -14,10 +14,13 @@ from penstock import config
 from penstock.cli.common import load_plan, print_json, warn
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
+from penstock.cli.text import clean
 from penstock.configfile import find
 from penstock.errors import PenstockError
+from penstock.parameters import as_text
 from penstock.plan import PlanStep
 from penstock.plugins import Plugins, installed
+from penstock.terms import cut
 
 
 @click.command()
@@ -38,20 +41,25 @@ def _steps(steps: Sequence[PlanStep]) -> str:
 
 
 @click.command()
+@click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan(as_json: bool) -> int:
+def plan(words: tuple[str, ...], as_json: bool) -> int:
     """Show the steps in the order in which they can run, and why each waits."""
-    made = load_plan(find(Path.cwd()))[2]
+    made = load_plan(find(Path.cwd()), words)[2]
     if as_json:
         print_json({"digest": made.digest, **made.model_dump(mode="json")})
         return 0
     click.echo(f"{made.name}  plan {made.digest}")
+    for name, value in made.parameters.items():
+        click.echo(f"  {name} = {clean(as_text(value))}")
     width = max(len(step.name) for step in made.steps) + 1
     for step in made.steps:
         does = step.uses or "a person's word"
         click.echo(f"  {step.name:<{width}} {does}")
         for need in step.needs:
             click.echo(f"  {'':<{width}}   ← {need.on}  ({need.why})")
+        if step.keys.when is not None:
+            click.echo(f"  {'':<{width}}   when: {cut(step.keys.when)}")
         if step.requires:
             click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
     return 0

@@ -20,6 +20,7 @@ from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Journal
 from penstock.model import Event, short
+from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import Request, Response
@@ -98,11 +99,12 @@ def warn(lines: Iterable[str]) -> None:
         click.echo(f"penstock: {line}", err=True)
 
 
-def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
-    """The configuration, checked, and its plan."""
+def load_plan(path: Path, words: Iterable[str] = ()) -> tuple[Project, Plugins, Plan]:
+    """The configuration, checked, and its plan; `words` are what its parameters are set to."""
     project, plugins = config.load(path)
+    values = effective(project.parameters, words)
     try:
-        made = plan.make(project, plugins.versions)
+        made = plan.make(project, plugins.versions, values)
     except ConfigError as error:
         raise config.placed(error, path) from None
     return project, plugins, made

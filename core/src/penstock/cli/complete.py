@@ -26,7 +26,7 @@ _GLOBAL = "-C=DIR --directory=DIR --version -h --help"
 USAGE = {
     # positional arguments by what they are, then options, those that take a value with what it is
     "init": "--add=ANY --uses=PLUGIN --ci=CI",
-    "run": "--only=STEP --to=ENV --no-deploy --dirty --approve=ENV --json",
+    "run": "--only=STEP --to=ENV --no-deploy --dirty --set=PARAMETER --approve=ENV --json",
     "show": "RUN STEP --json",
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
@@ -36,7 +36,7 @@ USAGE = {
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
     "doctor": "",
-    "plan": "--json",
+    "plan": "--set=PARAMETER --json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",
@@ -153,6 +153,8 @@ def _items(kind: str, given: list[str], incomplete: str, names: Names) -> Iterat
             found = names.environments()
         elif kind == "DIGEST":
             found = names.digests(incomplete)
+        elif kind == "PARAMETER":
+            found = names.parameters()
         elif kind == "PLUGIN":
             found = names.plugins()
     items = [CompletionItem(name, help=what or None) for name, what in found.items() if name.isprintable()]

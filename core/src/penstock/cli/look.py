@@ -18,6 +18,7 @@ from penstock.cli.text import clean, coloured, cut, harmless
 from penstock.errors import ConfigError, nearest
 from penstock.home import Lock
 from penstock.journal import RunLine
+from penstock.parameters import as_text
 from penstock.state import RunState
 
 
@@ -100,6 +101,9 @@ def show(run: str, step: str | None, as_json: bool) -> int:
     click.echo("\n".join(plain_lines(head, look)))
     if state.revision and state.revision.subject:
         click.echo(cut(clean(state.revision.subject), look.edge))
+    if state.plan.parameters:
+        said = ", ".join(f"{name} = {as_text(value)}" for name, value in state.plan.parameters.items())
+        click.echo("\n".join(plain_lines(f"Parameters: {said}", look)))
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     _replay(opened, state)
@@ -174,6 +178,7 @@ def describe(state: RunState) -> dict[str, Any]:
         "state": state.state,
         "revision": state.revision.model_dump(mode="json") if state.revision else None,
         "plan": state.plan.digest,
+        "parameters": state.plan.parameters,
         "steps": steps,
     }
 

@@ -71,6 +71,17 @@ class Names:
 
         return dict.fromkeys(sorted(entry_points(group="penstock").names), "")
 
+    def parameters(self) -> Mapping[str, str]:
+        """The parameters, each with what it may be set to where that is known."""
+        table = ConfigFile(find(self._place), _OWN).read().get("parameters", {})
+        found: dict[str, str] = {}
+        for name, entry in table.items():
+            whole = entry if isinstance(entry, dict) else {"default": entry}
+            either = ["false", "true"] if isinstance(whole.get("default"), bool) else [""]
+            for choice in whole.get("choices", either):
+                found[f"{name}={choice}"] = str(whole.get("description", ""))
+        return found
+
     def _sections(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         data = ConfigFile(find(self._place), _OWN).read()
         for phase in _PHASES:

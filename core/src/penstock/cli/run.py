@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 
+from penstock import labels
 from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
+from penstock.config import Project, placed
 from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError, nearest
@@ -33,6 +35,7 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
 @click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
+@click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def run(
@@ -40,13 +43,14 @@ def run(
     to: str | None,
     no_deploy: bool,
     dirty: bool,
+    words: tuple[str, ...],
     approve: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
     # Before anything is written: a run that can't begin leaves nothing.
-    project, plugins, plan = load_plan(path)
+    project, plugins, plan = load_plan(path, words)
     warn(project.unusable)
     if dirty:
         plan = _dirty(plan, plugins)
@@ -57,12 +61,13 @@ def run(
     selected = _selected(plan, only, to)
     if no_deploy:
         selected = _before_environments(plan, selected)
+    _check_labels(project, plan, selected, path)
     opened = open_project(path)
     state, events = new_run(
         opened.journal,
         opened.home,
         plan,
-        {"selected": selected, "approve": list(approve), "dirty": dirty},
+        {"selected": selected, "approve": list(approve), "dirty": dirty, "parameters": plan.parameters},
     )
     return work(opened, plugins, state, as_json=as_json, first=events)
 
@@ -184,6 +189,17 @@ def _known_environment(name: str, plan: Plan, option: str) -> None:
     if name not in plan.environments:
         near = nearest(name, plan.environments, "environments")
         raise ConfigError(f'{option}: there is no environment "{name}"{near}')
+
+
+def _check_labels(project: Project, plan: Plan, selected: list[str] | None, path: Path) -> None:
+    """Refuse a run with a step that nothing here could do. One with a condition may yet be skipped."""
+    offered = labels.local()
+    for step in plan.steps:
+        lacks = [label for label in step.keys.labels if label not in offered]
+        if lacks and step.keys.when is None and (selected is None or step.name in selected):
+            section = next(section for section in project.sections if section.name == step.name)
+            error = ConfigError(labels.lacking(lacks, offered), section=section.place("labels"), key="labels")
+            raise placed(error, path)
 
 
 def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | None:

@@ -7,8 +7,10 @@ whenever the configuration is checked, so that it fits the plugins that are enab
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -17,11 +19,13 @@ from penstock import config
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
+from penstock.defaults import NOT_SHARED
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 from penstock.sections import NO_MATRIX
 
+_VALUES = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
 FIRST_LINE = "#:schema ./.penstock/schema.json"
 """What leads an editor to the schema: a directive of Taplo, which TOML extensions are built on."""
 
@@ -39,13 +43,13 @@ def schema(to_file: bool) -> int:
         entries, root = enabled_here()
     except ConfigError:
         entries, root = (), Path.cwd()  # a schema helps to write what is not right yet
-    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root)))
+    print_json(make_schema(Plugins.load(entries or tuple(installed()), root=root), _shared(root)))
     return 0
 
 
 def write_schema(project: Path, plugins: Plugins) -> None:
     """Write the schema for these plugins where editors look for it."""
-    text = json.dumps(make_schema(plugins), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(make_schema(plugins, _shared(project)), indent=1, ensure_ascii=False) + "\n"
     replace(Home.of(project).root / "schema.json", text.encode())
 
 
@@ -56,8 +60,18 @@ def refresh(path: Path, plugins: Plugins) -> None:
             write_schema(path.parent, plugins)
 
 
-def make_schema(plugins: Plugins) -> dict[str, Any]:
-    """One JSON Schema out of the core's keys and the settings models of these plugins."""
+def _shared(root: Path) -> Mapping[str, str]:
+    """The plugins that whole phases use; none where the file can't be read, or there is none yet."""
+    with suppress(ConfigError):
+        return config.shared_plugins(find(root))
+    return {}
+
+
+def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """One JSON Schema out of the core's keys and the settings models of these plugins.
+
+    `shared_plugins` are those that the defaults of a phase name: its sections need not say so.
+    """
     definitions: dict[str, Any] = {}
 
     def add(name: str, model: Any) -> dict[str, Any]:
@@ -78,17 +92,30 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         for name, model in able:
             own = add(f"{phase}_{name or 'manual'}", model)
             fixed = {"uses": {"const": name}} if name else {}
-            leave = {"matrix"} | ({"rollout"} if phase != "deploy" else set())
+            leave = {"matrix", *_misplaced(phase)}
             shared = {key: value for key, value in keys.items() if key not in leave}
             choice = {
                 "type": "object",
                 "properties": {**own.get("properties", {}), **shared, **fixed},
-                "required": [*own.get("required", []), *(["uses"] if name else [])],
+                "required": [
+                    *own.get("required", []),
+                    *(["uses"] if name and shared_plugins.get(phase) != name else []),
+                ],
                 "additionalProperties": False,
             }
             choices.append(choice if phase in NO_MATRIX else _with_matrix(choice))
         if choices:
             properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+    properties["parameters"] = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": {"anyOf": [add("Parameter", config.Parameter), *_VALUES]},
+    }
+    properties["defaults"] = {
+        "type": "object",
+        "properties": {phase: _defaults(phase, keys, plugins) for phase in PHASES},
+        "additionalProperties": False,
+    }
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
     members = {"type": "array", "items": {"type": "string"}}
     properties["roles"] = {"type": "object", "additionalProperties": members}
@@ -100,6 +127,19 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _misplaced(phase: str) -> set[str]:
+    """The core's keys that have no place in a phase."""
+    return ({"rollout"} if phase != "deploy" else set()) | ({"when"} if phase == "source" else set())
+
+
+def _defaults(phase: str, keys: dict[str, Any], plugins: Plugins) -> dict[str, Any]:
+    """The schema of what the sections of a phase share."""
+    leave = {*NOT_SHARED, *_misplaced(phase)}
+    properties = {key: value for key, value in keys.items() if key not in leave}
+    able = {"enum": plugins.that_do(phase)} if plugins.that_do(phase) else {"type": "string"}
+    return {"type": "object", "properties": {**properties, "uses": able}, "additionalProperties": False}
 
 
 def _with_matrix(section: dict[str, Any]) -> dict[str, Any]:
