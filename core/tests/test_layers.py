@@ -21,7 +21,7 @@ LAYERS = (
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -36,6 +36,7 @@ PURE = (
     "plan",
     "progress",
     "state",
+    "again",
     "gates",
     "rollout",
     "scheduler",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock import evidence
@@ -47,6 +47,28 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
             if "sha256" in entry:
                 store.verify(str(entry["sha256"]))
     store.verify(artifact.digest)
+
+
+def take_over(home: Home, data: Mapping[str, Any]) -> None:
+    """Check what a finished step left in the store, byte by byte, before another run takes it over.
+
+    From now on nobody discards it. Raises StepRefused where some of it is gone, or was changed.
+    """
+    for artifact in map(Artifact.model_validate, data.get("artifacts", ())):
+        store = home.store
+        if not store.hold(artifact.digest):
+            raise StepRefused(f"{artifact.name} is not in the store any more")
+        if store.is_tree(artifact.digest):
+            for entry in store.tree(artifact.digest):
+                store.hold(str(entry.get("sha256", artifact.digest)))
+        check_bytes(home, artifact)
+    references = [Reference.model_validate(entry) for entry in data.get("evidence", ())]
+    texts = [digest for entry in references for digest in (entry.statement, *entry.bundles)]
+    for digest in [*texts, *filter(None, [data.get("report")])]:
+        what = "its report" if digest == data.get("report") else "its evidence"
+        if not home.store.hold(digest):
+            raise StepRefused(f"{what} is not in the store any more")
+        home.store.verify(digest)
 
 
 def with_bundles(

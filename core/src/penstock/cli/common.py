@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,17 @@ def open_project(path: Path | None = None) -> Opened:
     if command is not None:
         command.call_on_close(journal.close)
     return Opened(path, home, journal)
+
+
+def not_pruned(state: RunState, what: str) -> None:
+    """Refuse what needs a run's artifacts, logs or evidence where `prune` took them. Raises ConfigError."""
+    if state.pruned is not None:
+        raise ConfigError(f"what run {state.run} left was removed by prune on {day(state.pruned)}, {what}")
+
+
+def day(time_: float) -> str:
+    """A date as people here read it."""
+    return time.strftime("%Y-%m-%d", time.localtime(time_))
 
 
 def sound(opened: Opened) -> None:

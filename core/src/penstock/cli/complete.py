@@ -31,6 +31,7 @@ USAGE = {
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
     "status": "ENV --json",
+    "rerun": "RUN --from=STEP --approve=ENV --json",
     "rollback": "ENV --why=ANY --json",
     "resume": "OPEN --json",
     "cancel": "OPEN --why=ANY",
