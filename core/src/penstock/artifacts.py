@@ -59,17 +59,21 @@ class Store:
         with suppress(FileNotFoundError), self._guarded(fcntl.LOCK_EX):
             info = os.lstat(self._place(digest))
             if info.st_mtime < older_than:
-                os.unlink(self._place(digest))
+                self.path(digest).unlink()
                 return info.st_size
         return 0
 
-    def digests(self) -> Iterator[tuple[str, int]]:
-        """All that is kept: each digest, and the size of its bytes."""
+    def digests(self, begin: str = "sha256:") -> Iterator[tuple[str, int]]:
+        """What is kept whose digest begins so, and the size of its bytes."""
+        digits = begin.removeprefix("sha256:")
         for first in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            if not first.name.startswith(digits[:2]):
+                continue
             with os.scandir(first) as scan:
-                for entry in sorted(scan, key=lambda entry: entry.name):
-                    if len(entry.name) == _DIGITS - 2:
-                        yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
+                entries = sorted(scan, key=lambda entry: entry.name)
+            for entry in entries:
+                if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
+                    yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
     def add_bytes(self, data: bytes) -> str:
         """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""

@@ -103,7 +103,8 @@ def _earlier(opened: Opened, run: str) -> RunState:
         raise ConfigError(f"the snapshot of run {before.run} can't be used: {error}") from None
     if not whole:
         raise ConfigError(
-            f"files of the snapshot of run {before.run} are not in the store any more. Start anew: penstock run"
+            f"files of the snapshot of run {before.run} are not in the store any more. "
+            "Start anew: penstock run"
         )
     return before
 

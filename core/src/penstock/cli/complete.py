@@ -27,7 +27,7 @@ USAGE = {
     # positional arguments by what they are, then options, those that take a value with what it is
     "init": "--add=ANY --uses=PLUGIN --ci=CI",
     "run": "--only=STEP --to=ENV --no-deploy --dirty --approve=ENV --json",
-    "show": "RUN STEP --json",
+    "show": "RUN|STEP STEP --json",
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
     "status": "ENV --json",
@@ -41,7 +41,9 @@ USAGE = {
     "plugins list": "--json",
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",
+    "shell": "RUN|STEP STEP --secrets",
     "reject": "WAITING|ENV ENV --why=ANY --no-resume",
+    "get": "DIGEST|RUN|ARTIFACT ARTIFACT -o=FILE --output=FILE --force",
     "report": "RUN --junit=FILE --sarif=FILE",
     "runs": "--limit=ANY --json",
     "schema": "--write",
