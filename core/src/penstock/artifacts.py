@@ -44,7 +44,7 @@ class Store:
         return os.path.isfile(self._place(digest))  # noqa: PTH113 - asked at every step
 
     def hold(self, digest: str) -> bool:
-        """Whether the bytes are there; if so, `discard` takes them for as new as if they had just been added."""
+        """Whether the bytes are there; if so, `discard` takes them for as new as if just added."""
         try:
             with self._guarded(fcntl.LOCK_SH):
                 os.utime(self._place(digest))

@@ -46,7 +46,7 @@ def get(words: tuple[str, ...], output: str | None, force: bool) -> int:
     if len(rest) > 1:
         raise ConfigError(f'name one artifact at a time: "{rest[1]}" is too much')
     if not rest and len(words) == 1 and _is_digest(words[0]):
-        rest = words  # digits alone: more than any run has
+        run, rest = "last", words  # digits alone: more than any run has
     if not rest:
         raise ConfigError("name a digest, or an artifact of a run. What a run built: penstock show last")
     opened = open_project()
@@ -62,25 +62,31 @@ def get(words: tuple[str, ...], output: str | None, force: bool) -> int:
 
 
 def _is_digest(word: str) -> bool:
-    digits = word.removeprefix("sha256:").lower()
+    begin, dots, end = _ends(word)
     least = 1 if word.startswith("sha256:") else _LEAST
-    return least <= len(digits) <= 64 and not set(digits) - set("0123456789abcdef")
+    whole = bool(begin and (end or not dots))
+    return whole and least <= len(begin + end) <= 64 and not set(begin + end) - set("0123456789abcdef")
+
+
+def _ends(word: str) -> tuple[str, str, str]:
+    """The beginning of a digest, and its end where it is written as runs show it: 9b1f…e07a."""
+    return word.removeprefix("sha256:").lower().replace("...", "…").partition("…")
 
 
 def _by_digest(opened: Opened, word: str) -> Thing | None:
     """What the store has under a digest, or its beginning; None for what may be a name as well."""
-    begin = "sha256:" + word.removeprefix("sha256:").lower()
-    found = [digest for digest, _ in opened.home.store.digests(begin)]
+    begin, _, end = _ends(word)
+    found = [digest for digest, _ in opened.home.store.digests(begin) if digest.endswith(end)]
     if len(found) > 1:
         names = _names(opened)
         shown = [f"{digest} {names[digest]}" if digest in names else digest for digest in found[:_SHOWN]]
         more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ConfigError(
-            clean(f"{len(found)} digests begin with {word}: {', '.join(shown)}{more}. Give more of it")
+            clean(f"{len(found)} digests are like {word}: {', '.join(shown)}{more}. Give more of it")
         )
     if found:
         return Thing(_names(opened).get(found[0]) or _own_name(opened, found[0]), found[0])
-    if gone := _gone(opened, begin):
+    if gone := _gone(opened, begin, end):
         raise ConfigError(gone)
     if word.startswith("sha256:"):
         raise ConfigError(f"the store has nothing under {word}. What a run built: penstock show last")
@@ -98,11 +104,12 @@ def _names(opened: Opened) -> dict[str, str]:
     return names
 
 
-def _gone(opened: Opened, begin: str) -> str:
+def _gone(opened: Opened, begin: str, end: str) -> str:
     """What to say of a digest whose bytes were removed on purpose."""
     for event in opened.journal.find("step.finished"):
         for entry in event.data.get("artifacts", ()):
-            if str(entry["digest"]).startswith(begin):
+            digits = str(entry["digest"]).removeprefix("sha256:")
+            if digits.startswith(begin) and digits.endswith(end):
                 state = opened.state(str(event.run))
                 if state.pruned is not None:
                     return f"{entry['name']} of run {event.run} was removed by prune on {day(state.pruned)}"
@@ -131,7 +138,8 @@ def _by_name(opened: Opened, state: RunState, name: str) -> Thing:
     not_pruned(state, f"{name} with it" if found else "its artifacts with it")
     if not found:
         known = nearest(name, dict.fromkeys(thing.name for thing in things), "artifacts")
-        raise ConfigError(f'run {state.run} has no artifact "{name}"{known}')
+        neither = ", and no digest in the store begins so" if _is_digest(name) else ""
+        raise ConfigError(f'run {state.run} has no artifact "{name}"{neither}{known}')
     return found[0]
 
 
