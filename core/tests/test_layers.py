@@ -21,7 +21,19 @@ LAYERS = (
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *(
+        "stages",
+        "plan",
+        "progress",
+        "state",
+        "again",
+        "gates",
+        "rollout",
+        "scheduler",
+        "evidence",
+        "reports",
+        "comparison",
+    ),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
@@ -37,6 +49,7 @@ PURE = (
     "progress",
     "state",
     "again",
+    "comparison",
     "gates",
     "rollout",
     "scheduler",

@@ -34,6 +34,7 @@ _COMMANDS = {
     "rerun": ("again", "Run a revision again, from a step on."),
     "cancel": ("word", "Stop a run."),
     "completion": ("completion", "Print what makes your shell complete commands and names."),
+    "diff": ("diff", "Show what differs between two runs."),
     "doctor": ("begin", "Check that everything needed is there."),
     "get": ("get", "Take an artifact out of the store."),
     "plan": ("begin", "Show the steps, their order, and why."),

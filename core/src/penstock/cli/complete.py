@@ -36,6 +36,7 @@ USAGE = {
     "resume": "OPEN --json",
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
+    "diff": "RUN RUN --json",
     "doctor": "",
     "plan": "--json",
     "plugins list": "--json",
