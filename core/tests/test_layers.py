@@ -19,7 +19,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 LAYERS = (
     # values, and what is said about them
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
-    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "retention", "config"),
     # pure: from values to values
     *(
         "stages",
@@ -35,7 +35,7 @@ LAYERS = (
         "comparison",
     ),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
+    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof", "pruning"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
@@ -48,6 +48,7 @@ PURE = (
     "plan",
     "progress",
     "state",
+    "retention",
     "again",
     "comparison",
     "gates",

@@ -22,6 +22,7 @@ from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
 from penstock.model import Digest, Model
 from penstock.plugins import PHASES, Installed, Plugins, installed
+from penstock.retention import Retention
 from penstock.sections import check_environments, read_sections, tables
 from penstock.words import Title
 
@@ -47,6 +48,9 @@ class Penstock(Model):
         description='The plugins that this project uses: names, or files of its own such as "./ci/ours.py".',
     )
     name: Title | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
+    retention: Retention | None = Field(
+        default=None, description="What `penstock prune` leaves; otherwise 50 runs, and those of 30 days."
+    )
 
 
 class Project(Model):
@@ -153,9 +157,18 @@ def placed(error: ConfigError, path: Path) -> ConfigError:
 
 def enabled(path: Path) -> tuple[str, ...]:
     """Only what the project names as its plugins, by name or path. Raises ConfigError as `load`."""
+    return _head(path).plugins
+
+
+def retention(path: Path) -> Retention | None:
+    """Only what the project says about how long runs are kept. Raises ConfigError as `load`."""
+    return _head(path).retention
+
+
+def _head(path: Path) -> Penstock:
     source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
     head = checked(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
     if head is None:
         raise ConfigError("\n".join(errors))
-    return head.plugins
+    return head

@@ -39,6 +39,7 @@ _COMMANDS = {
     "get": ("get", "Take an artifact out of the store."),
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, tell about one, or begin one."),
+    "prune": ("prune", "Remove what old runs left."),
     "reject": ("word", "Refuse what a run waits with."),
     "report": ("report", "Write JUnit XML and SARIF of a run."),
     "runs": ("look", "List the runs."),

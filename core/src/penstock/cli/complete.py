@@ -43,6 +43,7 @@ USAGE = {
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",
     "shell": "RUN|STEP STEP --secrets",
+    "prune": "--keep=ANY --older-than=ANY --dry-run",
     "reject": "WAITING|ENV ENV --why=ANY --no-resume",
     "get": "DIGEST|RUN|ARTIFACT ARTIFACT -o=FILE --output=FILE --force",
     "report": "RUN --junit=FILE --sarif=FILE",

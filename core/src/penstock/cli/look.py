@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, open_project, print_json, run_and_rest
+from penstock.cli.common import Opened, day, not_pruned, open_project, print_json, run_and_rest
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
@@ -96,6 +96,10 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
     click.echo("\n".join(plain_lines(head, look)))
     if state.revision and state.revision.subject:
         click.echo(cut(clean(state.revision.subject), look.edge))
+    if state.pruned is not None:
+        click.echo(
+            f"What it left was removed by prune on {day(state.pruned)}: artifacts, evidence, reports, logs"
+        )
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     _replay(opened, state)
@@ -133,7 +137,7 @@ def one_line(name: str, state: RunState, opened: Opened, look: Look) -> list[str
 def _replay(opened: Opened, state: RunState) -> None:
     """The lines that the run printed, or will have printed: its events are shown once more."""
     seen = RunState(state.plan, state.run)
-    terminal = Terminal(opened.home, sys.stdout, live=False)
+    terminal = Terminal(opened.home, sys.stdout, live=False, past=state.state != "running")
     for event in opened.journal.events(state.run):
         seen.apply(event)
         terminal(event, seen)
@@ -179,6 +183,7 @@ def describe(state: RunState) -> dict[str, Any]:
         "state": state.state,
         "revision": state.revision.model_dump(mode="json") if state.revision else None,
         "plan": state.plan.digest,
+        "pruned": state.pruned,
         "steps": steps,
     }
 
@@ -193,6 +198,7 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     number = opened.number(run)
     state = opened.state(str(number))
     names = _meant(state, step)
+    not_pruned(state, "its logs with it")
     if step is not None and not follow and not any(state.steps[name].attempts for name in names):
         click.echo(
             f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True

@@ -39,10 +39,12 @@ class Terminal:
         stream: TextIO,
         *,
         live: bool = True,
+        past: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home = home
         self._clock = clock
+        self._past = past
         self._screen = Screen(stream, live=live)
         self._shown: set[str] = set()
         self._names: int | None = None
@@ -119,7 +121,9 @@ class Terminal:
             done = sum(step.state not in ("pending", "running", "waiting") for step in state.steps.values())
             self._lines.append(f"Run {state.run} goes on: {done} of {len(state.steps)} steps are done.")
         elif event.type == "run.cancelled":
-            self._lines += _cancelled(str(event.data["reason"]), state)
+            said = str(event.data["reason"])
+            # What is over does not say what it is about to do.
+            self._lines += [f"{_sentence(said)}."] if self._past else _cancelled(said, state)
         elif event.type in ("run.finished", "run.waiting"):
             self._left_over(state, names, look)
 
@@ -209,10 +213,14 @@ def duration_so_far(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else duration(whole)
 
 
+def _sentence(reason: str) -> str:
+    return clean(reason[:1].upper() + reason[1:])
+
+
 def _cancelled(reason: str, state: RunState) -> list[str]:
     back = any(step.rollout and step.state == "running" for step in state.steps.values())
     doing = "ending what runs, putting back what is being deployed" if back else "ending what runs"
-    lines = [f"{clean(reason[:1].upper() + reason[1:])}: {doing}."]
+    lines = [f"{_sentence(reason)}: {doing}."]
     if reason.endswith("Ctrl-C"):
         lines.append("Ctrl-C again leaves at once" + (", and puts nothing back." if back else "."))
     return lines
