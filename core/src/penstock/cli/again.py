@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -155,7 +156,7 @@ def _tell(before: RunState, choices: dict[str, Choice]) -> None:
     """What becomes of each step, before the first one begins."""
     revision = before.revision.short if before.revision else "unknown revision"
     click.echo(f"Run {before.run} again, of revision {revision}:", err=True)
-    look = Look.of(click.get_text_stream("stderr")).inside(2)
+    look = Look.of(sys.stderr).inside(2)
     names = names_width(choices)
     for line in _lines(choices, look, names):
         click.echo(f"  {line}", err=True)

@@ -45,7 +45,7 @@ USAGE = {
     "shell": "RUN|STEP STEP --secrets",
     "prune": "--keep=ANY --older-than=ANY --dry-run",
     "reject": "WAITING|ENV ENV --why=ANY --no-resume",
-    "get": "DIGEST|RUN|ARTIFACT ARTIFACT -o=FILE --output=FILE --force",
+    "get": "RUN|ARTIFACT|DIGEST ARTIFACT -o=FILE --output=FILE --force",
     "report": "RUN --junit=FILE --sarif=FILE",
     "runs": "--limit=ANY --json",
     "schema": "--write",
@@ -156,6 +156,8 @@ def _items(kind: str, given: list[str], incomplete: str, names: Names) -> Iterat
             found = names.runs({"RUN": (), "OPEN": ("running", "waiting"), "WAITING": ("waiting",)}[kind])
         elif kind == "ENV":
             found = names.environments()
+        elif kind == "ARTIFACT":
+            found = names.artifacts(next(iter(given), "last"))
         elif kind == "DIGEST":
             found = names.digests(incomplete)
         elif kind == "PLUGIN":

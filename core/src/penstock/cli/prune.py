@@ -57,7 +57,7 @@ def _rule(configured: Retention | None, keep: int | None, older_than: str | None
 
 def _age(text: str) -> float:
     try:
-        return TypeAdapter(Duration).validate_python(text)  # type: ignore[no-any-return]  # a float
+        return TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"--older-than: {said}") from None
