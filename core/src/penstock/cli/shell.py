@@ -139,12 +139,12 @@ def _own_shell(workspace: Workspace, state: RunState, name: str, env: dict[str, 
     kind = Path(program).name
     env["PS1"] = f"({where}) $ "
     if kind == "zsh":
-        env["PS1"] = f"({where}) %~ %# ".replace(f"({where})", f"({where.replace('%', '%%')})")
+        env["PS1"] = f"({where}) %1~ %# ".replace(f"({where})", f"({where.replace('%', '%%')})")
         return [program, "-f"]  # what it reads at its start sets a prompt of its own
     if kind != "bash":
         return [program]
     start = workspace.root / "bashrc"
-    start.write_text(f"test -r ~/.bashrc && . ~/.bashrc\nPS1='({where}) \\w \\$ '\nPROMPT_COMMAND=\n")
+    start.write_text(f"test -r ~/.bashrc && . ~/.bashrc\nPS1='({where}) \\W \\$ '\nPROMPT_COMMAND=\n")
     return [program, "--rcfile", str(start)]
 
 
