@@ -132,12 +132,11 @@ def test_a_shell_says_where_one_is_and_is_removed_at_the_end(project: Project) -
         start_new_session=True,
     )
     os.close(follower)
-    seen = read_until(leader, "$ ")
+    seen = read_until(leader, "(run 2 test.unit)")
     assert "Where test.unit of run 2 ran (failed)" in seen
     assert "What it left behind is not here" in seen
     assert "secret    TOKEN is not set; --secrets hands it over" in seen
     assert "artifact  app.txt" in seen
-    assert "(run 2 test.unit)" in seen
     os.write(leader, b"cat source.txt; ls left-behind\n")
     seen = read_until(leader, "No such file")
     assert "bad" in seen
@@ -271,14 +270,14 @@ tests
   gone  test.unit: t::three
   3 passed → 2 passed, 1 failed
 findings
-  new  low new  (scan.words)
-  gone  low old  (scan.words)
+  new  low new (scan.words)
+  gone  low old (scan.words)
 revision
 """
     ), done.out
     assert "  changed  source.txt\n" in text
     assert "  added  more.txt\n" in text
-    assert "configuration\n  [scan.words] timeout: 60.0 → 120.0\nartifacts\n" in text
+    assert "configuration\n  [scan.words] timeout: 60 → 120\nartifacts\n" in text
     assert "  app.txt  " in text
     assert "app.dat" not in text
     document = project.json("diff", "1", "2")

@@ -21,6 +21,7 @@ from penstock.state import RunState
 
 _SHOWN = 8
 _LONGEST = 60
+_OUTCOMES = ("passed", "failed", "skipped", "flaky")
 _MODELS: dict[str, type[TestReport | ScanReport]] = {"test": TestReport, "scan": ScanReport}
 
 
@@ -154,7 +155,8 @@ def _is_told(tests: dict[str, Any], key: str, name: str) -> bool:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "none"
+    outcomes = sorted(counts, key=lambda outcome: (*_OUTCOMES, outcome).index(outcome))
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes if counts[outcome]) or "none"
 
 
 def _listed(word: str, names: Sequence[str], shown: int = _SHOWN) -> Iterator[str]:
@@ -167,9 +169,8 @@ def _listed(word: str, names: Sequence[str], shown: int = _SHOWN) -> Iterator[st
 def _finding_lines(findings: dict[str, Any]) -> Iterator[str]:
     for word in ("new", "gone"):
         entries = findings.get(word, ())
-        yield from _listed(
-            word, [f"{e['severity']} {e['id']} {e['location']} ({e['step']})" for e in entries]
-        )
+        told = [(e["severity"], e["id"], e["location"], f"({e['step']})") for e in entries]
+        yield from _listed(word, [" ".join(filter(None, parts)) for parts in told])
 
 
 def _revision_lines(revision: dict[str, Any]) -> Iterator[str]:
@@ -198,7 +199,8 @@ def _configuration_lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     """A value as it would be written; not set is a dash."""
-    text = "–" if value is None else json.dumps(value, ensure_ascii=False)
+    whole = isinstance(value, float) and value.is_integer()
+    text = "–" if value is None else json.dumps(int(value) if whole else value, ensure_ascii=False)
     return clean(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
