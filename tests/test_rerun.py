@@ -173,7 +173,7 @@ def test_a_run_keeps_to_what_was_asked_for(project: Project, place: Path) -> Non
     (place / "good").touch()
     project.passes("run", "--no-deploy")
     done = project.passes("rerun", "--from", "test.unit")
-    assert said(done.err)["deploy.staging"] == "left out: not asked for in run 1"
+    assert "deploy.staging" not in said(done.err)
     assert project.states()["deploy.staging"] == "skipped"
     assert not (place / "staging").exists()
     done = project.run("rerun", "1", "--from", "staging")

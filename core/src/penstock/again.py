@@ -42,7 +42,7 @@ def choose(
         if step.name in asked:
             chooser.decide(step)
     chooser.leave_out()
-    return {step.name: chooser.choices.get(step.name) or _not_asked(before) for step in plan.steps}
+    return {step.name: chooser.choices.get(step.name) or not_asked(before) for step in plan.steps}
 
 
 def asked_for(plan: Plan, before: RunState) -> set[str]:
@@ -168,5 +168,6 @@ def changed_keys(before: PlanStep, now: PlanStep) -> list[str]:
     return [*found, *(key for key in named if key not in found and old.get(key) != new.get(key))]
 
 
-def _not_asked(before: RunState) -> Choice:
+def not_asked(before: RunState) -> Choice:
+    """What becomes of a step that the earlier run was not asked for."""
     return Choice("left out", f"not asked for in run {before.run}")

@@ -158,12 +158,13 @@ def _tell(before: RunState, choices: dict[str, Choice]) -> None:
     click.echo(f"Run {before.run} again, of revision {revision}:", err=True)
     look = Look.of(sys.stderr).inside(2)
     names = names_width(choices)
-    for line in _lines(choices, look, names):
+    for line in _lines(before, choices, look, names):
         click.echo(f"  {line}", err=True)
     click.echo(err=True)
 
 
-def _lines(choices: dict[str, Choice], look: Look, names: int) -> Iterable[str]:
+def _lines(before: RunState, choices: dict[str, Choice], look: Look, names: int) -> Iterable[str]:
     word = {"kept": "kept", "again": "runs", "left out": "left out"}
     for name, choice in choices.items():
-        yield from row(look, _SIGNS[choice.fate], name, names, f"{word[choice.fate]}: {choice.why}")
+        if choice != again.not_asked(before):
+            yield from row(look, _SIGNS[choice.fate], name, names, f"{word[choice.fate]}: {choice.why}")
