@@ -141,7 +141,8 @@ class Store:
         return data
 
     def verify(self, digest: str) -> None:
-        """Compare a file's bytes with its digest. Raises StepRefused as `read`."""
+        """Compare a file's bytes with its digest, and hold them. Raises StepRefused as `read`."""
+        self.hold(digest)
         self._take_out(digest, None)
 
     def write_to(self, digest: str, target: Path) -> None:
@@ -215,7 +216,7 @@ class Store:
 
     def _sound(self, digest: str) -> bool:
         """Whether a digest's bytes are there, undamaged: adding those that are not brings them back."""
-        if not self.hold(digest):
+        if not self.has(digest):
             return False
         try:
             self.verify(digest)

@@ -52,21 +52,17 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
 def take_over(home: Home, data: Mapping[str, Any]) -> None:
     """Check what a finished step left in the store, byte by byte, before another run takes it over.
 
-    From now on nobody discards it. Raises StepRefused where some of it is gone, or was changed.
+    It is held, so that nobody discards it meanwhile. Raises StepRefused where some of it is gone, or was changed.
     """
     for artifact in map(Artifact.model_validate, data.get("artifacts", ())):
-        store = home.store
-        if not store.hold(artifact.digest):
+        if not home.store.has(artifact.digest):
             raise StepRefused(f"{artifact.name} is not in the store any more")
-        if store.is_tree(artifact.digest):
-            for entry in store.tree(artifact.digest):
-                store.hold(str(entry.get("sha256", artifact.digest)))
         check_bytes(home, artifact)
     references = [Reference.model_validate(entry) for entry in data.get("evidence", ())]
     texts = [digest for entry in references for digest in (entry.statement, *entry.bundles)]
     for digest in [*texts, *filter(None, [data.get("report")])]:
         what = "its report" if digest == data.get("report") else "its evidence"
-        if not home.store.hold(digest):
+        if not home.store.has(digest):
             raise StepRefused(f"{what} is not in the store any more")
         home.store.verify(digest)
 

@@ -47,6 +47,8 @@ def needed(journal: Journal, home: Home, without: Collection[int]) -> set[str]:
         if line.run not in without:
             texts += [json.dumps(event.data).encode() for event in journal.events(line.run)]
         queue += [digest for text in texts for digest in _digests(text)]
+    if seal := next(journal.find("journal.sealed"), None):  # it speaks for all events before it
+        queue += _digests(json.dumps(seal.data).encode())
     while queue:
         digest = queue.pop()
         if digest not in found:

@@ -65,6 +65,7 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
         "selected": None if len(asked) == len(choices) else asked,
         "approve": list(approve),
         "dirty": dirty,
+        "no_cache": bool(start),  # who names a step wants it to run
         "rerun": {"run": before.run, "from": list(start)},
     }
     taken = [_taken_over(name, before, data[name], choice) for name, choice in kept.items()]
