@@ -204,7 +204,15 @@ def test_get_writes_what_was_kept_whole_and_over_nothing(project: Project, tmp_p
     assert "is a directory, and can't be written to standard output" in done.err
     report = json.loads(project.passes("get", "1", "test.unit", "-o", "-").out)
     assert [case["name"] for case in report["cases"]] == ["t::one", "t::two", "t::three"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["app", "new", "site"]
+    # A device is nobody's to replace, and a directory takes no place but a free one.
+    (tmp_path / "link").symlink_to(os.devnull)
+    for arguments in (("app.txt", "link"), ("site", "app")):
+        done = project.run("get", "1", arguments[0], "-o", str(tmp_path / arguments[1]), "--force")
+        assert (done.code, done.err) == (
+            2,
+            f"penstock: {tmp_path / arguments[1]} is there already, and only a file can take the place of a file\n",
+        ), arguments
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app", "link", "new", "site"]
 
 
 def test_get_checks_the_bytes_on_the_way(project: Project, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
 def take_over(home: Home, data: Mapping[str, Any]) -> None:
     """Check what a finished step left in the store, byte by byte, before another run takes it over.
 
-    It is held, so that nobody discards it meanwhile. Raises StepRefused where some of it is gone, or was changed.
+    It is held, so that nobody discards it. Raises StepRefused where some of it is gone, or was changed.
     """
     for artifact in map(Artifact.model_validate, data.get("artifacts", ())):
         if not home.store.has(artifact.digest):

@@ -176,8 +176,8 @@ def _write(opened: Opened, thing: Thing, path: Path, *, force: bool) -> None:
     if path.is_symlink() or path.exists():
         if not force:
             raise ConfigError(there)
-        if path.is_dir() and not path.is_symlink():
-            raise ConfigError(f"{path} is a directory, and none is replaced. Remove it, or write elsewhere")
+        if not path.is_file() or store.is_tree(thing.digest):  # a device would be gone for everybody
+            raise ConfigError(f"{path} is there already, and only a file can take the place of a file")
     try:
         with incoming(path) as temporary:
             if store.is_tree(thing.digest):

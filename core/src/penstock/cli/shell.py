@@ -69,7 +69,11 @@ def shell(words: tuple[str, ...], with_secrets: bool) -> int:
             click.echo("\n".join(_greeting(state, name, artifacts, without)), err=True)
         try:
             return _run(command or _own_shell(workspace, state, name, env), files, env)
+        except _Left:
+            return 128 + signal.SIGTERM
         finally:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second at most
             step.close()
             process.end_marked(mark, grace=1.0)
 
@@ -188,5 +192,5 @@ def _run(argv: Sequence[str], files: Path, env: dict[str, str]) -> int:
         status = child.wait()
     except _Left:
         child.terminate()
-        return 128 + signal.SIGTERM
+        raise
     return status if status >= 0 else 128 - status
