@@ -174,22 +174,24 @@ def read_until(terminal: int, wanted: str) -> str:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_shell_that_can_not_be_opened(
-    project: Project, arguments: list[str], code: int, message: str
+    project: Project, arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = project.run("shell", *arguments)
+    done = project.run_here(capsys, "shell", *arguments)
     assert (done.code, done.out, done.err) == (code, "", message)
 
 
 # --- get ---
 
 
-def test_get_writes_what_was_kept_whole_and_over_nothing(project: Project, tmp_path: Path) -> None:
+def test_get_writes_what_was_kept_whole_and_over_nothing(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     digest = {a["name"]: a["digest"] for a in project.step("build.app", "1")["artifacts"]}
     project.passes("get", "1", "app.txt", "-o", f"{tmp_path}/new/")
     assert (tmp_path / "new" / "app.txt").read_text() == "good\n"
     target = tmp_path / "app"
     target.write_text("mine")
-    done = project.run("get", "app.txt", "-o", str(target))
+    done = project.run_here(capsys, "get", "app.txt", "-o", str(target))
     assert (done.code, target.read_text()) == (2, "mine")
     assert done.err == (
         f"penstock: {target} is there already, and is left as it is. "
@@ -200,14 +202,16 @@ def test_get_writes_what_was_kept_whole_and_over_nothing(project: Project, tmp_p
     assert project.passes("get", digest["app.txt"][7:15], "-o", "-").out == "good\n"
     project.passes("get", "1", "site", "-o", str(tmp_path / "site"))
     assert (tmp_path / "site" / "source.txt").read_text() == "good\n"
-    done = project.run("get", "site", "-o", "-")
+    done = project.run_here(capsys, "get", "site", "-o", "-")
     assert "is a directory, and can't be written to standard output" in done.err
     report = json.loads(project.passes("get", "1", "test.unit", "-o", "-").out)
     assert [case["name"] for case in report["cases"]] == ["t::one", "t::two", "t::three"]
     # A device is nobody's to replace, and a directory takes no place but a free one.
     (tmp_path / "link").symlink_to(os.devnull)
     for arguments in (("app.txt", "link"), ("site", "app")):
-        done = project.run("get", "1", arguments[0], "-o", str(tmp_path / arguments[1]), "--force")
+        done = project.run_here(
+            capsys, "get", "1", arguments[0], "-o", str(tmp_path / arguments[1]), "--force"
+        )
         assert (done.code, done.err) == (
             2,
             f"penstock: {tmp_path / arguments[1]} is there already, and only a file can take the place of a file\n",
@@ -244,16 +248,20 @@ def test_get_checks_the_bytes_on_the_way(project: Project, tmp_path: Path) -> No
     ],
     ids=lambda value: " ".join(value)[:20] if isinstance(value, list) else "",
 )
-def test_get_of_what_is_not_there(project: Project, arguments: list[str], message: str) -> None:
-    done = project.run("get", *arguments)
+def test_get_of_what_is_not_there(
+    project: Project, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = project.run_here(capsys, "get", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"penstock: {message}")
 
 
-def test_a_beginning_that_several_digests_have_is_no_name(project: Project) -> None:
+def test_a_beginning_that_several_digests_have_is_no_name(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = project.root / ".penstock" / "artifacts"
     first = next(place.name for place in sorted(store.glob("??")) if len(list(place.iterdir())) > 1)
-    done = project.run("get", f"sha256:{first}")
+    done = project.run_here(capsys, "get", f"sha256:{first}")
     assert done.code == 2
     assert f"digests are like sha256:{first}: sha256:{first}" in done.err
     assert done.err.endswith("Give more of it\n")
@@ -297,9 +305,9 @@ revision
     assert back["tests"]["counts"] == document["tests"]["counts"][::-1]
 
 
-def test_diff_of_one_run_and_of_none(project: Project) -> None:
-    assert project.passes("diff", "2", "last").out == "Run 2 is one run: nothing differs.\n"
-    done = project.run("diff", "1", "3")
+def test_diff_of_one_run_and_of_none(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.run_here(capsys, "diff", "2", "last").out == "Run 2 is one run: nothing differs.\n"
+    done = project.run_here(capsys, "diff", "1", "3")
     assert (done.code, done.out, done.err) == (
         2,
         "",
@@ -307,12 +315,12 @@ def test_diff_of_one_run_and_of_none(project: Project) -> None:
     )
 
 
-def test_show_takes_a_step_alone(project: Project) -> None:
-    assert project.passes("show", "test.unit").out.startswith("✗ test.unit  1 of 3 failed")
+def test_show_takes_a_step_alone(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert project.run_here(capsys, "show", "test.unit").out.startswith("✗ test.unit  1 of 3 failed")
     assert project.json("show", "scan.words")["name"] == "scan.words"
-    done = project.run("show", "1", "test.unit", "more")
+    done = project.run_here(capsys, "show", "1", "test.unit", "more")
     assert (done.code, done.err) == (2, 'penstock: name one run and one step at most: "more" is too much\n')
-    done = project.run("show", "tost.unit")
+    done = project.run_here(capsys, "show", "tost.unit")
     assert (done.code, done.err) == (
         2,
         'penstock: run 2 has no step "tost.unit". Did you mean "test.unit"?\n',

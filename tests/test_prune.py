@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from core.tests.lab import until
 from tests.projects import Project
 
@@ -44,7 +46,7 @@ def release(place: Path) -> str:
 
 
 def test_old_runs_go_and_an_environment_keeps_what_it_runs_and_may_go_back_to(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "go-on").touch()
     digests = []
@@ -60,7 +62,7 @@ def test_old_runs_go_and_an_environment_keeps_what_it_runs_and_may_go_back_to(
     log = project.root / ".penstock" / "runs" / "5" / "test.slow.1.log"
     until(lambda: log.exists() and "begun" in log.read_text(), within=120)
 
-    dry = project.passes("prune", "--dry-run")
+    dry = project.run_here(capsys, "prune", "--dry-run")
     assert dry.out.startswith("Would remove what 2 runs left (1 to 2), and free ")
     assert project.stored(digests[0]).exists()
     done = project.passes("prune")
@@ -89,31 +91,31 @@ def test_old_runs_go_and_an_environment_keeps_what_it_runs_and_may_go_back_to(
         "rerun 1": "so it can't be repeated. Start anew: penstock run",
         f"verify {digests[0]}": "and with it the evidence for app.txt",
     }.items():
-        done = project.run(*command.split())
+        done = project.run_here(capsys, *command.split())
         assert (done.code, done.out, done.err) == (2, "", gone + rest + "\n")
-    done = project.run("get", digests[0])
+    done = project.run_here(capsys, "get", digests[0])
     assert (done.code, done.err) == (2, f"penstock: app.txt of run 1 was removed by prune on {today}\n")
-    done = project.run("rollback", "staging")
+    done = project.run_here(capsys, "rollback", "staging")
     assert done.err == (
         f"penstock: what run 2 left was removed by prune on {today}, and its release with it: there is "
         "nothing to go back to\n"
     )
-    shown = project.passes("show", "1").out
+    shown = project.run_here(capsys, "show", "1").out
     assert f"What it left was removed by prune on {today}: artifacts, evidence, reports, logs\n" in shown
     assert "✓ deploy.staging" in shown
     assert project.json("show", "1")["pruned"] > 1e9
     assert project.json("show")["pruned"] is None
-    done = project.passes("diff", "1", "3")
+    done = project.run_here(capsys, "diff", "1", "3")
     assert "What run 1 left was removed by prune: its files and tests are not compared" in done.out
     assert len(project.json("runs")) == 6
     # Done once more it finds nothing but what has become old since.
-    done = project.passes("prune", "--keep", "9")
+    done = project.run_here(capsys, "prune", "--keep", "9")
     assert done.out == "Nothing to remove: 4 runs, all of them to be kept.\n"
 
 
-def test_prune_is_told_wrongly(project: Project, tmp_path: Path) -> None:
+def test_prune_is_told_wrongly(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*arguments: str) -> str:
-        done = project.run("prune", *arguments)
+        done = project.run_here(capsys, "prune", *arguments)
         assert (done.code, done.out) == (2, "")
         return done.err
 
@@ -124,7 +126,7 @@ def test_prune_is_told_wrongly(project: Project, tmp_path: Path) -> None:
     assert refused("--keep", "0").startswith(
         "penstock prune: invalid value for '--keep': 0 is not in the range"
     )
-    assert project.passes("prune").out == "Nothing to remove: 0 runs, all of them to be kept.\n"
+    assert project.run_here(capsys, "prune").out == "Nothing to remove: 0 runs, all of them to be kept.\n"
     text = PIPELINE.format(place=tmp_path)
     project.write({"penstock.toml": text.replace("keep = 1", "kepe = 1")})
     assert refused() == "penstock: penstock.toml:3: [penstock] retention.kepe: there is no such key\n"

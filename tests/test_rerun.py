@@ -169,19 +169,21 @@ def test_what_the_store_or_the_plugins_have_differently_is_not_kept(project: Pro
     assert project.stored(artifact).read_text() == "one!"
 
 
-def test_a_run_keeps_to_what_was_asked_for(project: Project, place: Path) -> None:
+def test_a_run_keeps_to_what_was_asked_for(
+    project: Project, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "good").touch()
     project.passes("run", "--no-deploy")
     done = project.passes("rerun", "--from", "test.unit")
     assert "deploy.staging" not in said(done.err)
     assert project.states()["deploy.staging"] == "skipped"
     assert not (place / "staging").exists()
-    done = project.run("rerun", "1", "--from", "staging")
+    done = project.run_here(capsys, "rerun", "1", "--from", "staging")
     assert (done.code, done.err) == (
         2,
         'penstock: --from: there is no step "staging". Did you mean "deploy.staging"?\n',
     )
-    done = project.run("rerun", "1", "--from", "deploy.staging")
+    done = project.run_here(capsys, "rerun", "1", "--from", "deploy.staging")
     assert (done.code, done.err) == (
         2,
         "penstock: --from: deploy.staging was not asked for in run 1. Run it: penstock run --only "
@@ -189,9 +191,11 @@ def test_a_run_keeps_to_what_was_asked_for(project: Project, place: Path) -> Non
     )
 
 
-def test_what_can_not_be_repeated_says_why_and_leaves_nothing(project: Project) -> None:
+def test_what_can_not_be_repeated_says_why_and_leaves_nothing(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refused(*arguments: str) -> str:
-        done = project.run("rerun", *arguments)
+        done = project.run_here(capsys, "rerun", *arguments)
         assert (done.code, done.out) == (2, ""), done.said
         return done.err
 
@@ -208,4 +212,4 @@ def test_what_can_not_be_repeated_says_why_and_leaves_nothing(project: Project) 
     assert refused() == (
         "penstock: files of the snapshot of run 1 are not in the store any more. Start anew: penstock run\n"
     )
-    assert len(project.json("runs")) == 1
+    assert [path.name for path in (project.root / ".penstock" / "runs").iterdir()] == ["1"]

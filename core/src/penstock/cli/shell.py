@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,7 +53,19 @@ def shell(words: tuple[str, ...], with_secrets: bool) -> int:
         without = list(info.secrets)
         sources = [ref.removeprefix("env:") for ref in info.secrets.values() if ref.startswith("env:")]
         info = info.model_copy(update={"secrets": {}, "hidden": (*info.hidden, *sources, *without)})
+    try:
+        with _heard(_leave, signal.SIGTERM, signal.SIGHUP):
+            return _in_place(opened, state, info, command, without)
+    except _Left:
+        return 128 + signal.SIGTERM
+
+
+def _in_place(
+    opened: Opened, state: RunState, info: StepInfo, command: Sequence[str], without: Sequence[str]
+) -> int:
+    """Make the place, run what is to be run there, and remove it; the exit code."""
     plugins = plugins_of(opened, state) if info.secrets else None
+    name = info.name
     with _workspace(opened.home) as workspace:
         files = _files(workspace, info)
         step = Step(
@@ -69,13 +81,24 @@ def shell(words: tuple[str, ...], with_secrets: bool) -> int:
             click.echo("\n".join(_greeting(state, name, artifacts, without)), err=True)
         try:
             return _run(command or _own_shell(workspace, state, name, env), files, env)
-        except _Left:
-            return 128 + signal.SIGTERM
         finally:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # what is left to do takes a second at most
             step.close()
             process.end_marked(mark, grace=1.0)
+
+
+@contextlib.contextmanager
+def _heard(handler: Callable[..., object], *numbers: int) -> Iterator[None]:
+    """Have these signals call a handler. What is started meanwhile does not inherit that."""
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler_before in before:
+            signal.signal(number, handler_before)
+
+
+def _leave(*_: object) -> NoReturn:
+    raise _Left
 
 
 def _step(state: RunState, name: str) -> str:
@@ -170,15 +193,6 @@ def _greeting(
 
 def _run(argv: Sequence[str], files: Path, env: dict[str, str]) -> int:
     """Run a program here, in the terminal's foreground; its exit code."""
-
-    def leave(*_: object) -> NoReturn:
-        raise _Left
-
-    # Ctrl-C is meant for what runs in the terminal. A handler is not inherited, as SIG_IGN would be.
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
     try:
         child = subprocess.Popen(argv, cwd=files, env=env)
     except FileNotFoundError:
@@ -189,7 +203,9 @@ def _run(argv: Sequence[str], files: Path, env: dict[str, str]) -> int:
         click.echo(f"penstock: {clean(argv[0])} can't be run: {why}", err=True)
         return _NOT_TO_BE_RUN
     try:
-        status = child.wait()
+        # Ctrl-C is meant for what runs in the terminal.
+        with _heard(lambda *_: None, signal.SIGINT, signal.SIGQUIT):
+            status = child.wait()
     except _Left:
         child.terminate()
         raise
