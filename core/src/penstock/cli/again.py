@@ -61,7 +61,6 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
     kept = {name: choice for name, choice in choices.items() if choice.fate == "kept"}
     asked = [name for name, choice in choices.items() if choice.fate != "left out"]
     options = {
-        **{key: value for key, value in before.options.items() if key in _CARRIED},
         "selected": None if len(asked) == len(choices) else asked,
         "approve": list(approve),
         "dirty": dirty,
@@ -71,10 +70,6 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
     taken = [_taken_over(name, before, data[name], choice) for name, choice in kept.items()]
     state, events = new_run(opened.journal, opened.home, plan, options, taken)
     return work(opened, plugins, state, as_json=as_json, first=events)
-
-
-_CARRIED: frozenset[str] = frozenset()
-"""What else was asked for on the command line of a run, and holds for its repetition."""
 
 
 def _earlier(opened: Opened, run: str) -> RunState:
