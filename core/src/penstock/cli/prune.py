@@ -147,11 +147,9 @@ def _ranges(runs: list[int]) -> str:
 
 def _size(count: int) -> str:
     """Bytes as people read them."""
-    if count < 1000:
-        return f"{count} bytes"
     number = float(count)
-    for unit in ("kB", "MB", "GB"):
-        number /= 1000
+    for unit in ("KiB", "MiB", "GiB"):
+        number /= 1024
         if number < 999.5:
-            return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
-    return f"{number / 1000:.1f} TB"
+            break
+    return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
