@@ -147,9 +147,8 @@ def _ranges(runs: list[int]) -> str:
 
 def _size(count: int) -> str:
     """Bytes as people read them."""
-    number = float(count)
-    for unit in ("KiB", "MiB", "GiB"):
+    number, units = count / 1024, ["KiB", "MiB", "GiB"]
+    while number >= 999.5 and len(units) > 1:
         number /= 1024
-        if number < 999.5:
-            break
-    return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+        units.pop(0)
+    return f"{number:.1f} {units[0]}" if number < 9.95 else f"{number:.0f} {units[0]}"
