@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,6 +15,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
+from penstock.cli import invoke
 
 ROOT = Path(__file__).parent.parent
 PENSTOCK = Path(sys.executable).with_name("penstock")
@@ -95,6 +99,13 @@ class Project:
         out, err = child.communicate(timeout=timeout)
         assert "Traceback" not in err, err
         return Done(child.returncode, out, err)
+
+    def run_here(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> Done:
+        """The same in this process: for what is refused, where nothing is started that outlives it."""
+        with contextlib.chdir(self.root):
+            code = invoke(list(arguments))
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
 
     def passes(self, *arguments: str, **more: Any) -> Done:
         done = self.run(*arguments, **more)

@@ -84,7 +84,7 @@ STEPS = [
     "deploy.live",
 ]
 OFFERED = {
-    "penstock r": ["run", "rollback", "resume", "reject", "report", "runs"],
+    "penstock r": ["run", "rollback", "resume", "rerun", "reject", "report", "runs"],
     "penstock run --only ": STEPS,
     "penstock run --only test": ["test.unit", "test.e2e"],
     "penstock run --only test.unit --only test.e": ["test.e2e"],
@@ -93,7 +93,12 @@ OFFERED = {
     "penstock run --approve pr": ["production"],
     "penstock run --d": ["--dirty"],
     "penstock run ": [],
-    "penstock show ": ["last", "3", "2", "1"],
+    "penstock show ": ["last", "3", "2", "1", *STEPS],
+    "penstock rerun 1 --from sc": ["scan.old"],
+    "penstock diff 2 ": ["last", "3", "1"],
+    "penstock shell last s": ["source", "scan.old"],
+    "penstock get 2 ": ["app.whl"],
+    "penstock get a": ["app.whl", "a" * 64],
     "penstock show last ": ["source", "scan.old"],
     "penstock logs 1 sc": ["scan.old"],
     "penstock logs ": ["last", "3", "2", "1", *STEPS],
@@ -172,6 +177,8 @@ def test_what_can_not_be_read_is_passed_over_in_silence(
             [],
             ["staging", "production"],
             ["last", "3", "2", "1"],
+            STEPS,
+            ["last", "3", "2", "1", *STEPS],
             ["source", "scan.old"],
             [digest[7:] for digest in reversed(DIGESTS)],
             ["2", "staging", "production"],
@@ -224,14 +231,15 @@ def taken(command: click.Command) -> str:
     )
 
 
+AS_WORDS = ("logs", "show", "shell", "get", "approve", "reject")
+
+
 def test_the_table_says_what_the_commands_take() -> None:
     said = {}
     for name, text in USAGE.items():
         usage = Usage.read(text)
         # What is written as words with a meaning each is one argument for click.
-        count = (
-            min(1, len(usage.arguments)) if name in ("logs", "approve", "reject") else len(usage.arguments)
-        )
+        count = min(1, len(usage.arguments)) if name in AS_WORDS else len(usage.arguments)
         options = (option + ("=" if value else "") for option, value in usage.options.items())
         said[name] = " ".join((*["ARGUMENT"] * count, *options))
 

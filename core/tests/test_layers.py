@@ -20,22 +20,13 @@ LAYERS = (
     # values, and what is said about them
     *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
-    *(
-        "tomlfile",
-        "configfile",
-        "faults",
-        "versions",
-        "people",
-        "parameters",
-        "defaults",
-        "sections",
-        "config",
-    ),
+    *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "defaults", "sections"),
+    *("retention", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports"),
+    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
+    *("evidence", "reports", "comparison"),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
+    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof", "pruning"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
@@ -51,6 +42,9 @@ PURE = (
     "plan",
     "progress",
     "state",
+    "retention",
+    "again",
+    "comparison",
     "gates",
     "rollout",
     "pointless",

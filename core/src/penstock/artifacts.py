@@ -6,6 +6,7 @@ every file with its mode and digest, and is known by the manifest's digest.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from penstock.model import Artifact
 
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
+_DIGITS = 64
 
 
 class Store:
@@ -40,6 +42,38 @@ class Store:
     def has(self, digest: str) -> bool:
         """Whether the bytes are there (unchecked: reading checks)."""
         return os.path.isfile(self._place(digest))  # noqa: PTH113 - asked at every step
+
+    def hold(self, digest: str) -> bool:
+        """Whether the bytes are there; if so, `discard` takes them for as new as if just added."""
+        try:
+            with self._guarded(fcntl.LOCK_SH):
+                os.utime(self._place(digest))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a disk that is read-only: nobody can discard anything there either
+            return self.has(digest)
+        return True
+
+    def discard(self, digest: str, older_than: float) -> int:
+        """Remove bytes that nobody has added or held since then, in seconds since 1970; how many went."""
+        with suppress(FileNotFoundError), self._guarded(fcntl.LOCK_EX):
+            info = os.lstat(self._place(digest))
+            if info.st_mtime < older_than:
+                self.path(digest).unlink()
+                return info.st_size
+        return 0
+
+    def digests(self, begin: str = "sha256:") -> Iterator[tuple[str, int]]:
+        """What is kept whose digest begins so, and the size of its bytes."""
+        digits = begin.removeprefix("sha256:")
+        for first in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            if not first.name.startswith(digits[:2]):
+                continue
+            with os.scandir(first) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+            for entry in entries:
+                if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
+                    yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
     def add_bytes(self, data: bytes) -> str:
         """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""
@@ -107,7 +141,8 @@ class Store:
         return data
 
     def verify(self, digest: str) -> None:
-        """Compare a file's bytes with its digest. Raises StepRefused as `read`."""
+        """Compare a file's bytes with its digest, and hold them. Raises StepRefused as `read`."""
+        self.hold(digest)
         self._take_out(digest, None)
 
     def write_to(self, digest: str, target: Path) -> None:
@@ -188,6 +223,16 @@ class Store:
         except StepRefused:
             return False
         return True
+
+    @contextmanager
+    def _guarded(self, how: int) -> Iterator[None]:
+        """Between whoever finds bytes that are there already, and whoever removes those that nobody needs."""
+        guard = os.open(self.root / "guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(guard, how)
+            yield
+        finally:
+            os.close(guard)
 
     @contextmanager
     def _new(self) -> Iterator[IO[bytes]]:

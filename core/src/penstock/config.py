@@ -26,6 +26,7 @@ from penstock.model import Digest, Model
 from penstock.parameters import Parameter as Parameter
 from penstock.parameters import read_parameters
 from penstock.plugins import PHASES, Installed, Plugins, installed
+from penstock.retention import Retention
 from penstock.sections import Around, check_environments, read_sections, tables
 from penstock.words import Title
 
@@ -57,6 +58,9 @@ class Penstock(Model):
         description='The plugins that this project uses: names, or files of its own such as "./ci/ours.py".',
     )
     name: Title | None = Field(default=None, description="The pipeline's name; otherwise the directory's.")
+    retention: Retention | None = Field(
+        default=None, description="What `penstock prune` leaves; otherwise 50 runs, and those of 30 days."
+    )
 
 
 class Project(Model):
@@ -172,12 +176,21 @@ def placed(error: ConfigError, path: Path) -> ConfigError:
 
 def enabled(path: Path) -> tuple[str, ...]:
     """Only what the project names as its plugins, by name or path. Raises ConfigError as `load`."""
+    return _head(path).plugins
+
+
+def retention(path: Path) -> Retention | None:
+    """Only what the project says about how long runs are kept. Raises ConfigError as `load`."""
+    return _head(path).retention
+
+
+def _head(path: Path) -> Penstock:
     source = ConfigFile(path, Penstock.model_fields)
     errors: list[str] = []
     head = checked(Penstock, source.read().get("penstock", {}), source, "penstock", errors)
     if head is None:
         raise ConfigError("\n".join(errors))
-    return head.plugins
+    return head
 
 
 def shared_plugins(path: Path) -> dict[str, str]:

@@ -81,6 +81,9 @@ def nearest(name: str, known: Iterable[str], kind: str) -> str:
         import difflib  # most runs make no such message
 
         near = difflib.get_close_matches(name, names, n=1)
+    if not near and len(name) > 1:
+        begun = [whole for whole in names if whole.startswith(name)]
+        near = begun if len(begun) == 1 else []
     if near:
         return f'. Did you mean "{near[0]}"?'
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock import evidence
@@ -49,6 +49,24 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
     store.verify(artifact.digest)
     for part in artifact.parts:
         store.verify(part)
+
+
+def take_over(home: Home, data: Mapping[str, Any]) -> None:
+    """Check what a finished step left in the store, byte by byte, before another run takes it over.
+
+    It is held, so that nobody discards it. Raises StepRefused where some of it is gone, or was changed.
+    """
+    for artifact in map(Artifact.model_validate, data.get("artifacts", ())):
+        if not home.store.has(artifact.digest):
+            raise StepRefused(f"{artifact.name} is not in the store any more")
+        check_bytes(home, artifact)
+    references = [Reference.model_validate(entry) for entry in data.get("evidence", ())]
+    texts = [digest for entry in references for digest in (entry.statement, *entry.bundles)]
+    for digest in [*texts, *filter(None, [data.get("report")])]:
+        what = "its report" if digest == data.get("report") else "its evidence"
+        if not home.store.has(digest):
+            raise StepRefused(f"{what} is not in the store any more")
+        home.store.verify(digest)
 
 
 def with_bundles(

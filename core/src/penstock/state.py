@@ -74,6 +74,8 @@ class RunState:
         self.rejections: dict[str, dict[str, Any]] = {}
         self.cancelled: str | None = None
         self.last_event = 0
+        self.pruned: float | None = None
+        """When `prune` removed what this run left, in seconds since 1970."""
         self.given: Release | None = None
         """A release that was there before the run: what a rollback brings back."""
         self._missing = {name: len(needs) for name, needs in plan.waits_for.items()}
@@ -265,6 +267,9 @@ class RunState:
         if self.cancelled is not None:
             for name in [name for name, step in self.steps.items() if step.state in ("pending", "waiting")]:
                 self._end(name, "cancelled", self.cancelled)
+
+    def _on_run_pruned(self, event: Event) -> None:
+        self.pruned = event.time
 
     # --- the graph ---
 

@@ -177,7 +177,7 @@ class Step:
         if not quiet:
             self.log("$ " + " ".join(words))
         started = time.monotonic()
-        child = self._start(words, cwd, self._environment(env or {}), capture)
+        child = self._start(words, cwd, self.variables(env), capture)
         try:
             output = self._follow(child, capture, None if timeout is None else started + timeout)
         except BaseException as error:
@@ -210,7 +210,7 @@ class Step:
                 child = subprocess.Popen(
                     words,
                     cwd="/",
-                    env=self._environment(env or {}, lasting=True),
+                    env=self.variables(env, lasting=True),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -286,9 +286,8 @@ class Step:
         """Close the log."""
         self._log.close()
 
-    # --- how ---
-
-    def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
+    def variables(self, extra: Mapping[str, str] | None = None, *, lasting: bool = False) -> dict[str, str]:
+        """The environment of what `run` starts; with `lasting`, of what `detach` does."""
         hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
         env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
@@ -312,7 +311,7 @@ class Step:
             return {
                 **{name: value for name, value in env.items() if name not in own},
                 **self._info.env,
-                **extra,
+                **(extra or {}),
             }
         trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
         span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
@@ -321,7 +320,9 @@ class Step:
             "TRACEPARENT": f"00-{trace}-{span}-01",
             processes.MARK: self.mark,
         }
-        return {**env, **self._info.env, **self._secrets, **extra}
+        return {**env, **self._info.env, **self._secrets, **(extra or {})}
+
+    # --- how ---
 
     def _start(
         self, words: list[str], cwd: Path | None, env: dict[str, str], capture: bool

@@ -12,10 +12,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, SecretStr
+from pydantic import JsonValue
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary
 from penstock.answers import all_different, all_handed, checked, keep_matching, operate
@@ -38,7 +39,7 @@ from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
 from penstock.request import Request, Response
-from penstock.secrets import masked, plain, resolve
+from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
 from penstock.workspace import Workspace
@@ -267,7 +268,7 @@ class Worker:
             info,
             places,
             self.home.store,
-            find_secret=self._find_secret,
+            find_secret=partial(find, self.plugins),
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
@@ -288,18 +289,6 @@ class Worker:
                 self._lock, self._workspace = lock, Workspace(root, self.home.store)
             number += 1
         return self._workspace
-
-    def _find_secret(self, reference: str) -> str:
-        def ask(reference: str) -> str | None:
-            answer = self.plugins.ask_all("penstock_secret", reference=reference)[0]
-            if answer is not None and not isinstance(answer, SecretStr):
-                raise PluginError(
-                    f"penstock_secret must return SecretStr or None, and returned {type(answer).__name__} "
-                    f'for "{reference}"'
-                )
-            return None if answer is None else answer.get_secret_value()
-
-        return resolve(reference, ask)
 
     def _call(self, plan_step: PlanStep, hook: str, **arguments: Any) -> Any:
         name = plan_step.uses

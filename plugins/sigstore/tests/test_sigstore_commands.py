@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,13 @@ def test_list_shows_what_there_is_of_each_key(keyring: Keyring) -> None:
     plain, encrypted, public = keyring.create(), keyring.create("a passphrase"), keyring.create()
     (keyring.root / f"{public}.pem").unlink()
     keyring.set_default(plain)
-    lines = {plain: "unencrypted  default", encrypted: "encrypted", public: "public half only"}
+    for key_id in (plain, encrypted, public):
+        os.utime(keyring.root / f"{key_id}.pub", (0, 1_767_268_800))  # noon of the first day of 2026
+    lines = {
+        plain: "unencrypted  since 2026-01-01  default",
+        encrypted: "encrypted  since 2026-01-01",
+        public: "public half only  since 2026-01-01",
+    }
     assert keys("list").stdout.splitlines() == [f"{key_id}  {lines[key_id]}" for key_id in sorted(lines)]
 
 

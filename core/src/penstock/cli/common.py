@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,23 @@ def open_project(path: Path | None = None) -> Opened:
     if command is not None:
         command.call_on_close(journal.close)
     return Opened(path, home, journal)
+
+
+def run_and_rest(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The run that a command line begins with, `last` where it names none, and what comes after it."""
+    named = bool(words) and (words[0] == "last" or (words[0].isascii() and words[0].isdigit()))
+    return (words[0] if named else "last"), tuple(words[1:] if named else words)
+
+
+def not_pruned(state: RunState, what: str) -> None:
+    """Refuse what needs a run's artifacts, logs or evidence where `prune` took them. Raises ConfigError."""
+    if state.pruned is not None:
+        raise ConfigError(f"what run {state.run} left was removed by prune on {day(state.pruned)}, {what}")
+
+
+def day(time_: float) -> str:
+    """A date as people here read it."""
+    return time.strftime("%Y-%m-%d", time.localtime(time_))
 
 
 def sound(opened: Opened) -> None:

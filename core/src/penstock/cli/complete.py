@@ -27,20 +27,25 @@ USAGE = {
     # positional arguments by what they are, then options, those that take a value with what it is
     "init": "--add=ANY --uses=PLUGIN --ci=CI",
     "run": "--only=STEP --to=ENV --no-deploy --dirty --set=PARAMETER --approve=ENV --json",
-    "show": "RUN STEP --json",
+    "show": "RUN|STEP STEP --json",
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
     "status": "ENV --json",
+    "rerun": "RUN --from=STEP --approve=ENV --json",
     "rollback": "ENV --why=ANY --json",
     "resume": "OPEN --json",
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
+    "diff": "RUN RUN --json",
     "doctor": "",
     "plan": "--set=PARAMETER --json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",
+    "shell": "RUN|STEP STEP --secrets",
+    "prune": "--keep=ANY --older-than=ANY --dry-run",
     "reject": "WAITING|ENV ENV --why=ANY --no-resume",
+    "get": "RUN|ARTIFACT|DIGEST ARTIFACT -o=FILE --output=FILE --force",
     "report": "RUN --junit=FILE --sarif=FILE",
     "runs": "--limit=ANY --json",
     "schema": "--write",
@@ -151,6 +156,8 @@ def _items(kind: str, given: list[str], incomplete: str, names: Names) -> Iterat
             found = names.runs({"RUN": (), "OPEN": ("running", "waiting"), "WAITING": ("waiting",)}[kind])
         elif kind == "ENV":
             found = names.environments()
+        elif kind == "ARTIFACT":
+            found = names.artifacts(next(iter(given), "last"))
         elif kind == "DIGEST":
             found = names.digests(incomplete)
         elif kind == "PARAMETER":

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, ask_worker, load_plan, open_project, print_json, sound
+from penstock.cli.common import Opened, ask_worker, load_plan, not_pruned, open_project, print_json, sound
 from penstock.cli.lines import Look, names_width, row
 from penstock.cli.run import work
 from penstock.cli.text import clean
@@ -67,7 +67,8 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     before = _before(opened, past, environment)
     if before is None:
         raise ConfigError(f"{environment} has no good release before {short(past[0].release.digest)}")
-    original = opened.state(str(_made_in(opened, before.release)))
+    original = opened.state(str(made_in(opened, before.release)))
+    not_pruned(original, "and its release with it: there is nothing to go back to")
     steps = [s.name for s in plan.steps if s.environment == environment and s.phase in ("deploy", "verify")]
     click.echo(
         f"{environment}: back from {short(past[0].release.digest)} to {short(before.release.digest)} "
@@ -121,18 +122,19 @@ def _before(opened: Opened, past: list[Deployed], environment: str) -> Deployed 
             continue
         if entry.release.digest == current:
             reached = True
-        elif reached and _verified(state, environment):
+        elif reached and verified(state, environment):
             return entry
     return None
 
 
-def _verified(state: RunState, environment: str) -> bool:
+def verified(state: RunState, environment: str) -> bool:
+    """Whether what verifies an environment passed in a run."""
     steps = [s for s in state.plan.steps if (s.phase, s.environment) == ("verify", environment)]
     left_out = [name for name, by_condition in state.left_out.items() if by_condition]
     return all(state.steps[step.name].state in LETS_ON or step.name in left_out for step in steps)
 
 
-def _made_in(opened: Opened, release: Release) -> int:
+def made_in(opened: Opened, release: Release) -> int:
     """The run that built a release: a rollback only carries it on."""
     number = release.run
     while (given := opened.state(str(number)).given) is not None and given.run != number:

@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from penstock.artifacts import remove
+
 
 def create(path: Path, data: bytes) -> None:
     """Write a new file. Raises FileExistsError where there is something of that name."""
@@ -32,6 +34,39 @@ def replace(path: Path, data: bytes) -> None:
         if mode is not None:
             temporary.chmod(mode)
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def incoming(path: Path) -> Iterator[Path]:
+    """A place beside `path` for a file or directory that is on its way there; what is left of it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+
+
+def settle(temporary: Path, path: Path, *, force: bool) -> None:
+    """Bring what is complete to its place. Raises FileExistsError where something is, unless by `force`."""
+    if temporary.is_dir():
+        if os.path.lexists(path):
+            raise FileExistsError(path)
+        temporary.rename(path)
+        return
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    if force:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # unlike a rename, it never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        temporary.rename(path)
 
 
 @contextlib.contextmanager

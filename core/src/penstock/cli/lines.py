@@ -35,6 +35,7 @@ _LEAST = 20
 _NARROWEST = 20
 _NAMED = 2
 _HINTS = 3
+_TARGETS = 12
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def step_lines(name: str, step: StepState, names: int, look: Look, tail: Iterabl
     if step.state == "skipped":
         return row(look, "skipped", name, names, f"not started: {step.reason}")
     time = duration(step.seconds) if step.seconds >= 0.05 else ""
-    words = step.summary if step.state in LETS_ON else (step.reason or step.summary)
+    words = step.summary if step.state in LETS_ON else (_account(step) or step.summary)
     head, _, more = words.partition("\n")
     if step.state == "refused":
         head = f"refused: {head}"
@@ -158,6 +159,25 @@ def step_lines(name: str, step: StepState, names: int, look: Look, tail: Iterabl
         for line in lines_of(note):
             lines += _indented(line, look, beside if fits else _INDENT)
     return lines
+
+
+def _account(step: StepState) -> str:
+    """Why a step did not pass; of a deployment also what became of each target, in a line for it."""
+    rollout = step.rollout
+    if rollout is None or rollout.failure is None or step.state != "failed":
+        return step.reason
+    fate = {
+        "restored": "put back to what ran before",
+        "stuck": "COULD NOT BE PUT BACK",
+    }
+    lines = [rollout.failure]
+    touched = [(name, target) for name, target in rollout.targets.items() if target.touched]
+    for name, target in sorted(touched, key=lambda each: each[1].state != "stuck")[:_TARGETS]:
+        detail = f": {target.detail}" if target.state == "stuck" and target.detail else ""
+        lines.append(f"{name}  {fate.get(target.state, target.state)}{detail}")
+    if len(touched) > _TARGETS:
+        lines.append(f"and {len(touched) - _TARGETS} more")
+    return "\n".join(lines if touched else [*lines, "nothing was changed"])
 
 
 def revision_lines(revision: Revision, look: Look, used: Iterable[str] = ()) -> list[str]:
@@ -208,7 +228,7 @@ def end_lines(state: RunState, took: float, run: str, look: Look) -> list[str]:
         for name in state.asked:
             words = f"{state.run} {state.plan.by_name[name].environment}"
             hints.append((f"penstock approve {words}", f"or: penstock reject {words}"))
-    hints = hints[:_HINTS]
+    hints = hints[:_HINTS] if state.pruned is None else []
     column = max((width(command) for command, _ in hints), default=0)
     lines = ["", *plain_lines(first, look)]
     for command, what in hints:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, open_project, print_json
+from penstock.cli.common import Opened, day, not_pruned, open_project, print_json, run_and_rest
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
@@ -77,12 +77,12 @@ def _what_next(opened: Opened, run: int, state: str) -> str:
 
 
 @click.command()
-@click.argument("run", default="last")
-@click.argument("step", required=False)
+@click.argument("words", nargs=-1, metavar="[RUN] [STEP]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def show(run: str, step: str | None, as_json: bool) -> int:
+def show(words: tuple[str, ...], as_json: bool) -> int:
     """Show a run as it looked, or one step of it."""
     opened = open_project()
+    run, step = _run_and_step(words)
     state = opened.state(run)
     names = _meant(state, step)
     if as_json:
@@ -104,10 +104,26 @@ def show(run: str, step: str | None, as_json: bool) -> int:
     if state.plan.parameters:
         said = ", ".join(f"{name} = {as_text(value)}" for name, value in state.plan.parameters.items())
         click.echo("\n".join(plain_lines(f"Parameters: {said}", look)))
+    if state.pruned is not None:
+        click.echo(
+            f"What it left was removed by prune on {day(state.pruned)}: artifacts, evidence, reports, logs"
+        )
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
     _replay(opened, state)
     return 0
+
+
+def _run_and_step(words: tuple[str, ...]) -> tuple[str, str | None]:
+    """What `[RUN] [STEP]` names. Raises ConfigError where it is more than that."""
+    run, rest = run_and_rest(words)
+    if len(rest) > 1:
+        if len(words) == len(rest):  # what stands first can be nothing but a run
+            raise ConfigError(
+                f'"{words[0]}" is no run. A run is a number, or "last". The runs: penstock runs'
+            )
+        raise ConfigError(f'name one run and one step at most: "{rest[1]}" is too much')
+    return run, next(iter(rest), None)
 
 
 def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
@@ -179,6 +195,7 @@ def describe(state: RunState) -> dict[str, Any]:
         "revision": state.revision.model_dump(mode="json") if state.revision else None,
         "plan": state.plan.digest,
         "parameters": state.plan.parameters,
+        "pruned": state.pruned,
         "steps": steps,
     }
 
@@ -189,11 +206,11 @@ def describe(state: RunState) -> dict[str, Any]:
 def logs(words: tuple[str, ...], follow: bool) -> int:
     """Show what a step, or every step, printed."""
     opened = open_project()
-    named = bool(words) and (words[0] == "last" or words[0].isdigit())
-    number = opened.number(words[0] if named else "last")
-    step = next(iter(words[1:] if named else words), None)
+    run, step = _run_and_step(words)
+    number = opened.number(run)
     state = opened.state(str(number))
     names = _meant(state, step)
+    not_pruned(state, "its logs with it")
     if step is not None and not follow and not any(state.steps[name].attempts for name in names):
         click.echo(
             f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True

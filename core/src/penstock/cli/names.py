@@ -56,6 +56,16 @@ class Names:
         last = str(rows[0][0]) if rows else ""
         return {"last": found[last], **found} if last in found else found
 
+    def artifacts(self, run: str) -> Mapping[str, str]:
+        """What a run built, by name."""
+        which = "(SELECT max(run) FROM runs)" if run == "last" else "?"
+        values = () if run == "last" else (int(run),)
+        query = f"SELECT data FROM events WHERE run = {which} AND type = 'step.finished' ORDER BY id"  # noqa: S608 - no text of others
+        with self._journal() as journal:
+            rows = [json.loads(data) for (data,) in journal.execute(query, values)]
+        built = [artifact for row in rows for artifact in row.get("artifacts", ())]
+        return {entry["name"]: entry["kind"] for entry in built}
+
     def digests(self, begin: str) -> Mapping[str, str]:
         """The digests of what was built, the newest first; with `sha256:` for who began so."""
         prefix = "sha256:" if begin.startswith("s") else ""

@@ -14,7 +14,7 @@ import click
 
 from penstock import gates
 from penstock.artifacts import Store, remove
-from penstock.cli.common import Opened, load_plan, open_project, print_json, sound
+from penstock.cli.common import Opened, load_plan, not_pruned, open_project, print_json, sound
 from penstock.cli.lines import Look, row, sign
 from penstock.cli.text import clean
 from penstock.errors import ConfigError, StepRefused
@@ -33,6 +33,7 @@ from penstock.gates import (
 )
 from penstock.model import Artifact, Evidence, Release, Signer
 from penstock.proof import check_bytes, check_reference
+from penstock.pruning import pruned
 from penstock.request import evidence_so_far
 from penstock.state import RunState
 from penstock.summary import person
@@ -111,8 +112,12 @@ def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
         )
     if len(found) > 1:
         raise ConfigError(f"{digest} is the digest of several: {', '.join(found)}")
-    passed = next((run for run in runs if opened.journal.run(run).state == "passed"), runs[0])
-    return opened.state(str(passed)), next(iter(found.values()))
+    gone = pruned(opened.journal)
+    here = [run for run in runs if run not in gone] or runs
+    passed = next((run for run in here if opened.journal.run(run).state == "passed"), here[0])
+    state, artifact = opened.state(str(passed)), next(iter(found.values()))
+    not_pruned(state, f"and with it the evidence for {artifact.name}")
+    return state, artifact
 
 
 def _parts(opened: Opened, digest: str, matches: Callable[[str], bool]) -> str | None:
@@ -190,7 +195,7 @@ def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
     rows = [("passed", "source", line) for line in _sources(links)]
     for link in links:
         state = "failed" if link.evidence.invalid else "passed"
-        said = link.evidence.invalid or _say(link.evidence)
+        said = link.evidence.invalid or _say(link.evidence, artifact.digest)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
         rows.append((state, word, f"{link.reference.step}: {said}"))
     look = Look.of(sys.stdout).inside(2)
@@ -236,7 +241,7 @@ _WORD = {
 }
 
 
-def _say(evidence: Evidence) -> str:
+def _say(evidence: Evidence, digest: str) -> str:
     predicate: Any = evidence.statement.get("predicate", {})
     kind = evidence.predicate_type
     if kind == PROVENANCE:
@@ -254,8 +259,8 @@ def _say(evidence: Evidence) -> str:
     if kind == VERIFICATION:
         return ", ".join(f"{check['name']} {check['detail']}" for check in predicate["checks"])
     if kind == PUBLICATION:
-        places = [each["location"].partition("#")[0] for each in predicate["publications"]]
-        return ", ".join(places)
+        about = [each for each in predicate["publications"] if each["artifact"] == digest]
+        return ", ".join(each["location"].partition("#")[0] for each in about)
     if kind == RELEASE:
         return str(predicate["purl"])
     return "on record"

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from penstock import reports
-from penstock.cli.common import Opened, open_project
+from penstock.cli.common import Opened, not_pruned, open_project
 from penstock.cli.files import replace
 from penstock.errors import ConfigError
 from penstock.model import ScanReport, TestReport
@@ -29,6 +29,7 @@ def report(run: str, junit: str | None, sarif: str | None) -> int:
         raise ConfigError("say what to write, such as: penstock report --junit junit.xml --sarif scan.sarif")
     opened = open_project()
     state = opened.state(run)
+    not_pruned(state, "its reports with it")
     parts = list(_parts(opened, state))
     if junit is not None:
         tests = sum(part.phase == "test" for part in parts)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,8 @@ def run(
     project, plugins, plan = load_plan(path, words)
     warn(project.unusable)
     if dirty:
-        plan = _dirty(plan, plugins)
-    for environment in approve:
-        _known_environment(environment, plan, "--approve")
+        plan = with_dirty(plan, plugins)
+    known_environments(approve, plan, "--approve")
     if no_deploy and to is not None:
         raise ConfigError("--no-deploy and --to exclude each other: nothing of an environment, or all of it")
     selected = _selected(plan, only, to)
@@ -185,10 +184,12 @@ def _silence() -> None:
     os.close(null)
 
 
-def _known_environment(name: str, plan: Plan, option: str) -> None:
-    if name not in plan.environments:
-        near = nearest(name, plan.environments, "environments")
-        raise ConfigError(f'{option}: there is no environment "{name}"{near}')
+def known_environments(names: Iterable[str], plan: Plan, option: str) -> None:
+    """Refuse a name on the command line that is no environment. Raises ConfigError."""
+    for name in names:
+        if name not in plan.environments:
+            near = nearest(name, plan.environments, "environments")
+            raise ConfigError(f'{option}: there is no environment "{name}"{near}')
 
 
 def _check_labels(project: Project, plan: Plan, selected: list[str] | None, path: Path) -> None:
@@ -210,7 +211,7 @@ def _selected(plan: Plan, only: tuple[str, ...], to: str | None) -> list[str] | 
                 raise ConfigError(f'--only: there is no step "{name}"{nearest(name, plan.by_name, "steps")}')
         wanted = plan.closure([step for name in only for step in plan.named(name)], plan.waits_for)
     if to is not None:
-        _known_environment(to, plan, "--to")
+        known_environments([to], plan, "--to")
         inside = [step.name for step in plan.steps if step.environment == to]
         reached = plan.closure(inside, plan.waits_for)
         wanted = reached if wanted is None else wanted & reached
@@ -225,7 +226,7 @@ def _before_environments(plan: Plan, selected: list[str] | None) -> list[str]:
     return [name for name in names if name not in behind]
 
 
-def _dirty(plan: Plan, plugins: Plugins) -> Plan:
+def with_dirty(plan: Plan, plugins: Plugins) -> Plan:
     """The plan with its sources told to take files that are not committed."""
     steps: list[Any] = []
     for step in plan.steps:

@@ -229,12 +229,16 @@ def _claim(data: dict[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
+def _sentence(reason: str) -> str:
+    return clean(reason[:1].upper() + reason[1:])
+
+
 def _cancelled(reason: str, state: RunState, *, past: bool) -> list[str]:
-    if past:
-        return [f"{clean(reason[:1].upper() + reason[1:])}."]
+    if past:  # what is over does not say what it is about to do
+        return [f"{_sentence(reason)}."]
     back = any(step.rollout and step.state == "running" for step in state.steps.values())
     doing = "ending what runs, putting back what is being deployed" if back else "ending what runs"
-    lines = [f"{clean(reason[:1].upper() + reason[1:])}: {doing}."]
+    lines = [f"{_sentence(reason)}: {doing}."]
     if reason.endswith("Ctrl-C"):
         lines.append("Ctrl-C again leaves at once" + (", and puts nothing back." if back else "."))
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -33,7 +34,8 @@ def list_keys() -> None:
         what = "public half only"
         if entry.private:
             what = "encrypted" if entry.encrypted else "unencrypted"
-        click.echo(f"{entry.id}  {what}" + ("  default" if entry.default else ""))
+        since = time.strftime("%Y-%m-%d", time.localtime(entry.since))
+        click.echo(f"{entry.id}  {what}  since {since}" + ("  default" if entry.default else ""))
 
 
 @keys.command()

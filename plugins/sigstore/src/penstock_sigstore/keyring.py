@@ -33,6 +33,8 @@ class Entry:
     private: bool
     encrypted: bool
     default: bool
+    since: float
+    """When it came into the directory, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class Keyring:
     def _entry(self, key_id: str, default: str | None) -> Entry:
         private = pem.exists(self._private(key_id))
         encrypted = private and pem.is_encrypted(self._read_private(key_id))
-        return Entry(key_id, private, encrypted, key_id == default)
+        since = self._public(key_id).stat().st_mtime
+        return Entry(key_id, private, encrypted, key_id == default, since)
 
     def _ids(self) -> list[str]:
         try:
