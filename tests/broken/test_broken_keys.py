@@ -482,7 +482,7 @@ CASES: dict[str, tuple[str, str]] = {
         HEAD
         + '[build.b]\nuses="plain"\n[deploy.production]\nuses="plain"\nplace="/x"\n[policy.production]\nrequires = ["tests"]\n',
         "penstock.toml:10: [policy.production] requires: there is no such key. Did you mean "
-        '"require"? The keys are require',
+        '"require"? The keys are require, supersede',
     ),
     "a policy without a name": (
         HEAD + '[policy]\nrequire = ["tests"]\n',
