@@ -270,15 +270,15 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
-    failed = [case.name for case in report.cases if case.outcome == "failed"]
+    result = _result(step, report)
     return {
-        "result": _result(step, report),
+        "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
             {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
-        "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
-        "failedTests": failed,
+        "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],
+        "failedTests": [case.name for case in report.cases if case.counts],
     }
 
 

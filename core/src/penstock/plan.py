@@ -21,6 +21,7 @@ from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
+from penstock.quarantine import Quarantine, of_step
 from penstock.stages import check_needs, meant_by, stages_of
 
 _TESTS = ("test", "scan")
@@ -48,6 +49,9 @@ class PlanStep(Model):
         default=(), description="A deploy step's policy: provenance, signature, approval, and step names."
     )
     policy: str = Field(default="", description="Which rule asks for `requires`, as a refusal names it.")
+    quarantine: tuple[Quarantine, ...] = Field(
+        default=(), description="Of a test step: whose failure does not count, and until when."
+    )
 
 
 class Barrier(Model):
@@ -159,6 +163,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
             keys=section.keys,
             environment=section.environment,
             needs=_needs(section, stages, barriers, groups),
+            quarantine=of_step(project.quarantine, name) if section.phase == "test" else (),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
     return Plan(

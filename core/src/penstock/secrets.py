@@ -202,17 +202,36 @@ class Masker:
 
 
 _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{40,64}")
+_BY_CHANCE = 16
+"""Digits of a digest that may be those of a short secret by chance, which a mask would make useless."""
+_WORDS = frozenset(
+    (
+        *("passed", "failed", "skipped", "cached", "refused", "cancelled", "pending", "running", "waiting"),
+        *("unknown", "low", "medium", "high", "critical"),
+        *("vulnerability", "secret", "misconfiguration", "license"),
+        *("PASSED", "WARNED", "FAILED"),
+    )
+)
+"""What stands in records as it is: that such a word is there says nothing of a secret that is the same."""
 
 
 def masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts masked, digests aside."""
+    """A JSON value with all its texts masked, keys too; digests and the words of ours aside."""
     if isinstance(value, str):
-        return value if _DIGEST.fullmatch(value) else mask(value)
+        return value if value in _WORDS else _masked_text(value, mask)
     if isinstance(value, dict):
-        return {key: masked(entry, mask) for key, entry in value.items()}
+        return {key if key.isidentifier() else mask(key): masked(entry, mask) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [masked(entry, mask) for entry in value]
     return value
+
+
+def _masked_text(text: str, mask: Callable[[str], str]) -> str:
+    shown = mask(text)
+    if shown == text or not _DIGEST.fullmatch(text):
+        return shown
+    left = len(shown.replace(MASK.decode(), ""))
+    return text if len(text) - left < _BY_CHANCE else shown
 
 
 def plain(text: str) -> str:

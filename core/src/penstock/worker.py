@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
-from penstock import __version__, admission, evidence, gates, process, processes, summary
+from penstock import __version__, admission, evidence, gates, process, processes, reported, summary
 from penstock.answers import all_different, all_handed, checked, keep_matching, operate
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
@@ -30,7 +30,6 @@ from penstock.model import (
     Revision,
     ScanReport,
     Signature,
-    TestReport,
     Tool,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
@@ -154,11 +153,12 @@ class Worker:
         kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]
+        result, more = reported.looked_at(result, request, self.home, step, time.time())
         verdict = gates.judge(plan_step, result)
-        data = summary.of(plan_step, result) | {
-            "artifacts": [a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)]
-        }
-        data |= self._keep_report(result, step)
+        data = summary.of(plan_step, result, more.pop("remarks", ())) | more
+        data["artifacts"] = [
+            a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)
+        ]
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
@@ -319,15 +319,6 @@ class Worker:
                 "notes": list(revision.notes[:_NOTES]),
             },
         )
-
-    def _keep_report(self, result: object, step: Step) -> dict[str, str]:
-        """All cases or findings go into the store: what the journal has of them is their number."""
-        if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
-            return {}
-        found = result.model_dump(mode="json", exclude_defaults=True)
-        if step.has_secrets:
-            found = masked(found, step.mask)
-        return {"report": self.home.store.add_bytes(json.dumps(found).encode())}
 
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
