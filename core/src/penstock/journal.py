@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -141,10 +142,27 @@ class Journal:
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str) -> Iterator[Event]:
-        """All events of a type over all runs, the newest first."""
-        query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
-        return (_event(*row) for row in self._read(query, (kind,)))
+    def find(self, kind: str, *, first: int = 0) -> Iterator[Event]:
+        """All events of a type over all runs from `first` on, the newest first."""
+        query = (
+            "SELECT id, run, time, type, step, data FROM events WHERE type = ? AND run >= ? ORDER BY id DESC"
+        )
+        return (_event(*row) for row in self._read(query, (kind, first)))
+
+    def since(self, moment: float) -> int:
+        """The first run that began at a moment or later; a number that no run has where none did."""
+        for (run,) in self._read("SELECT min(run) FROM runs WHERE started >= ?", (moment,)):
+            if run is not None:
+                return int(run)
+        return sys.maxsize
+
+    def runs_of_steps(self, first: int) -> dict[str, int]:
+        """Of each step that was begun in runs from `first` on: in how many."""
+        query = (
+            "SELECT step, count(DISTINCT run) FROM events "
+            "WHERE run >= ? AND type = 'step.started' AND step IS NOT NULL GROUP BY step"
+        )
+        return dict(self._read(query, (first,)))
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

@@ -65,7 +65,8 @@ def _clean(report: _R, step: Step) -> _R:
     """The report without the step's secrets."""
     if not step.has_secrets:
         return report
-    return type(report).model_validate(masked(report.model_dump(mode="json"), step.mask))
+    clean: _R = type(report).model_validate(masked(report.model_dump(mode="json"), step.mask))
+    return clean
 
 
 def _version(request: Request) -> str:

@@ -166,8 +166,9 @@ class RunState:
         name = str(event.step)
         step = self.steps[name]
         step.state, step.reason, step.not_before = "pending", event.data["reason"], event.data["not_before"]
-        kept = {key: event.data[key] for key in ("reason", "report", "tests") if key in event.data}
-        step.retried = (*step.retried, {"attempt": step.attempts, **kept})
+        kept: dict[str, Any] = {"attempt": step.attempts}
+        kept |= {key: event.data[key] for key in ("reason", "report", "tests") if key in event.data}
+        step.retried = (*step.retried, kept)
         self.running.pop(name, None)
         self.ready[name] = None
 

@@ -312,6 +312,28 @@ def test_a_test_that_is_run_again_is_one_case(bench: Any, thing: Path, outcomes:
         {"test_it.py": tests}, thing, requirements=("pytest-rerunfailures",), args=("--reruns", "2")
     )
     assert outcomes(report) == {"test_it.py::test_flaky": "passed"}
+    assert report.cases[0].flaky == "assert 1 == 2"
+    assert report.cut_short is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "args", "why"),
+    [
+        pytest.param("os._exit(1)", (), "the process ended before all tests were run", id="exit"),
+        pytest.param("assert False", ("-x",), "only 1 of 2 collected tests were run", id="-x"),
+        pytest.param("pytest.exit('enough')", (), "the run was cut short: enough", id="pytest.exit"),
+        pytest.param("assert False", (), None, id="to its end"),
+    ],
+)
+def test_a_report_says_whether_others_may_stand_behind_a_failure(
+    bench: Any, thing: Path, bad: str, args: tuple[str, ...], why: str | None
+) -> None:
+    tests = f"import os\nimport pytest\ndef test_bad():\n    {bad}\ndef test_good(): pass\n"
+
+    report = bench({"test_it.py": tests}, thing, args=args)
+
+    assert report.count("failed") == 1
+    assert report.cut_short == why
 
 
 def test_half_a_character_in_a_message(bench: Any, thing: Path) -> None:

@@ -33,6 +33,7 @@ _COMMANDS = {
     # the others
     "cancel": ("word", "Stop a run."),
     "completion": ("completion", "Print what makes your shell complete commands and names."),
+    "flaky": ("flaky", "List tests that failed and passed on the same inputs."),
     "doctor": ("begin", "Check that everything needed is there."),
     "plan": ("begin", "Show the steps, their order, and why."),
     "plugins": ("plugins", "List plugins, tell about one, or begin one."),

@@ -36,6 +36,7 @@ USAGE = {
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
     "doctor": "",
+    "flaky": "STEP --since=ANY --json",
     "plan": "--json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",

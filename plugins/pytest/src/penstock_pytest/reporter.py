@@ -102,6 +102,7 @@ class Reporter:
         self._journal = journal
         self._open: dict[str, list[Any]] = {}
         self._again: set[str] = set()
+        self._failed_before: dict[str, str] = {}
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins: known, in case it ends the process."""
@@ -112,6 +113,7 @@ class Reporter:
         """One phase of a test ended."""
         if report.outcome not in ("passed", "failed", "skipped"):
             self._again.add(report.nodeid)  # it will be run once more, and the last time counts
+            self._failed_before.setdefault(report.nodeid, explain(_text(report)) if report.longrepr else "")
             return
         if hasattr(report, "context"):
             self._journal.write(kind="case", **_case(report.nodeid + _subtest(report.context), [report]))
@@ -126,7 +128,11 @@ class Reporter:
         if report.when in ("setup", "call"):
             return
         del self._open[report.nodeid]
-        self._journal.write(kind="case", **_case(report.nodeid, phases))
+        case = _case(report.nodeid, phases)
+        before = self._failed_before.pop(report.nodeid, None)
+        if before is not None and case["outcome"] == "passed":
+            case["flaky"] = _cut(_said(before)) or "failed when it was run first"
+        self._journal.write(kind="case", **case)
 
     def pytest_collectreport(self, report: Any) -> None:
         """A file was read; one that can't be is a failed case, one that skips itself a skipped one."""
@@ -293,6 +299,12 @@ def explain(text: str) -> str:
     source = [line for line in lines[:first] if line.startswith(">")][-1:]
     said = [line for line in lines[first : errors[-1] + 1] if line != "E"]
     return "\n".join(" ".join(line.split(None, 1)) for line in source + said[: _LINES - 1])
+
+
+def _said(text: str) -> str:
+    """What an explanation says first, without the line of the source that stands before it."""
+    lines = text.splitlines()
+    return next((line[2:] for line in lines if line.startswith("E ")), lines[-1] if lines else "")
 
 
 def _cut(text: str) -> str:
