@@ -71,9 +71,10 @@ def _all_in_quarantine(report: TestReport) -> str:
     count, skipped = len(report.quarantined), report.count("skipped")
     if count + skipped == 1:
         return "the only test failed, in quarantine: nothing was tested"
-    rest = f" and {skipped} were skipped" if skipped else ""
-    which = f"{count} of {len(report.cases)}" if skipped else f"all {count}"
-    return f"{which} tests failed, in quarantine{rest}: nothing was tested"
+    if not skipped:
+        return f"all {count} tests failed, in quarantine: nothing was tested"
+    failed = f"{count} of {len(report.cases)} tests failed, in quarantine"
+    return f"{failed}, the rest was skipped: nothing was tested"
 
 
 def _judge_scan(report: ScanReport) -> Verdict | None:

@@ -30,7 +30,7 @@ def looked_at(result: object, request: Request, home: Home, step: Step, now: flo
     """
     if isinstance(result, TestReport):
         return _tests(result, request, home, step, now)
-    return result, _kept(result, home, step) if isinstance(result, ScanReport) else {}
+    return result, _kept(_clean(result, step), home) if isinstance(result, ScanReport) else {}
 
 
 def _tests(report: TestReport, request: Request, home: Home, step: Step, now: float) -> _Looked:
@@ -41,7 +41,7 @@ def _tests(report: TestReport, request: Request, home: Home, step: Step, now: fl
     tries = Tries(home, step.name)
     earlier = tries.on(inputs) if inputs else []
     compared = flaky.compare(attempt, _reports(earlier, attempt.report, home))
-    data: dict[str, Any] = _kept(compared.report, home, step)
+    data: dict[str, Any] = _kept(compared.report, home)
     if inputs:
         tries.note(_try(inputs, attempt, data.get("report")))
     if compared.flakes:
@@ -53,11 +53,11 @@ def _tests(report: TestReport, request: Request, home: Home, step: Step, now: fl
     return compared.report, {**data, "remarks": list(applied.notes)}
 
 
-def _kept(report: TestReport | ScanReport, home: Home, step: Step) -> dict[str, str]:
+def _kept(report: TestReport | ScanReport, home: Home) -> dict[str, str]:
     """All cases or findings go into the store: what the journal has of them is their number."""
     if isinstance(report, TestReport) and report.checks_only:
         return {}
-    found = _clean(report, step).model_dump(mode="json", exclude_defaults=True)
+    found = report.model_dump(mode="json", exclude_defaults=True)
     return {"report": home.store.add_bytes(json.dumps(found).encode())}
 
 

@@ -20,6 +20,7 @@ from penstock.configfile import find
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+from penstock.quarantine import TABLE, Quarantine
 from penstock.sections import NO_MATRIX
 
 FIRST_LINE = "#:schema ./.penstock/schema.json"
@@ -90,6 +91,7 @@ def make_schema(plugins: Plugins) -> dict[str, Any]:
         if choices:
             properties[phase] = {"type": "object", "additionalProperties": {"oneOf": choices}}
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
+    properties[TABLE] = {"type": "array", "items": add("Quarantine", Quarantine)}
     members = {"type": "array", "items": {"type": "string"}}
     properties["roles"] = {"type": "object", "additionalProperties": members}
     return {
