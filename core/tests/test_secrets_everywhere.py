@@ -194,3 +194,109 @@ def test_a_secret_shows_in_no_log_answer_report_or_evidence(
         assert response.outcome == ENDS[ends]
         assert log.count(b"***") > 100
         assert leaks(values, log, answer, progress, on_disk(lab)) == []
+
+
+# --- a whole run ---
+
+PIPELINE = """
+import json
+
+@hookimpl
+def penstock_source(settings: Settings, step):
+    (step.workspace / "a.txt").write_text("source")
+    return Revision(subject="s", author="a")
+
+def told(step):
+    return json.loads((step.project / "told.json").read_text())["texts"]
+
+@hookimpl
+def penstock_build(settings: Settings, step):
+    return [step.keep(step.workspace / "a.txt", "file", name=f"{n}-{text}") for n, text in enumerate(told(step))]
+
+@hookimpl
+def penstock_test(settings: Settings, step):
+    texts = told(step)
+    once = step.project / "once"
+    if not once.exists():
+        once.touch()
+        outcome = "failed"
+    else:
+        outcome = "passed"
+    cases = (
+        TestCase(name=text, outcome=outcome if n else "passed", message=text, output=text)
+        for n, text in enumerate(dict.fromkeys(texts))
+    )
+    return TestReport(tool=texts[0], cases=tuple(cases), advice=texts[1])
+
+@hookimpl
+def penstock_scan(settings: Settings, step):
+    texts = told(step)
+    findings = tuple(
+        Finding(id=f"{n}{text}", kind="secret", severity="low", title=text, location=text, package=text, ignored=why)
+        for n, text in enumerate(texts) for why in (None, text)
+    )
+    return ScanReport(
+        scanner=texts[0], findings=findings, looked_for=("secret",), not_looked_for={t: t for t in texts}
+    )
+
+class Place(Target):
+    def observe(self, step): return TargetState(data={"n": 1})
+    def apply(self, release, step): print("".join(told(step)))
+    def probe(self, step): return Health(status="unhealthy", detail="".join(told(step)))
+    def restore(self, state, step): step.log("".join(told(step)))
+
+@hookimpl
+def penstock_targets(settings: Settings, step):
+    return [Place(id="here")]
+
+@hookimpl
+def penstock_tools(settings: Settings):
+    return [Tool(name="t", version="1", path="/t")]
+"""
+WATCHER = """
+@hookimpl
+def penstock_event(event):
+    with open("observed", "a") as file:
+        file.write(event.model_dump_json() + "\\n")
+"""
+
+
+def test_a_secret_shows_in_nothing_that_a_run_leaves_or_says(lab: Lab) -> None:
+    values = [
+        "correct-horse'battery",
+        "a/b c+d=e?f&g\n<second line>",
+        "0f1e2d3c4b5a69788796a5b4c3d2e1f001234567",
+    ]
+    variables = tell(lab, values)
+    lab.plugin("leaky", PIPELINE)
+    lab.plugin("watcher", WATCHER)
+    named = ", ".join(f'{name} = "env:{name}"' for name in variables)
+    steps = {
+        "build.x": "",
+        "test.x": "retries = 1",
+        "scan.x": "",
+        "deploy.x": "rollout = { healthy_within = 0.3 }",
+    }
+    sections = (
+        f'[{name}]\nuses = "leaky"\nsecrets = {{ {named} }}\n{more}\n' for name, more in steps.items()
+    )
+    lab.toml("\n".join(sections), ("leaky", "watcher"))
+
+    code, events = lab.run("run", "--json", within=120, **variables)
+
+    assert code == 1, events
+    assert lab.states() == {
+        **dict.fromkeys(("source", "build.x", "test.x", "scan.x"), "passed"),
+        "deploy.x": "failed",
+    }
+    commands = (
+        *("show", "show --json", "logs", "flaky --json"),
+        "report --junit j.xml --sarif s.sarif",
+    )
+    said = [events, *(lab.run(*command.split())[1] for command in commands)]
+    files = (lab.root / name for name in ("observed", "j.xml", "s.sarif"))
+    places = [*(text.encode() for text in said), *(path.read_bytes() for path in files)]
+    assert all(b"***" in place for place in (places[0], places[-1], places[-2], places[-3]))
+    assert leaks(values, *places, on_disk(lab)) == []
+    kinds = {event.type for event in lab.events()}
+    assert kinds >= {"step.retried", "tests.flaky", "rollout.ended", "rollout.began"}
