@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from penstock import flaky, quarantine
 from penstock.errors import PenstockError
@@ -65,8 +65,8 @@ def _clean(report: _R, step: Step) -> _R:
     """The report without the step's secrets."""
     if not step.has_secrets:
         return report
-    clean: _R = type(report).model_validate(masked(report.model_dump(mode="json"), step.mask))
-    return clean
+    clean = type(report).model_validate(masked(report.model_dump(mode="json"), step.mask))
+    return cast(_R, clean)
 
 
 def _version(request: Request) -> str:

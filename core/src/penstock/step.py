@@ -156,7 +156,7 @@ class Step:
         argv: Sequence[str | Path],
         *,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         check: bool = True,
         capture: bool = False,
         quiet: bool = False,
@@ -164,8 +164,9 @@ class Step:
     ) -> Completed:
         """Run a program to its end, in the workspace, with its output going to the step's log, masked.
 
-        `env` adds to the step's environment. `capture` returns standard output instead of logging it;
-        `quiet` leaves the command line itself out of the log. `timeout` is in seconds.
+        `env` adds to the step's environment; None takes out what the machine says of a variable, and not
+        what the section does. `capture` returns standard output instead of logging it; `quiet` leaves the
+        command line itself out of the log. `timeout` is in seconds.
 
         Raises CommandFailed if `check` and it ended with another status than 0; StepFailed if it is not
         there or took too long. A secret on the command line is refused with PluginError.
@@ -287,8 +288,9 @@ class Step:
 
     # --- how ---
 
-    def _environment(self, extra: Mapping[str, str], *, lasting: bool = False) -> dict[str, str]:
-        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
+    def _environment(self, extra: Mapping[str, str | None], *, lasting: bool = False) -> dict[str, str]:
+        added = {name: value for name, value in extra.items() if value is not None}
+        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK, *(extra.keys() - added.keys())}
         env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         # An empty entry would be the directory that a program runs in.
@@ -310,7 +312,7 @@ class Step:
             return {
                 **{name: value for name, value in env.items() if name not in own},
                 **self._info.env,
-                **extra,
+                **added,
             }
         trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
         span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
@@ -319,7 +321,7 @@ class Step:
             "TRACEPARENT": f"00-{trace}-{span}-01",
             processes.MARK: self.mark,
         }
-        return {**env, **self._info.env, **self._secrets, **extra}
+        return {**env, **self._info.env, **self._secrets, **added}
 
     def _start(
         self, words: list[str], cwd: Path | None, env: dict[str, str], capture: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -461,6 +462,17 @@ def test_the_machine_has_no_say(
     assert bench({"test_it.py": tests}, thing).count("passed") == 2
 
 
+def test_the_section_has_a_say_where_the_machine_has_none(
+    bench: Any, thing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    tests = "import os\ndef test_one(): assert 'PYTHONWARNINGS' not in os.environ\ndef test_other(): pass\n"
+    report = bench({"test_it.py": tests}, thing, env={"PYTEST_ADDOPTS": "-k test_one"})
+    assert [case.name for case in report.cases] == ["test_it.py::test_one"]
+    assert report.count("passed") == 1
+
+
 def test_no_configuration_above_the_workspace_is_read(bench: Any, thing: Path) -> None:
     (bench.make_step.root / "pytest.ini").write_text("[pytest]\naddopts = -k nothing\n")
     assert bench({"test_it.py": ASKS}, thing).count("passed") == 1
@@ -476,6 +488,24 @@ def test_a_secret_in_a_failure_is_masked(bench: Any, thing: Path, monkeypatch: p
     test = "import os\ndef test_it():\n    print(os.environ['T'])\n    assert os.environ['T'] == 'x'\n"
     (case,) = bench({"test_it.py": test}, thing, secrets={"T": "env:TOKEN_OF_TEST"}).cases
     assert "correct-horse-battery" not in f"{case.message}{case.output}"
+
+
+def test_no_half_of_a_secret_is_left_where_a_text_is_cut(
+    bench: Any, thing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_TEST", "correct-horse-battery")
+    # Cut somewhere in the secret, wherever the limits are.
+    tests = """
+import os, pytest
+@pytest.mark.parametrize("n", range(20))
+def test_it(n):
+    print("\\n" * (3980 - n), os.environ["T"] * 50)
+    raise ValueError("x" * n + os.environ["T"] * 1000)
+"""
+    report = bench({"test_it.py": tests}, thing, secrets={"T": "env:TOKEN_OF_TEST"})
+    assert report.count("failed") == 20
+    for case in report.cases:
+        assert not re.search("cor|orse|tery", f"{case.message}{case.output}")
 
 
 def test_dependencies_and_extras_of_the_wheel_are_installed(

@@ -17,15 +17,17 @@ from typing import Any
 NAME = "_penstock_reporter"
 _SITE = Path(__file__).parent
 _SETTINGS = _SITE / f"{NAME}.json"
-_TEXT = 2000  # characters of a message
-_OUTPUT = 4000  # characters of what a failed test printed
+# Characters, far more than are shown: a secret that is cut in two is found by no mask, so whoever masks cuts.
+TEXT = 10_000  # of a message
+OUTPUT = 20_000  # of what a failed test printed
+_TAIL = 2000  # of standard error
 _LINES = 12  # lines of an explanation
 
 
 def main(argv: list[str]) -> int:
     """Run pytest with these arguments; its status, as the last record says it too."""
     settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
-    _prepare(settings["bin"], settings["emptied"], settings["epoch"])
+    _prepare(settings["bin"], settings["epoch"])
     journal = Journal(settings["results"])
     errors = _Tail(sys.stderr)
     sys.stderr = errors
@@ -64,12 +66,10 @@ def _unittest(settings: dict[str, Any], journal: Journal) -> int:
     return int(status)
 
 
-def _prepare(bin_directory: str, emptied: list[str], epoch: str) -> None:
+def _prepare(bin_directory: str, epoch: str) -> None:
     sys.path.pop(0)  # the launcher's own directory
     os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
     os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
-    for name in emptied:  # some programs ask whether a variable is there, and not what it says
-        os.environ.pop(name, None)
     # Penstock's own, for builds: tests of tools that build would find themselves in another time.
     if os.environ.get("SOURCE_DATE_EPOCH") == epoch:
         del os.environ["SOURCE_DATE_EPOCH"]
@@ -237,9 +237,7 @@ def _case(name: str, phases: list[Any]) -> dict[str, Any]:
         if decisive.when in ("setup", "teardown"):
             text = f"in {decisive.when}\n{text}"
         case["message"] = _cut(text)
-        case["output"] = (
-            "\n".join(f"{title}:\n{text}" for title, text in decisive.sections)[-_OUTPUT:] or None
-        )
+        case["output"] = "\n".join(f"{title}:\n{text}" for title, text in decisive.sections)[-OUTPUT:] or None
     elif skipped:
         case["message"] = _cut(_reason(decisive))
     elif hasattr(phases[-1], "wasxfail") or any(hasattr(report, "wasxfail") for report in phases):
@@ -308,7 +306,7 @@ def _said(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT else text[:_TEXT] + "…"
+    return text if len(text) <= TEXT else text[:TEXT] + "…"
 
 
 class _Tail:
@@ -319,7 +317,9 @@ class _Tail:
         self._end = ""
 
     def write(self, text: str) -> Any:
-        self._end = (self._end + text)[-_TEXT:]
+        end = self._end + text
+        # Whole lines: half of one may be half of a secret.
+        self._end = end if len(end) <= _TAIL else end[-_TAIL:].partition("\n")[2]
         return self._stream.write(text)
 
     def text(self) -> str:

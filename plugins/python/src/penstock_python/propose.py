@@ -8,7 +8,19 @@ from penstock import Proposal, StepFailed
 
 from penstock_python.project import read
 
-_BACKENDS = ("hatchling", "flit-core", "poetry-core", "pdm-backend", "setuptools", "maturin", "meson-python")
+_BACKENDS = (
+    *(
+        "hatchling",
+        "flit-core",
+        "poetry-core",
+        "poetry",
+        "pdm-backend",
+        "pdm-pep517",
+        "uv-build",
+        "scikit-build-core",
+    ),
+    *("maturin", "meson-python", "setuptools"),  # many name setuptools beside their own
+)
 
 
 def propose(root: Path) -> Proposal | None:
@@ -21,7 +33,7 @@ def propose(root: Path) -> Proposal | None:
         return Proposal(saw="pyproject.toml, which can't be built", unsure=(str(error),))
     if not (root / "setup.py").is_file() and not _is_package(root):
         return None
-    backend = next((name for name in _BACKENDS if name in project.tools), "setuptools")
+    backend = next((name for name in _BACKENDS if name in project.requires), "setuptools")
     return Proposal(saw=f"{backend}, {_layout(root)}", sections={"build.wheel": {}})
 
 
