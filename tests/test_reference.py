@@ -118,7 +118,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         assert set(event) == set(table(JSON, "## penstock run --json"))
         assert set(event["data"]) <= known[event["type"]], event
     assert {event["type"] for event in events} == known.keys() - {
-        *("approval.given", "approval.rejected", "run.cancelled", "rollout.failed")
+        *("approval.given", "approval.rejected", "run.cancelled", "rollout.failed", "tests.flaky")
     }
     step_keys = set(table(JSON, "A step:"))
     for document in documents:

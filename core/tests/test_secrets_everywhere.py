@@ -300,3 +300,48 @@ def test_a_secret_shows_in_nothing_that_a_run_leaves_or_says(lab: Lab) -> None:
     assert leaks(values, *places, on_disk(lab)) == []
     kinds = {event.type for event in lab.events()}
     assert kinds >= {"step.retried", "tests.flaky", "rollout.ended", "rollout.began"}
+
+
+PLAIN = """
+@hookimpl
+def penstock_source(settings: Settings, step):
+    (step.workspace / "a.txt").write_text("source")
+    return Revision()
+
+@hookimpl
+def penstock_build(settings: Settings, step):
+    return [step.keep(step.workspace / "a.txt", "file")]
+
+@hookimpl
+def penstock_test(settings: Settings, step):
+    print("log in as", *(step.secret(name) for name in sorted(step._secrets)))
+    return TestReport(tool="t 1", cases=(TestCase(name="a test of file", outcome="passed"),))
+
+class Place(Target):
+    def observe(self, step): return TargetState()
+    def apply(self, release, step): pass
+    def probe(self, step): return Health(status="healthy")
+    def restore(self, state, step): pass
+
+@hookimpl
+def penstock_targets(settings: Settings, step):
+    return [Place(id="live")]
+"""
+
+
+def test_a_secret_that_is_an_everyday_word_makes_no_record_useless(lab: Lab) -> None:
+    """As passwords of databases for tests are."""
+    words = {"A": "test", "B": "passed", "C": "live", "D": "file", "E": "https", "F": "attestation"}
+    lab.plugin("plain", PLAIN)
+    named = ", ".join(f'{name} = "env:WORD_{name}"' for name in words)
+    steps = ("build.file", "test.file", "deploy.live")
+    lab.toml("".join(f'[{name}]\nuses = "plain"\nsecrets = {{ {named} }}\n' for name in steps), ("plain",))
+
+    code, said = lab.run("run", **{f"WORD_{name}": word for name, word in words.items()})
+
+    assert code == 0, said
+    assert lab.states() == dict.fromkeys(("source", *steps), "passed")
+    assert lab.log("test.file") == "log in as *** *** *** *** *** ***\n"
+    report = next(e.data["report"] for e in lab.events() if e.data.get("report"))
+    (case,) = json.loads(lab.home.store.read(report))["cases"]
+    assert case == {"name": "a *** of ***", "outcome": "passed"}

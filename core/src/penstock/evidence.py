@@ -45,6 +45,13 @@ from penstock.model import (
 )
 from penstock.plan import PlanStep
 
+TYPES = frozenset(
+    {
+        *(PROVENANCE, TEST_RESULT, VULNERABILITIES, SBOM, SCAN),
+        *(APPROVAL, DEPLOYMENT, VERIFICATION, PUBLICATION, RELEASE),
+    }
+)
+"""The types of predicates."""
 STATEMENT = "https://in-toto.io/Statement/v1"
 BUILD_TYPE = "https://penstock.dev/build-type/v1"
 

@@ -241,24 +241,34 @@ _WORDS = frozenset(
         *("passed", "failed", "skipped", "cached", "refused", "cancelled", "pending", "running", "waiting"),
         *("unknown", "low", "medium", "high", "critical"),
         *("vulnerability", "secret", "misconfiguration", "license"),
+        *("wheel", "sdist", "file", "directory", "image", "sbom", "report"),
         *("PASSED", "WARNED", "FAILED"),
     )
 )
 """What stands in records as it is: that such a word is there says nothing of a secret that is the same."""
 
 
-def masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts masked, keys too; digests and the words of ours aside."""
-    texts = [text for text in dict.fromkeys(_texts(value)) if text not in _WORDS and "\0" not in text]
+def masked(value: Any, mask: Callable[[str], str], *, spare: frozenset[str] = frozenset()) -> Any:
+    """A JSON value with all its texts masked, keys too; digests aside, and words of ours and of `spare`.
+
+    `spare` holds what is not the step's to say, such as its own name: a secret that is the same, or a part
+    of it, is not given away by that, and the record would be useless without.
+    """
+    spare |= _WORDS
+    texts = [text for text in dict.fromkeys(_texts(value)) if text not in spare and "\0" not in text]
     # In one go: each call costs by the number of forms, and a report may hold a hundred thousand texts.
     whole = "\0".join(texts)
     shown = mask(whole)
     if shown == whole and not any("\0" in text for text in _texts(value)):
         return value
     clean = dict(zip(texts, shown.split("\0"), strict=True))
-    return _replaced(
-        value, lambda text: _unless_by_chance(text, clean[text] if text in clean else mask(text))
-    )
+
+    def replaced(text: str) -> str:
+        if text in spare:
+            return text
+        return _unless_by_chance(text, clean[text] if text in clean else mask(text))
+
+    return _replaced(value, replaced)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -275,7 +285,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _replaced(value: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return value if value in _WORDS else clean(value)
+        return clean(value)
     if isinstance(value, dict):
         # What is a name in a program is one of ours: to mask it would make the record useless.
         return {

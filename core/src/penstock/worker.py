@@ -83,7 +83,7 @@ class Worker:
             response = response_to(error, request, step)
         finally:
             self._end_processes()
-        response = self._without_secrets(response)
+        response = self._without_secrets(response, request)
         if self._workspace:
             self._workspace.tidy()
         return response
@@ -111,13 +111,13 @@ class Worker:
     def _end_processes(self) -> None:
         process.end_descendants(spare=self.detached)
 
-    def _without_secrets(self, response: Response) -> Response:
+    def _without_secrets(self, response: Response, request: Request) -> Response:
         """The response as it may be put on record, and nothing left open."""
         reason, data = plain(response.reason), response.data
         for step in self._steps:
             reason = step.mask(reason)
             if step.has_secrets:
-                data = masked(data, step.mask)
+                data = masked(data, step.mask, spare=_names(request))
             step.close()
         self._steps = []
         if len(reason) > LONGEST_REASON:
@@ -330,7 +330,7 @@ class Worker:
         """Put statements into the store, signed where the pipeline signs by now."""
         for step in self._steps:
             if step.has_secrets:
-                made = [masked(statement, step.mask) for statement in made]
+                made = [masked(statement, step.mask, spare=_names(request)) for statement in made]
         raw = [evidence.encode(statement) for statement in made]
         references = [
             Reference(
@@ -387,3 +387,10 @@ class Worker:
         if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
             return ()
         return tuple(self._call(plan_step, "penstock_tools") or ())
+
+
+def _names(request: Request) -> frozenset[str]:
+    """What is in every record of a request, whoever works on it: it holds no secret."""
+    step = request.step
+    names = (step.name, step.environment, step.uses, request.pipeline, request.target, evidence.STATEMENT)
+    return evidence.TYPES.union(name for name in names if name)

@@ -130,7 +130,7 @@ def _print(rows: list[Row], any_run: bool, step: str | None, period: str) -> Non
     click.echo(f"Failed and passed on the same inputs{what}, in {period}:")
     for row in rows:
         day = time.strftime("%Y-%m-%d", time.localtime(row.last_seen))
-        often = f"{len(row.flaked)} of {row.runs} runs"
+        often = f"{len(row.flaked)} of {row.runs} run{'' if row.runs == 1 else 's'}"
         lines = [
             *plain_lines(f"{row.step}  {row.test}", look),
             *plain_lines(f"    {often} ({row.rate:.0%}), last in run {row.last_run} on {day}", look),
