@@ -15,7 +15,7 @@ from penstock.flaky import Attempt, Compared, compare
 from penstock.home import Home
 from penstock.journal import Journal, New
 from penstock.keys import Keys
-from penstock.model import TestCase, TestReport
+from penstock.model import Artifact, TestCase, TestReport
 from penstock.plan import PlanStep
 from penstock.tries import Tries, Try
 
@@ -102,7 +102,13 @@ def test_each_failure_of_a_flaky_test_counts_once(outcomes: list[str]) -> None:
     assert sorted(counted) == (failed if "passed" in outcomes else [])
 
 
-def key(step: PlanStep = STEP, plugin: str = "1", snapshot: str | None = SNAPSHOT, of: Iterable[str] = ()):  # type: ignore[no-untyped-def]
+def built(kind: str, digit: str) -> Artifact:
+    return Artifact(name="a", kind=kind, digest="sha256:" + digit * 64)
+
+
+def key(
+    step: PlanStep = STEP, plugin: str = "1", snapshot: str | None = SNAPSHOT, of: Iterable[Artifact] = ()
+) -> str | None:
     return flaky.inputs(step, plugin, snapshot, of)
 
 
@@ -114,7 +120,8 @@ def key(step: PlanStep = STEP, plugin: str = "1", snapshot: str | None = SNAPSHO
         {"step": STEP.model_copy(update={"name": "test.other"})},
         {"plugin": "2"},
         {"snapshot": "sha256:" + "b" * 64},
-        {"of": ["sha256:" + "c" * 64]},
+        {"of": [built("sdist", "c")]},
+        {"of": [built("wheel", "c")]},
     ],
     ids=lambda other: next(iter(other)),
 )
@@ -125,6 +132,13 @@ def test_other_inputs_have_another_key(other: dict[str, Any]) -> None:
 def test_how_often_and_how_long_to_try_are_no_inputs() -> None:
     assert key(STEP.model_copy(update={"keys": Keys(retries=3, timeout=5)})) == key()
     assert key(snapshot=None) is None
+
+
+def test_a_source_distribution_beside_a_wheel_is_no_input() -> None:
+    wheel = built("wheel", "c")
+
+    assert key(of=[wheel, built("sdist", "d")]) == key(of=[wheel, built("sdist", "e")]) == key(of=[wheel])
+    assert key(of=[built("sdist", "d")]) != key(of=[built("sdist", "e")])
 
 
 # --- the list of attempts ---

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from penstock.model import Model, TestCase, TestReport
+from penstock.model import Artifact, Model, TestCase, TestReport
 from penstock.plan import PlanStep
 
 MOST = 100
@@ -44,13 +44,17 @@ class Compared(NamedTuple):
     flakes: tuple[Flake, ...]
 
 
-def inputs(step: PlanStep, plugin: str, snapshot: str | None, artifacts: Iterable[str]) -> str | None:
+def inputs(step: PlanStep, plugin: str, snapshot: str | None, artifacts: Iterable[Artifact]) -> str | None:
     """What an attempt was made on, as a digest; None where the source is not known by one.
 
-    `plugin` is the plugin's version. What only says how often or how long to try is left out.
+    `plugin` is the plugin's version. What only says how often or how long to try is left out, and so is a
+    source distribution beside a wheel: tests are run on the wheel, and few backends write the same archive
+    of sources twice.
     """
     if snapshot is None:
         return None
+    handed = list(artifacts)
+    wheels = any(artifact.kind == "wheel" for artifact in handed)
     parts = {
         "step": step.name,
         "uses": step.uses,
@@ -60,7 +64,7 @@ def inputs(step: PlanStep, plugin: str, snapshot: str | None, artifacts: Iterabl
         "env": step.keys.env,
         "secrets": step.keys.secrets,
         "snapshot": snapshot,
-        "artifacts": sorted(artifacts),
+        "artifacts": sorted(each.digest for each in handed if not (wheels and each.kind == "sdist")),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -84,7 +88,7 @@ def _compared(
     failed = [(attempt, other) for attempt, other in others if other.outcome == "failed"]
     passed = [attempt for attempt, other in others if other.outcome == "passed"]
     if case.outcome == "failed" and passed:
-        said = _first_line(case)
+        said = first_line(case)
         return f"passed in {_where(passed[-1], now)}", Flake(name=case.name, runs=(now.run,), message=said)
     if case.outcome != "passed":
         return None, None
@@ -97,7 +101,7 @@ def _compared(
     if not again:
         return None, None
     attempt, other = again[-1]
-    line = _first_line(other)
+    line = first_line(other)
     mark = ": ".join(filter(None, (f"failed in {_where(attempt, now)}", line)))
     return mark, Flake(name=case.name, runs=tuple(sorted(runs)), message=line) if runs else None
 
@@ -106,7 +110,7 @@ def _where(other: Attempt, now: Attempt) -> str:
     return f"attempt {other.attempt}" if other.run == now.run else f"run {other.run}"
 
 
-def _first_line(case: TestCase) -> str:
+def first_line(case: TestCase) -> str:
     """What a failure said, without the line of the source that pytest shows before it."""
     lines = [line for line in (case.message or case.output or "").splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith("E ")), lines[0] if lines else "")

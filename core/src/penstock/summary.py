@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from penstock.flaky import first_line
 from penstock.model import (
     Artifact,
     Publication,
@@ -148,7 +149,8 @@ def _failed(case: TestCase) -> Iterator[str]:
 
 def _quarantined(case: TestCase) -> Iterator[str]:
     yield f"quarantined: {case.name} failed, and does not count: {case.quarantined}"
-    yield from (f"  {line}" for line in _end_of(case.message or case.output or "")[-1:])
+    if line := first_line(case):
+        yield f"  {line}"
 
 
 def _flaky(case: TestCase) -> Iterator[str]:
