@@ -83,9 +83,10 @@ class Worker:
             response = response_to(error, request, step)
         finally:
             self._end_processes()
+        with_secrets = any(step.has_secrets for step in self._steps)
         response = self._without_secrets(response, request)
         if self._workspace:
-            self._workspace.tidy()
+            self._workspace.tidy(wholly=with_secrets)
         return response
 
     def _do(self, request: Request, step: Step) -> Response:
