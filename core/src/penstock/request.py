@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from penstock import __version__, evidence
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision
+from penstock.model import Approval, Model, Release, Revision, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
+
+_JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
 
 
 class Request(Model):
@@ -83,8 +86,34 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
+        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
         **more,
+    )
+
+
+def names_in(request: Request) -> frozenset[str]:
+    """What is in every record of a request, whoever works on it: it holds no secret."""
+    step = request.step
+    names = (step.name, step.environment, step.uses, request.pipeline, request.target, evidence.STATEMENT)
+    return evidence.TYPES.union(name for name in names if name)
+
+
+def circumstances(
+    request: Request, tools: tuple[Tool, ...], started: float, finished: float
+) -> evidence.Circumstances:
+    """What statements about it say of the run."""
+    return evidence.Circumstances(
+        pipeline=request.pipeline,
+        run=request.info.run,
+        plan=request.info.plan,
+        config=request.config,
+        version=__version__,
+        plugins=request.plugins,
+        files=request.files,
+        tools=tools,
+        revision=request.info.revision,
+        started=started,
+        finished=finished,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
-from penstock import __version__, admission, evidence, gates, process, processes, reported, summary
+from penstock import admission, evidence, gates, process, processes, reported, summary
 from penstock.answers import all_different, all_handed, checked, keep_matching, operate
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
@@ -25,6 +25,7 @@ from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
     Artifact,
+    Evidence,
     Pending,
     Refusal,
     Revision,
@@ -36,7 +37,7 @@ from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
-from penstock.request import Request, Response
+from penstock.request import Request, Response, circumstances, names_in
 from penstock.secrets import masked, plain, resolve
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
@@ -118,7 +119,7 @@ class Worker:
         for step in self._steps:
             reason = step.mask(reason)
             if step.has_secrets:
-                data = masked(data, step.mask, spare=_names(request))
+                data = masked(data, step.mask, spare=names_in(request))
             step.close()
         self._steps = []
         if len(reason) > LONGEST_REASON:
@@ -139,6 +140,8 @@ class Worker:
         more: dict[str, Any] = {}
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
+        if plan_step.phase == "publish":
+            more["evidence"] = self._shown(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
@@ -331,7 +334,7 @@ class Worker:
         """Put statements into the store, signed where the pipeline signs by now."""
         for step in self._steps:
             if step.has_secrets:
-                made = [masked(statement, step.mask, spare=_names(request)) for statement in made]
+                made = [masked(statement, step.mask, spare=names_in(request)) for statement in made]
         raw = [evidence.encode(statement) for statement in made]
         references = [
             Reference(
@@ -353,6 +356,14 @@ class Worker:
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
+    def _shown(self, request: Request) -> list[Evidence]:
+        """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
+        name = request.step.uses or ""
+        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
+            name, "penstock_publish", "evidence"
+        )
+        return [self._check(request, entry) for entry in request.evidence] if asks else []
+
     def _check(self, request: Request, reference: Reference) -> Any:
         return check_reference(self.home, self.plugins, request.trust, reference)[0]
 
@@ -370,28 +381,9 @@ class Worker:
         return found
 
     def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return Circumstances(
-            pipeline=request.pipeline,
-            run=request.info.run,
-            plan=request.info.plan,
-            config=request.config,
-            version=__version__,
-            plugins=request.plugins,
-            files=request.files,
-            tools=self._tools(request.step),
-            revision=request.info.revision,
-            started=started,
-            finished=time.time(),
-        )
+        return circumstances(request, self._tools(request.step), started, time.time())
 
     def _tools(self, plan_step: PlanStep) -> tuple[Tool, ...]:
         if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
             return ()
         return tuple(self._call(plan_step, "penstock_tools") or ())
-
-
-def _names(request: Request) -> frozenset[str]:
-    """What is in every record of a request, whoever works on it: it holds no secret."""
-    step = request.step
-    names = (step.name, step.environment, step.uses, request.pipeline, request.target, evidence.STATEMENT)
-    return evidence.TYPES.union(name for name in names if name)
