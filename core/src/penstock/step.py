@@ -217,7 +217,7 @@ class Step:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                raise StepFailed(f"{words[0]} can't be started: {_why(error)}") from None
+                raise StepFailed(f"{words[0]} can't be started: {process.why(error)}") from None
         self._on_detach(child.pid)
         child.returncode = 0  # it is not waited for here: otherwise Popen would warn of that
         return child.pid
@@ -339,7 +339,7 @@ class Step:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
+            raise StepFailed(process.why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
         if child.stdout is None and child.stderr is None:
@@ -364,22 +364,6 @@ class Step:
                 f"{self.name}: a secret stands on the command line of {words[0]}, where every user of the "
                 "machine can read it. Hand it over in the environment"
             )
-
-
-def _why_not(program: str, place: Path, error: Exception) -> str:
-    if not isinstance(error, FileNotFoundError):
-        return f"{program} can't be run: {_why(error)}"
-    if not place.is_dir():
-        return f"{place} is not there: {program} can't be run in it"
-    if "/" in program and (place / program).exists():
-        return f"{program} can't be run: the interpreter that its first line names is not there"
-    if "/" in program:
-        return f"{program} is not there: it can't be run"
-    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _write(log: IO[bytes], data: bytes) -> None:
