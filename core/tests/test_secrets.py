@@ -279,7 +279,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [("", "is empty"), ("abc", "is shorter than 4 bytes, and could not be kept out of logs")],
+    [
+        ("", "is empty"),
+        ("abc", "is shorter than 4 bytes, and could not be kept out of logs"),
+    ],
 )
 def test_a_secret_that_could_not_be_masked_is_refused(value: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{value}\n")
@@ -289,3 +292,15 @@ def test_a_secret_that_could_not_be_masked_is_refused(value: str, says: str, tmp
             resolve(reference, lambda _: value)
         assert str(caught.value) == f'the secret "{reference}" {says}. Set it to another'
     assert resolve("vault:x", lambda _: "né!") == "né!"  # four bytes
+
+
+def test_a_secret_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("to\0ken")
+
+    with pytest.raises(ConfigError) as caught:
+        resolve(f"file:{tmp_path}/secret", nobody)
+
+    assert str(caught.value) == (
+        f'the secret "file:{tmp_path}/secret" holds a NUL character, which no environment variable can. '
+        "Keep it in base64, say"
+    )
