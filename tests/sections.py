@@ -25,7 +25,7 @@ _ADDED = {
     "verify": 'uses = "shell"\nrun = "true"',
 }
 _NEEDED_FOR = {"tests": "test.added", "scan": "scan.added", "signature": "sign.added"}
-_OURS = ("penstock", "parameters", "defaults", "policy", "roles", *PHASES)
+_OURS = ("penstock", "parameters", "defaults", "policy", "roles", "quarantine", *PHASES)
 
 
 def is_configuration(data: Mapping[str, Any]) -> bool:

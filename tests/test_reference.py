@@ -119,14 +119,15 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         assert set(event) == set(table(JSON, "## penstock run --json"))
         assert set(event["data"]) <= known[event["type"]], event
     assert {event["type"] for event in events} == known.keys() - {
-        *("approval.given", "approval.rejected", "run.cancelled", "run.pruned", "rollout.failed")
+        *("approval.given", "approval.rejected", "run.cancelled", "run.pruned", "rollout.failed"),
+        "tests.flaky",
     }
     step_keys = set(table(JSON, "A step:"))
     for document in documents:
         assert set(document) == set(table(JSON, "## penstock show --json"))
         for step in document["steps"]:
             assert set(step) <= step_keys
-            optional = {"tests", "findings", "publications", "release", "superseded_by"}
+            optional = {"tests", "findings", "publications", "release", "superseded_by", "flaky", "retried"}
             assert step_keys - set(step) <= optional
 
 

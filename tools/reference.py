@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
-from penstock import config, errors, hookspecs, model, plugins, target
+from penstock import config, errors, hookspecs, model, plugins, quarantine, target
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -71,6 +71,11 @@ def penstock() -> str:
 def policy() -> str:
     """A `[policy.ENV]` section."""
     return _table(config.Policy)
+
+
+def quarantined() -> str:
+    """A `[[quarantine]]` entry."""
+    return _table(quarantine.Quarantine)
 
 
 def manual() -> str:
@@ -208,7 +213,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, retries, parameter, penstock, policy, manual, settings),
+        *(hooks, values, keys, retries, parameter, penstock, policy, quarantined, manual, settings),
         *(commands, plugin_commands, exit_codes),
     )
 }

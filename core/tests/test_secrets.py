@@ -187,14 +187,31 @@ def test_one_masker_serves_many_streams() -> None:
 
 
 def test_a_mask_goes_through_json_and_leaves_digests_alone() -> None:
-    digest = "sha256:" + "abcd" * 16
-    value = {"a": ["xabcdx", {"b": digest}], "n": 5, "none": None, "commit": "abcd" * 10}
+    digest = "sha256:" + "abcd" + "0123" * 15
+    value = {"a": ["xabcdx", {"b": digest}], "n": 5, "none": None, "commit": "0abcd" + "e" * 35}
 
     assert masked(value, Masker(["abcd"]).text) == {
         "a": ["x***x", {"b": digest}],
         "n": 5,
         "none": None,
-        "commit": "abcd" * 10,
+        "commit": "0abcd" + "e" * 35,
+    }
+
+
+@pytest.mark.parametrize("before", ["", "sha256:", "0123456789abcdef01234567"])
+def test_a_secret_that_looks_like_a_digest_is_masked_all_the_same(before: str) -> None:
+    secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f001234567"
+
+    assert masked({"name": before + secret}, Masker([secret]).text) == {"name": f"{before}***"}
+
+
+def test_names_in_a_record_are_masked_where_they_are_none_of_ours() -> None:
+    value = {"name": "passed", "to-ken": {"name": 1}, "outcome": "name, passed"}
+
+    assert masked(value, Masker(["name", "passed", "to-ken"]).text) == {
+        "name": "passed",
+        "***": {"name": 1},
+        "outcome": "***, ***",
     }
 
 
@@ -262,7 +279,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [("", "is empty"), ("abc", "is shorter than 4 bytes, and could not be kept out of logs")],
+    [
+        ("", "is empty"),
+        ("abc", "is shorter than 4 bytes, and could not be kept out of logs"),
+    ],
 )
 def test_a_secret_that_could_not_be_masked_is_refused(value: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{value}\n")
@@ -272,3 +292,15 @@ def test_a_secret_that_could_not_be_masked_is_refused(value: str, says: str, tmp
             resolve(reference, lambda _: value)
         assert str(caught.value) == f'the secret "{reference}" {says}. Set it to another'
     assert resolve("vault:x", lambda _: "né!") == "né!"  # four bytes
+
+
+def test_a_secret_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("to\0ken")
+
+    with pytest.raises(ConfigError) as caught:
+        resolve(f"file:{tmp_path}/secret", nobody)
+
+    assert str(caught.value) == (
+        f'the secret "file:{tmp_path}/secret" holds a NUL character, which no environment variable can. '
+        "Keep it in base64, say"
+    )

@@ -235,6 +235,22 @@ def environment(make_step: StepMaker, **more: object) -> dict[str, str]:
     )
 
 
+def test_what_the_machine_says_can_be_taken_out_and_what_the_section_says_stays(
+    make_step: StepMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ONE", "TWO", "THREE"):
+        monkeypatch.setenv(name, "machine")
+    step = make_step(env={"TWO": "section"}, secrets={"THREE": "env:TOKEN"})
+
+    told = step.run(
+        ["sh", "-c", 'echo "${ONE-no} $TWO ${#THREE}"'],
+        env={"ONE": None, "TWO": None, "THREE": None},
+        capture=True,
+    )
+
+    assert told.stdout == f"no section {len(SECRET)}\n"
+
+
 def test_a_program_s_environment(make_step: StepMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VIRTUAL_ENV", "PYTHONHOME"):
         monkeypatch.setenv(name, "/somewhere")

@@ -95,6 +95,31 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
             "tests": {"passed": 0, "failed": 8, "skipped": 0, "flaky": 0},
         },
     ),
+    "a quarantined and a flaky test": (
+        "test",
+        report(
+            case("passed", flaky="failed in run 3: no luck"),
+            case("failed", quarantined="slow (until 2030-01-01)", message="> f()\nE no luck\nE again"),
+        ),
+        {
+            "summary": "1 passed, 1 quarantined failed, 1 flaky",
+            "notes": [
+                "quarantined: tests/test_x.py::test_a failed, and does not count: slow (until 2030-01-01)",
+                "  no luck",
+                "flaky: tests/test_x.py::test_a passed now, and on the same inputs it failed in run 3: no luck",
+            ],
+            "tests": {"passed": 1, "failed": 0, "skipped": 0, "flaky": 1, "quarantined": 1},
+        },
+    ),
+    "a flaky check": (
+        "test",
+        report(case("passed", flaky="failed in attempt 1: it ended with 1"), checks_only=True),
+        {
+            "summary": "pytest 9, flaky",
+            "notes": ["flaky: it passed now, and on the same inputs it failed in attempt 1: it ended with 1"],
+            "tests": {"passed": 1, "failed": 0, "skipped": 0, "flaky": 1},
+        },
+    ),
     "a check": (
         "test",
         report(case("passed"), checks_only=True),

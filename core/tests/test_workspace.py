@@ -415,6 +415,23 @@ def test_what_a_step_had_for_itself_is_gone_after_it(
     assert os.listdir(workspace.tmp) == []
 
 
+def test_what_a_step_with_secrets_wrote_is_gone_after_it(workspace: Workspace, prepared: str) -> None:
+    files = workspace.prepare(prepared)
+    whole = seen(files)
+    (files / "README").write_text("the secret")
+    (files / "new" / "deep").mkdir(parents=True)
+    (files / "new" / "deep" / "file").write_text("the secret")
+
+    workspace.tidy(wholly=True)
+
+    left = [path for path in workspace.root.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+    assert left == []
+    assert seen(workspace.prepare(prepared)) == whole
+    (workspace.empty() / "token").write_text("the secret")
+    workspace.tidy(wholly=True)
+    assert list(workspace.files.iterdir()) == []
+
+
 def test_a_source_step_begins_with_nothing(workspace: Workspace, prepared: str) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         before = Path.cwd()

@@ -11,7 +11,33 @@ from tests.broken.place import Place
 
 HEAD = '[penstock]\nplugins = ["plain", "shell"]\n\n'
 
+QUARANTINE = HEAD + '[test.a]\nuses = "plain"\n[[quarantine]]\n'
+
 CASES: dict[str, tuple[str, str]] = {
+    "a quarantine for a step that there is not": (
+        QUARANTINE + 'test = "t"\nwhy = "w"\nuntil = 2099-01-01\nstep = "test.b"\n',
+        'penstock.toml:10: [[quarantine]] step: "test.b" is no test step. Did you mean "test.a"?',
+    ),
+    "a quarantine of every test": (
+        QUARANTINE + 'test = "**"\nwhy = "w"\nuntil = 2099-01-01\n',
+        'penstock.toml:7: [[quarantine]] test: "**" would name every test. Name those that are meant',
+    ),
+    "a quarantine without an end": (
+        QUARANTINE + 'test = "t"\nwhy = "w"\n',
+        "penstock.toml:6: [[quarantine]] until: is missing. The last day (UTC) on which it does not count",
+    ),
+    "a quarantine until no day": (
+        QUARANTINE + 'test = "t"\nwhy = "w"\nuntil = 1767225600\n',
+        "penstock.toml:9: [[quarantine]] until: this is no day. One is written as 2027-01-31",
+    ),
+    "a quarantine that is one table": (
+        HEAD + '[test.a]\nuses = "plain"\n[quarantine]\ntest = "t"\n',
+        "penstock.toml:6: [quarantine] must be a list of tables. Each begins with [[quarantine]]",
+    ),
+    "quarantine misspelt": (
+        HEAD + '[test.a]\nuses = "plain"\n[[quarantined]]\ntest = "t"\n',
+        'penstock.toml:6: [quarantined] this is no phase. Did you mean "quarantine"?',
+    ),
     "needs is a string": (
         HEAD + '[test.a]\nuses = "plain"\nneeds = "build.b"\n',
         'penstock.toml:6: [test.a] needs: must be a list, and not "build.b"',

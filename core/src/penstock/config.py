@@ -6,12 +6,13 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from penstock import people, versions
+from penstock import people, quarantine, versions
 from penstock.configfile import ConfigFile
 from penstock.defaults import read_defaults
 from penstock.errors import ConfigError, did_you_mean, sentence
@@ -26,6 +27,7 @@ from penstock.model import Digest, Model
 from penstock.parameters import Parameter as Parameter
 from penstock.parameters import read_parameters
 from penstock.plugins import PHASES, Installed, Plugins, installed
+from penstock.quarantine import Quarantine
 from penstock.retention import Retention
 from penstock.sections import Around, check_environments, read_sections, tables
 from penstock.words import Title
@@ -75,6 +77,7 @@ class Project(Model):
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
     parameters: dict[str, Parameter] = {}
+    quarantine: tuple[Quarantine, ...] = ()
     unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
     warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
@@ -125,6 +128,9 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
                 section.name, by, named if isinstance(named, dict) else {}, source, errors
             )
     check_environments(sections, source, errors)
+    phases = {section.name: section.phase for section in sections}
+    today = datetime.now(UTC).date()
+    quarantined, ended = quarantine.read(data, phases, source, errors, today)
     if errors:
         raise ConfigError(_in_lines(errors))
     project = Project(
@@ -137,8 +143,9 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
         parameters=parameters,
+        quarantine=quarantined,
         unusable=tuple(unusable),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *ended),
     )
     return project, plugins
 
@@ -150,14 +157,14 @@ def _in_lines(errors: list[str]) -> str:
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
-    allowed = ("penstock", "parameters", "defaults", "policy", "roles", *PHASES)
+    allowed = ("penstock", "parameters", "defaults", "policy", "roles", quarantine.TABLE, *PHASES)
     for name, table in data.items():
         if name in Penstock.model_fields:
             errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))
         elif name not in allowed:
             way_out = did_you_mean(name, allowed, otherwise=f"The phases are {', '.join(PHASES)}")
             errors.append(source.error(name, "", f"this is no phase{way_out}"))
-        elif not isinstance(table, dict):
+        elif name != quarantine.TABLE and not isinstance(table, dict):
             like = name if name in ("penstock", "parameters", "roles") else f"{name}.NAME"
             errors.append(source.error(name, "", f"must be a section: [{like}]"))
 

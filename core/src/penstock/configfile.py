@@ -66,7 +66,7 @@ class ConfigFile:
             table = table.get(part, {}) if isinstance(table, dict) else {}
         if not isinstance(table, dict):
             raise ConfigError(f"{self.path.name}: [tool.penstock] must be a table")
-        own = {key: value for key, value in table.items() if key in self._own or not isinstance(value, dict)}
+        own = {key: value for key, value in table.items() if key in self._own or not _is_section(value)}
         rest = {key: value for key, value in table.items() if key not in own}
         return {"penstock": own, **rest}
 
@@ -95,14 +95,25 @@ class ConfigFile:
             section = ".".join(_OURS if section == "penstock" else (*_OURS, section))
         return f"{where}: [{section}] " + (f"{_shown(key)}: " if key else "") + message
 
+    def error_in_list(self, section: str, number: int, key: str, message: str) -> str:
+        """The same for an entry of a list of tables: `penstock.toml:14: [[quarantine]] until: message`."""
+        line = self.line(section, f"{number}.{key}".rstrip("."))
+        where = f"{self.path.name}:{line}" if line else self.path.name
+        shown = ".".join((*_OURS, section)) if self._shared else section
+        return f"{where}: [[{shown}]] " + (f"{_shown(key)}: " if key else "") + message
+
     @cached_property
     def _places(self) -> list[tuple[int, tuple[str, ...]]]:
         """The line of each header and key, with its path: in pyproject.toml what is below tool.penstock."""
         found: list[tuple[int, tuple[str, ...]]] = []
         header: tuple[str, ...] = ()
+        entries: dict[tuple[str, ...], int] = {}
         for number, line in self._lines():
             if match := _HEADER.match(line):
                 path = header = _words(match[1])
+                if line.lstrip().startswith("[["):  # the keys below it are those of one entry of a list
+                    entries[path] = entries.get(path, -1) + 1
+                    path = header = (*path, str(entries[path]))
             elif match := _KEY.match(line):
                 path = header + _words(match[1])
             else:
@@ -159,6 +170,13 @@ def _shown(path: str) -> str:
     """A path as TOML writes it: in one line, words in quotes where they need some."""
     return ".".join(
         part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in path.split(".")
+    )
+
+
+def _is_section(value: object) -> bool:
+    """Whether it is a table, or a list of them."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(entry, dict) for entry in value)
     )
 
 

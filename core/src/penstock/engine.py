@@ -57,6 +57,8 @@ from penstock.state import RunState
 from penstock.worker import Worker
 
 Observer = Callable[[Event | Progress, RunState], None]
+_OF_ATTEMPT = ("report", "tests", "summary", "notes")
+"""What is kept of an attempt that is followed by another."""
 
 
 class Display(Protocol):
@@ -291,6 +293,8 @@ class Engine:
 
     def _settle(self, name: str, response: Response, failure: Failure) -> None:
         step = self.plan.by_name[name]
+        if flaky := response.data.pop("flaky", None):
+            self._record.write("tests.flaky", name, flaky)
         if response.outcome == "pending":
             self._ask(name, {"reason": response.reason})
         elif response.outcome == "passed" and "targets" in response.data:
@@ -318,7 +322,8 @@ class Engine:
         if response.outcome in ("failed", "error"):
             again = scheduler.retry(step, progress.attempts, time.time(), failure)
         if again is not None:
-            self._record.write("step.retried", name, {"reason": response.reason, "not_before": again})
+            data = {key: response.data[key] for key in _OF_ATTEMPT if key in response.data}
+            self._record.write("step.retried", name, {"reason": response.reason, "not_before": again, **data})
             return
         state = {"error": "failed"}.get(response.outcome, response.outcome)
         self._finish(name, state, response.reason, **response.data, fault=response.outcome == "error")

@@ -46,6 +46,13 @@ from penstock.model import (
 from penstock.parameters import Given
 from penstock.plan import PlanStep
 
+TYPES = frozenset(
+    {
+        *(PROVENANCE, TEST_RESULT, VULNERABILITIES, SBOM, SCAN),
+        *(APPROVAL, DEPLOYMENT, VERIFICATION, PUBLICATION, RELEASE),
+    }
+)
+"""The types of predicates."""
 STATEMENT = "https://in-toto.io/Statement/v1"
 BUILD_TYPE = "https://penstock.dev/build-type/v1"
 
@@ -280,15 +287,15 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
-    failed = [case.name for case in report.cases if case.outcome == "failed"]
+    result = _result(step, report)
     return {
-        "result": _result(step, report),
+        "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
             {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
-        "warnedTests": [case.name for case in report.cases if case.outcome == "skipped"],
-        "failedTests": failed,
+        "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],
+        "failedTests": [case.name for case in report.cases if case.counts],
     }
 
 

@@ -32,6 +32,8 @@ RELEASE = "https://in-toto.io/attestation/release/v0.1"
 NONE_SKIPPED: Mapping[str, str] = MappingProxyType({})
 _NOT_SKIPPED = "Have it run, or give the deploy step the same condition."
 
+_LETS_PASS = {TEST_RESULT: ("PASSED", "WARNED"), SCAN: ("PASSED",), VERIFICATION: ("PASSED",)}
+"""What a result may be for a gate to open. Tests that failed in quarantine are a warning."""
 Verdict = tuple[str, str]
 """How a step ends whose gate stays shut, failed or refused, and why."""
 
@@ -54,17 +56,28 @@ def judge(step: PlanStep, result: object) -> Verdict | None:
 
 
 def _judge_tests(report: TestReport) -> Verdict | None:
-    failed = report.count("failed")
+    failed = [case for case in report.cases if case.counts]
     if failed and report.checks_only:
-        first = next(case for case in report.cases if case.outcome == "failed")
-        return "failed", first.message or "the check failed"
+        return "failed", failed[0].message or "the check failed"
     if failed:
-        return "failed", f"{failed} of {len(report.cases)} failed"
+        return "failed", f"{len(failed)} of {len(report.cases)} failed"
     if not report.cases and not report.checks_only:
         return "refused", "no test was found: a test step without a test does not pass"
     if report.cases and report.count("skipped") == len(report.cases):
         return "refused", f"all {len(report.cases)} tests were skipped: nothing was tested"
+    if report.quarantined and not report.count("passed"):
+        return "refused", _all_in_quarantine(report)
     return None
+
+
+def _all_in_quarantine(report: TestReport) -> str:
+    count, skipped = len(report.quarantined), report.count("skipped")
+    if count + skipped == 1:
+        return "the only test failed, in quarantine: nothing was tested"
+    if not skipped:
+        return f"all {count} tests failed, in quarantine: nothing was tested"
+    failed = f"{count} of {len(report.cases)} tests failed, in quarantine"
+    return f"{failed}, the rest was skipped: nothing was tested"
 
 
 def _judge_scan(report: ScanReport) -> Verdict | None:
@@ -215,7 +228,7 @@ def _speaks(requirement: str, step: PlanStep, entry: Evidence, plan: str, now: f
     return bool(
         entry.predicate_type in (TEST_RESULT, SCAN, VERIFICATION)
         and _step_of(predicate) == requirement
-        and predicate.get("result") == "PASSED"
+        and predicate.get("result") in _LETS_PASS[entry.predicate_type]
     )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -154,13 +155,28 @@ class Journal:
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str, after: int = 0, *, step: str | None = None) -> Iterator[Event]:
-        """All events of a type over all runs, or those of one step, the newest first."""
+    def find(self, kind: str, after: int = 0, *, step: str | None = None, first: int = 0) -> Iterator[Event]:
+        """All events of a type, or those of one step, over all runs or those from `first` on, the newest first."""
         query = (
-            "SELECT id, run, time, type, step, data FROM events "
-            "WHERE type = ?1 AND id > ?2 AND (?3 IS NULL OR step = ?3) ORDER BY id DESC"
+            "SELECT id, run, time, type, step, data FROM events WHERE type = ?1 AND id > ?2 "
+            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 ORDER BY id DESC"
         )
-        return (_event(*row) for row in self._read(query, (kind, after, step)))
+        return (_event(*row) for row in self._read(query, (kind, after, step, first)))
+
+    def since(self, moment: float) -> int:
+        """The first run that began at a moment or later; a number that no run has where none did."""
+        for (run,) in self._read("SELECT min(run) FROM runs WHERE started >= ?", (moment,)):
+            if run is not None:
+                return int(run)
+        return sys.maxsize
+
+    def runs_of_steps(self, first: int) -> dict[str, int]:
+        """Of each step that was begun in runs from `first` on: in how many."""
+        query = (
+            "SELECT step, count(DISTINCT run) FROM events "
+            "WHERE run >= ? AND type = 'step.started' AND step IS NOT NULL GROUP BY step"
+        )
+        return dict(self._read(query, (first,)))
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

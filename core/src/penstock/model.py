@@ -135,6 +135,19 @@ class TestCase(Model):
     line: int | None = Field(default=None, ge=1)
     message: str | None = Field(default=None, description="Why it failed or was skipped, in a line or a few.")
     output: str | None = Field(default=None, description="What it printed, where that helps.")
+    flaky: str | None = Field(
+        default=None,
+        description="How else it went on the same inputs, where it both failed and passed: it is flaky. A "
+        "plugin says so of a case that its tool ran again; of other attempts and runs the core does.",
+    )
+    quarantined: str | None = Field(
+        default=None, description="Why its failure does not count, where the configuration says so."
+    )
+
+    @property
+    def counts(self) -> bool:
+        """Whether it closes the gate."""
+        return self.outcome == "failed" and self.quarantined is None
 
 
 class TestReport(Model):
@@ -149,10 +162,20 @@ class TestReport(Model):
         default=False, description="The outcome of a command that reports no cases, such as a linter."
     )
     advice: str | None = Field(default=None, description="What a person may do about the failed cases.")
+    cut_short: str | None = Field(
+        default=None,
+        description="Why not all tests were run, where that is so: then no failure can be let pass by a "
+        "quarantine, since others may stand behind it.",
+    )
 
     def count(self, outcome: str) -> int:
         """How many cases ended so."""
         return sum(case.outcome == outcome for case in self.cases)
+
+    @property
+    def quarantined(self) -> tuple[TestCase, ...]:
+        """The cases that failed and don't count."""
+        return tuple(case for case in self.cases if case.outcome == "failed" and not case.counts)
 
 
 # --- scan --------------------------------------------------------------------------------------

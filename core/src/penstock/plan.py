@@ -23,6 +23,7 @@ from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
 from penstock.parameters import Given, effective
+from penstock.quarantine import Quarantine, of_step
 from penstock.stages import check_needs, check_results, meant_by, stages_of
 from penstock.terms import Node
 
@@ -62,6 +63,9 @@ class PlanStep(Model):
     )
     named: tuple[str, ...] = Field(default=(), description="The steps that the policy itself names.")
     variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
+    quarantine: tuple[Quarantine, ...] = Field(
+        default=(), description="Of a test step: whose failure does not count, and until when."
+    )
 
 
 class Barrier(Model):
@@ -191,6 +195,7 @@ def make(
             environment=section.environment,
             variant=section.variant,
             needs=_needs(section, stages, barriers, groups),
+            quarantine=of_step(project.quarantine, name) if section.phase == "test" else (),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
     made = Plan(

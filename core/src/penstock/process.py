@@ -219,6 +219,24 @@ def status_of(returncode: int) -> str:
     return f"status {returncode}" if returncode >= 0 else f"signal {name_of_signal(-returncode)}"
 
 
+def why_not(program: str, place: Path, error: Exception) -> str:
+    """Why a program can't be run in a directory, in words for whoever asked for it."""
+    if not isinstance(error, FileNotFoundError):
+        return f"{program} can't be run: {why(error)}"
+    if not place.is_dir():
+        return f"{place} is not there: {program} can't be run in it"
+    if "/" in program and (place / program).exists():
+        return f"{program} can't be run: the interpreter that its first line names is not there"
+    if "/" in program:
+        return f"{program} is not there: it can't be run"
+    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
+
+
+def why(error: Exception) -> str:
+    """What an error says, without the numbers and names around it."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def name_of_signal(number: int) -> str:
     """A signal as people name it."""
     try:

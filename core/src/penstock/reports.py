@@ -76,7 +76,12 @@ def _case(step: str, case: TestCase) -> ET.Element:
     )
     if case.outcome == "skipped":
         ET.SubElement(found, "skipped", message=_text(case.message or ""))
-    if case.outcome == "failed":
+    if case.outcome == "passed" and case.flaky is not None:
+        ET.SubElement(found, "flakyFailure", message=_text(case.flaky))
+    if case.quarantined is not None:  # whoever shows the file would take a failure for one that counts
+        text = f"failed, and does not count: {case.quarantined}"
+        ET.SubElement(found, "skipped", message=_text(text)).text = _text(case.message or "")
+    if case.counts:
         text = _text(case.message or case.output or "")
         ET.SubElement(found, "failure", message=text.partition("\n")[0]).text = text
     if case.output:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from penstock import gates
+from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision
+from penstock.model import Approval, Model, Release, Revision, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
@@ -95,6 +95,33 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
         skipped={entry: state.steps[entry].reason for entry in step.requires if entry in state.left_out},
         **more,
+    )
+
+
+def names_in(request: Request) -> frozenset[str]:
+    """What is in every record of a request, whoever works on it: it holds no secret."""
+    step = request.step
+    names = (step.name, step.environment, step.uses, request.pipeline, request.target, evidence.STATEMENT)
+    return evidence.TYPES.union(name for name in names if name)
+
+
+def circumstances(
+    request: Request, tools: tuple[Tool, ...], started: float, finished: float
+) -> evidence.Circumstances:
+    """What statements about it say of the run."""
+    return evidence.Circumstances(
+        pipeline=request.pipeline,
+        run=request.info.run,
+        plan=request.info.plan,
+        config=request.config,
+        version=__version__,
+        plugins=request.plugins,
+        files=request.files,
+        tools=tools,
+        parameters=request.info.parameters,
+        revision=request.info.revision,
+        started=started,
+        finished=finished,
     )
 
 

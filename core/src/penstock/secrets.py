@@ -25,15 +25,39 @@ MASK = b"***"
 _SHORTEST = 4  # masking every "a" of a log would hide the log, not the secret
 _LARGEST = 1 << 20
 _BREAKS = b"\r\n"
+_SAFE_IN_URL = ("", "/", "!'()*", ";,/?:@&=+$!~*'()#")
+"""What Python, and JavaScript by its two functions, leave as it is."""
+_QUOTE_IN_SHELL = (b"'\\''", b"'\"'\"'")
+_IN_XML = tuple(
+    str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **quotes, **spaces})
+    for quotes in (
+        {},
+        {'"': "&quot;"},
+        {'"': "&quot;", "'": "&#x27;"},
+        {'"': "&quot;", "'": "&apos;"},
+        {'"': "&#34;", "'": "&#39;"},
+    )
+    for spaces in (
+        {},
+        {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"},
+        {"\n": "&#10;", "\r": "&#13;", "\t": "&#09;"},
+    )
+)
+"""In texts and in attributes, as the usual writers of XML and HTML do it."""
 
 
 def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
     """The value behind a reference.
 
-    Raises ConfigError where it names nothing, saying what was looked for, and where the value is so short
-    that to mask it would hide the log and not the secret.
+    Raises ConfigError where it names nothing, saying what was looked for, where the value is so short
+    that to mask it would hide the log and not the secret, and where no variable could hold it.
     """
     value = _found(reference, ask_plugins)
+    if "\0" in value:
+        raise ConfigError(
+            f'the secret "{reference}" holds a NUL character, which no environment variable can. '
+            "Keep it in base64, say"
+        )
     if len(as_bytes(value)) >= _SHORTEST:
         return value
     what = f"is shorter than {_SHORTEST} bytes, and could not be kept out of logs" if value else "is empty"
@@ -94,12 +118,13 @@ def _in_file(reference: str, name: str) -> str:
 
 
 def forms(value: str) -> set[bytes]:
-    """The ways in which a secret shows up in output: as it is, each line, escaped, base64, URL-encoded."""
+    """How a secret shows up in output: as it is, each line, escaped, in base64, URL-encoded, in hex."""
     found: set[bytes] = set()
     for raw in _parts(value):
-        quoted = {quote(raw, safe="").encode(), quote_plus(raw).encode(), quote(raw).encode()}
+        quoted = {quote_plus(raw).encode(), *(quote(raw, safe=safe).encode() for safe in _SAFE_IN_URL)}
         lower = {re.sub(rb"%..", lambda match: match[0].lower(), form) for form in quoted}
-        found |= {raw, *quoted, *lower, *_escaped(raw), *_base64_forms(raw)}
+        digits = raw.hex().encode()
+        found |= {raw, *quoted, *lower, *_escaped(raw), *_base64_forms(raw), digits, digits.upper()}
     return found
 
 
@@ -111,9 +136,16 @@ def _parts(value: str) -> Iterator[bytes]:
 
 
 def _escaped(raw: bytes) -> Iterator[bytes]:
+    """As JSON, Python, shells, and XML write it within their quotes."""
     text = raw.decode(errors="surrogateescape")
     for ascii_only in (True, False):
         yield as_bytes(json.dumps(text, ensure_ascii=ascii_only)[1:-1])
+    # repr escapes a quote or not by whether there is one of the other kind, perhaps before the secret.
+    yield from (as_bytes(repr(text)[1:-1]), as_bytes(repr('"' + text)[2:-1]))
+    yield from (repr(raw)[2:-1].encode(), repr(b'"' + raw)[3:-1].encode())
+    yield from (raw.replace(b"'", way) for way in _QUOTE_IN_SHELL)
+    yield re.sub(rb"([^\w@%+=:,./-])", rb"\\\1", raw)
+    yield from (as_bytes(text.translate(way)) for way in _IN_XML)
 
 
 def _base64_forms(raw: bytes) -> set[bytes]:
@@ -174,17 +206,17 @@ class Masker:
             return value
         other = self.again()
         raw = as_bytes(value)
-        masked = other.feed(raw) + other.close()
+        masked = other._advance(raw, ended=True)
         return value if masked == raw else masked.decode(errors="surrogateescape")
 
     def _advance(self, data: bytes, *, ended: bool) -> bytes:
         text = self._pending + data
         squeezed = text.translate(None, _BREAKS)
         if squeezed == text:
-            found, safe = _search(text, self._forms)
+            found, safe = _search(text, self._forms, ended=ended)
         else:
-            found, safe = _search(text, self._forms)
-            broken, safe_broken = _search(squeezed, self._broken)
+            found, safe = _search(text, self._forms, ended=ended)
+            broken, safe_broken = _search(squeezed, self._broken, ended=ended)
             if broken or safe_broken < len(squeezed):
                 places = [place for place, byte in enumerate(text) if byte not in _BREAKS]
                 found += [(places[start], places[end - 1] + 1) for start, end in broken]
@@ -220,17 +252,74 @@ class Masker:
 
 
 _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{40,64}")
+_BY_CHANCE = 16
+"""Digits of a digest that may be those of a short secret by chance, which a mask would make useless."""
+_WORDS = frozenset(
+    (
+        *("passed", "failed", "skipped", "cached", "refused", "cancelled", "pending", "running", "waiting"),
+        *("unknown", "low", "medium", "high", "critical"),
+        *("vulnerability", "secret", "misconfiguration", "license"),
+        *("wheel", "sdist", "file", "directory", "image", "sbom", "report"),
+        *("PASSED", "WARNED", "FAILED"),
+    )
+)
+"""What stands in records as it is: that such a word is there says nothing of a secret that is the same."""
 
 
-def masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts masked, digests aside."""
+def masked(value: Any, mask: Callable[[str], str], *, spare: frozenset[str] = frozenset()) -> Any:
+    """A JSON value with all its texts masked, keys too; digests aside, and words of ours and of `spare`.
+
+    `spare` holds what is not the step's to say, such as its own name: a secret that is the same, or a part
+    of it, is not given away by that, and the record would be useless without.
+    """
+    spare |= _WORDS
+    texts = [text for text in dict.fromkeys(_texts(value)) if text not in spare and "\0" not in text]
+    # In one go: each call costs by the number of forms, and a report may hold a hundred thousand texts.
+    whole = "\0".join(texts)
+    shown = mask(whole)
+    if shown == whole and not any("\0" in text for text in _texts(value)):
+        return value
+    clean = dict(zip(texts, shown.split("\0"), strict=True))
+
+    def replaced(text: str) -> str:
+        if text in spare:
+            return text
+        return _unless_by_chance(text, clean[text] if text in clean else mask(text))
+
+    return _replaced(value, replaced)
+
+
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        return value if _DIGEST.fullmatch(value) else mask(value)
+        yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield key
+            yield from _texts(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _texts(entry)
+
+
+def _replaced(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
     if isinstance(value, dict):
-        return {key: masked(entry, mask) for key, entry in value.items()}
+        # What is a name in a program is one of ours: to mask it would make the record useless.
+        return {
+            key if key.isidentifier() else clean(key): _replaced(each, clean) for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [masked(entry, mask) for entry in value]
+        return [_replaced(entry, clean) for entry in value]
     return value
+
+
+def _unless_by_chance(text: str, shown: str) -> str:
+    """A digest stays as it is where it only happens to hold the few digits of a secret."""
+    if shown == text or not _DIGEST.fullmatch(text):
+        return shown
+    left = len(shown.replace(MASK.decode(), ""))
+    return text if len(text) - left < _BY_CHANCE else shown
 
 
 def plain(text: str) -> str:
@@ -238,7 +327,7 @@ def plain(text: str) -> str:
     return as_bytes(text).decode(errors="replace")
 
 
-def _search(text: bytes, forms: Iterable[bytes]) -> tuple[list[tuple[int, int]], int]:
+def _search(text: bytes, forms: Iterable[bytes], *, ended: bool) -> tuple[list[tuple[int, int]], int]:
     """Where the forms stand in a text, and from where on its end may be the beginning of one."""
     found = []
     safe = len(text)
@@ -247,6 +336,8 @@ def _search(text: bytes, forms: Iterable[bytes]) -> tuple[list[tuple[int, int]],
         while start >= 0:
             found.append((start, start + len(form)))
             start = text.find(form, start + 1)
+        if ended:
+            continue
         # The longest end of the text that begins the form: tried only where its first byte stands.
         start = text.find(form[:1], max(0, len(text) - len(form) + 1), safe)
         while start >= 0:

@@ -43,6 +43,12 @@ class StepState:
     """Where the result of a `cached` step was taken from: at least `run` and `why`."""
     report: str | None = None
     """The digest under which the store has all cases or findings."""
+    retried: tuple[dict[str, Any], ...] = ()
+    """What is on record of the attempts that were followed by another: `reason`, `report`, `tests`."""
+    flaky: tuple[dict[str, Any], ...] = ()
+    """What became known of flaky tests in this run."""
+    unmatched: frozenset[str] = frozenset()
+    """The quarantine entries that no test of its report was named by."""
     notes: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     publications: tuple[dict[str, Any], ...] = ()
@@ -177,8 +183,15 @@ class RunState:
         name = str(event.step)
         step = self.steps[name]
         step.state, step.reason, step.not_before = "pending", event.data["reason"], event.data["not_before"]
+        kept: dict[str, Any] = {"attempt": step.attempts}
+        kept |= {key: event.data[key] for key in ("reason", "report", "tests") if key in event.data}
+        step.retried = (*step.retried, kept)
         self.running.pop(name, None)
         self.ready[name] = None
+
+    def _on_tests_flaky(self, event: Event) -> None:
+        step = self.steps[str(event.step)]
+        step.flaky = (*step.flaky, *event.data["tests"])
 
     def _on_step_finished(self, event: Event) -> None:
         name, data = str(event.step), event.data
@@ -189,6 +202,7 @@ class RunState:
         step.origin = data.get("origin")
         step.superseded_by = data.get("superseded_by")
         step.report = data.get("report")
+        step.unmatched = frozenset(data.get("unmatched", ()))
         step.notes = tuple(data.get("notes", ()))
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
         step.publications = tuple(data.get("publications", ()))

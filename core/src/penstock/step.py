@@ -158,7 +158,7 @@ class Step:
         argv: Sequence[str | Path],
         *,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         check: bool = True,
         capture: bool = False,
         quiet: bool = False,
@@ -166,8 +166,9 @@ class Step:
     ) -> Completed:
         """Run a program to its end, in the workspace, with its output going to the step's log, masked.
 
-        `env` adds to the step's environment. `capture` returns standard output instead of logging it;
-        `quiet` leaves the command line itself out of the log. `timeout` is in seconds.
+        `env` adds to the step's environment; None takes out what the machine says of a variable, and not
+        what the section does. `capture` returns standard output instead of logging it; `quiet` leaves the
+        command line itself out of the log. `timeout` is in seconds.
 
         Raises CommandFailed if `check` and it ended with another status than 0; StepFailed if it is not
         there or took too long. A secret on the command line is refused with PluginError.
@@ -217,7 +218,7 @@ class Step:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                raise StepFailed(f"{words[0]} can't be started: {_why(error)}") from None
+                raise StepFailed(f"{words[0]} can't be started: {process.why(error)}") from None
         self._on_detach(child.pid)
         child.returncode = 0  # it is not waited for here: otherwise Popen would warn of that
         return child.pid
@@ -286,9 +287,13 @@ class Step:
         """Close the log."""
         self._log.close()
 
-    def variables(self, extra: Mapping[str, str] | None = None, *, lasting: bool = False) -> dict[str, str]:
+    def variables(
+        self, extra: Mapping[str, str | None] | None = None, *, lasting: bool = False
+    ) -> dict[str, str]:
         """The environment of what `run` starts; with `lasting`, of what `detach` does."""
-        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK}
+        extra = extra or {}
+        added = {name: value for name, value in extra.items() if value is not None}
+        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK, *(extra.keys() - added.keys())}
         env = {name: value for name, value in self._inherited().items() if name not in hidden}
         # Tools that were installed beside Penstock are found, after those that the user's PATH names.
         # An empty entry would be the directory that a program runs in.
@@ -311,7 +316,7 @@ class Step:
             return {
                 **{name: value for name, value in env.items() if name not in own},
                 **self._info.env,
-                **(extra or {}),
+                **added,
             }
         trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
         span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
@@ -320,7 +325,7 @@ class Step:
             "TRACEPARENT": f"00-{trace}-{span}-01",
             processes.MARK: self.mark,
         }
-        return {**env, **self._info.env, **self._secrets, **(extra or {})}
+        return {**env, **self._info.env, **self._secrets, **added}
 
     # --- how ---
 
@@ -340,7 +345,7 @@ class Step:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
+            raise StepFailed(process.why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
         if child.stdout is None and child.stderr is None:
@@ -365,22 +370,6 @@ class Step:
                 f"{self.name}: a secret stands on the command line of {words[0]}, where every user of the "
                 "machine can read it. Hand it over in the environment"
             )
-
-
-def _why_not(program: str, place: Path, error: Exception) -> str:
-    if not isinstance(error, FileNotFoundError):
-        return f"{program} can't be run: {_why(error)}"
-    if not place.is_dir():
-        return f"{place} is not there: {program} can't be run in it"
-    if "/" in program and (place / program).exists():
-        return f"{program} can't be run: the interpreter that its first line names is not there"
-    if "/" in program:
-        return f"{program} is not there: it can't be run"
-    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _write(log: IO[bytes], data: bytes) -> None:

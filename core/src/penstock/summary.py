@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from penstock.flaky import first_line
 from penstock.model import (
     Artifact,
     Publication,
     ScanReport,
     Severity,
     Signature,
+    TestCase,
     TestReport,
     Verification,
     short,
@@ -34,10 +36,10 @@ _PLURAL = {
 }
 
 
-def of(step: PlanStep, result: object) -> dict[str, Any]:
-    """The part of a step's event that is for people: `summary`, `notes`, and counts."""
+def of(step: PlanStep, result: object, remarks: Iterable[str] = ()) -> dict[str, Any]:
+    """The part of a step's event that is for people: `summary`, `notes` with `remarks`, and counts."""
     if isinstance(result, TestReport):
-        return _tests(result, step.environment)
+        return _tests(result, step.environment, remarks)
     if isinstance(result, ScanReport):
         return _scan(result)
     if isinstance(result, Verification):
@@ -101,26 +103,62 @@ def _publications(published: list[Publication]) -> dict[str, Any]:
     }
 
 
-def _tests(report: TestReport, environment: str | None) -> dict[str, Any]:
+def _tests(report: TestReport, environment: str | None, remarks: Iterable[str]) -> dict[str, Any]:
+    quarantined = report.quarantined
     counts = {outcome: report.count(outcome) for outcome in ("passed", "failed", "skipped")}
+    counts["failed"] -= len(quarantined)
     words = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+    flaky = [case for case in report.cases if case.flaky is not None]
+    if quarantined:
+        words.append(f"{len(quarantined)} quarantined failed")
+    if flaky:
+        words.append(f"{len(flaky)} flaky")
     if report.coverage is not None:
         words.append(f"{report.coverage:.0%} covered")
-    notes: list[str] = []
     # Of a command alone there is no more to say than what it printed.
-    failed = [] if report.checks_only else [case for case in report.cases if case.outcome == "failed"]
-    for case in failed[:_SHOWN]:
-        where = f"{case.file}:{case.line}" if case.file and case.line else case.file or ""
-        notes.append(f"{where}  {case.name.rpartition('::')[2] or case.name}".strip())
-        notes.extend(f"  {line}" for line in _end_of(case.message or case.output or ""))
-    if len(failed) > _SHOWN:
-        notes.append(f"and {len(failed) - _SHOWN} more")
+    failed = [] if report.checks_only else [case for case in report.cases if case.counts]
+    notes = _shown(failed, _failed)
     if failed and report.advice:
         notes.append(f"! {report.advice}")
+    if report.checks_only:
+        notes += [f"flaky: it {_how_flaky(case)}" for case in flaky]
+    notes += [*_shown(quarantined, _quarantined), *_shown([] if report.checks_only else flaky, _flaky)]
+    notes += remarks
     summary = report.tool if report.checks_only else ", ".join(words)
+    if report.checks_only and flaky:
+        summary += ", flaky"
     if environment:
         summary += f" against {environment}"
-    return {"summary": summary, "notes": notes, "tests": {**counts, "flaky": 0}}
+    numbers = {**counts, "flaky": len(flaky)}
+    if quarantined:
+        numbers["quarantined"] = len(quarantined)
+    return {"summary": summary, "notes": notes, "tests": numbers}
+
+
+def _shown(cases: Sequence[TestCase], lines_of: Callable[[TestCase], Iterable[str]]) -> list[str]:
+    """What there is to say of the first few cases, and how many more there are."""
+    lines = [line for case in cases[:_SHOWN] for line in lines_of(case)]
+    return [*lines, f"and {len(cases) - _SHOWN} more"] if len(cases) > _SHOWN else lines
+
+
+def _failed(case: TestCase) -> Iterator[str]:
+    where = f"{case.file}:{case.line}" if case.file and case.line else case.file or ""
+    yield f"{where}  {case.name.rpartition('::')[2] or case.name}".strip()
+    yield from (f"  {line}" for line in _end_of(case.message or case.output or ""))
+
+
+def _quarantined(case: TestCase) -> Iterator[str]:
+    yield f"quarantined: {case.name} failed, and does not count: {case.quarantined}"
+    if line := first_line(case):
+        yield f"  {line}"
+
+
+def _flaky(case: TestCase) -> Iterator[str]:
+    yield f"flaky: {case.name} {_how_flaky(case)}"
+
+
+def _how_flaky(case: TestCase) -> str:
+    return f"{case.outcome} now, and on the same inputs it {case.flaky}"
 
 
 def _end_of(text: str) -> list[str]:

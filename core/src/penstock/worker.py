@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from penstock import __version__, admission, evidence, gates, process, processes, summary
+from penstock import admission, evidence, gates, process, processes, reported, summary
 from penstock.answers import all_different, all_handed, checked, keep_matching, operate
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
@@ -31,14 +31,13 @@ from penstock.model import (
     Revision,
     ScanReport,
     Signature,
-    TestReport,
     Tool,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
-from penstock.request import Request, Response
+from penstock.request import Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
@@ -85,9 +84,10 @@ class Worker:
             response = response_to(error, request, step)
         finally:
             self._end_processes()
-        response = self._without_secrets(response)
+        with_secrets = any(step.has_secrets for step in self._steps)
+        response = self._without_secrets(response, request)
         if self._workspace:
-            self._workspace.tidy()
+            self._workspace.tidy(wholly=with_secrets)
         return response
 
     def _do(self, request: Request, step: Step) -> Response:
@@ -113,13 +113,13 @@ class Worker:
     def _end_processes(self) -> None:
         process.end_descendants(spare=self.detached)
 
-    def _without_secrets(self, response: Response) -> Response:
+    def _without_secrets(self, response: Response, request: Request) -> Response:
         """The response as it may be put on record, and nothing left open."""
         reason, data = plain(response.reason), response.data
         for step in self._steps:
             reason = step.mask(reason)
             if step.has_secrets:
-                data = masked(data, step.mask)
+                data = masked(data, step.mask, spare=names_in(request))
             step.close()
         self._steps = []
         if len(reason) > LONGEST_REASON:
@@ -157,11 +157,12 @@ class Worker:
         kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]
+        result, more = reported.looked_at(result, request, self.home, step, time.time())
         verdict = gates.judge(plan_step, result)
-        data = summary.of(plan_step, result) | {
-            "artifacts": [a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)]
-        }
-        data |= self._keep_report(result, step)
+        data = summary.of(plan_step, result, more.pop("remarks", ())) | more
+        data["artifacts"] = [
+            a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)
+        ]
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
@@ -312,15 +313,6 @@ class Worker:
             },
         )
 
-    def _keep_report(self, result: object, step: Step) -> dict[str, str]:
-        """All cases or findings go into the store: what the journal has of them is their number."""
-        if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
-            return {}
-        found = result.model_dump(mode="json", exclude_defaults=True)
-        if step.has_secrets:
-            found = masked(found, step.mask)
-        return {"report": self.home.store.add_bytes(json.dumps(found).encode())}
-
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
         return Response(
@@ -331,7 +323,7 @@ class Worker:
         """Put statements into the store, signed where the pipeline signs by now."""
         for step in self._steps:
             if step.has_secrets:
-                made = [masked(statement, step.mask) for statement in made]
+                made = [masked(statement, step.mask, spare=names_in(request)) for statement in made]
         raw = [evidence.encode(statement) for statement in made]
         references = [
             Reference(
@@ -375,20 +367,7 @@ class Worker:
         return found
 
     def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return Circumstances(
-            pipeline=request.pipeline,
-            run=request.info.run,
-            plan=request.info.plan,
-            config=request.config,
-            version=__version__,
-            plugins=request.plugins,
-            files=request.files,
-            tools=self._tools(request.step),
-            parameters=request.info.parameters,
-            revision=request.info.revision,
-            started=started,
-            finished=time.time(),
-        )
+        return circumstances(request, self._tools(request.step), started, time.time())
 
     def _tools(self, plan_step: PlanStep) -> tuple[Tool, ...]:
         if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):

@@ -60,12 +60,24 @@ class Workspace:
             raise self._trouble(error) from None
         return self.files
 
-    def tidy(self) -> None:
-        """Remove what a step had for itself, once it is over."""
+    def tidy(self, *, wholly: bool = False) -> None:
+        """Remove what a step had for itself, once it is over; `wholly`: also what it wrote in its checkout.
+
+        That is for steps with secrets. Of others it is removed before the next one, which costs less.
+        """
         with suppress(OSError):  # the next one begins with it, and says what is wrong
             remove(self.inbox)
             if not self._tmp_is_new():
                 remove(self.tmp)
+            if wholly:
+                self._remove_written()
+
+    def _remove_written(self) -> None:
+        if self._noted is not None and not self.files.is_symlink():
+            with suppress(OSError):
+                self._remove_changed(self._noted[1])
+                return
+        self._clear()
 
     def _begin(self) -> None:
         remove(self.inbox)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from penstock_pytest import (
     pytestconfig,
     python,
     results,
+    scratch,
     wheels,
 )
 from penstock_pytest.reporter import explain
@@ -351,3 +354,43 @@ def test_settings_describe_themselves() -> None:
 def test_the_plugin_is_discovered() -> None:
     (found,) = importlib.metadata.entry_points(group="penstock", name="pytest")
     assert found.value == "penstock_pytest"
+
+
+# --- the directory for temporary files ---
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from penstock_pytest import scratch
+with scratch.short(Path(sys.argv[1])) as place:
+    (place / "file").write_text("x")
+    print(place, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(place: Path) -> tuple[subprocess.Popen[str], Path]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    return child, Path(child.stdout.readline().strip())
+
+
+def test_what_a_killed_step_left_is_removed_by_the_next_one_anywhere_and_nothing_else(tmp_path: Path) -> None:
+    killed, left = holding(tmp_path / "a-long-directory-of-one-worker")
+    alive, kept = holding(tmp_path / "a-long-directory-of-another-worker")
+    try:
+        killed.kill()
+        killed.wait()
+        assert (left / "file").exists()
+
+        with scratch.short(tmp_path / "a-long-directory-of-a-third-worker") as third:
+            assert third.is_dir()
+            assert not left.exists()
+            assert (kept / "file").exists()
+        assert not third.exists()
+    finally:
+        alive.communicate()
+        killed.communicate()
+    assert not kept.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -312,6 +313,28 @@ def test_a_test_that_is_run_again_is_one_case(bench: Any, thing: Path, outcomes:
         {"test_it.py": tests}, thing, requirements=("pytest-rerunfailures",), args=("--reruns", "2")
     )
     assert outcomes(report) == {"test_it.py::test_flaky": "passed"}
+    assert report.cases[0].flaky == "assert 1 == 2"
+    assert report.cut_short is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "args", "why"),
+    [
+        pytest.param("os._exit(1)", (), "the process ended before all tests were run", id="exit"),
+        pytest.param("assert False", ("-x",), "only 1 of 2 collected tests were run", id="-x"),
+        pytest.param("pytest.exit('enough')", (), "the run was cut short: enough", id="pytest.exit"),
+        pytest.param("assert False", (), None, id="to its end"),
+    ],
+)
+def test_a_report_says_whether_others_may_stand_behind_a_failure(
+    bench: Any, thing: Path, bad: str, args: tuple[str, ...], why: str | None
+) -> None:
+    tests = f"import os\nimport pytest\ndef test_bad():\n    {bad}\ndef test_good(): pass\n"
+
+    report = bench({"test_it.py": tests}, thing, args=args)
+
+    assert report.count("failed") == 1
+    assert report.cut_short == why
 
 
 def test_half_a_character_in_a_message(bench: Any, thing: Path) -> None:
@@ -439,6 +462,17 @@ def test_the_machine_has_no_say(
     assert bench({"test_it.py": tests}, thing).count("passed") == 2
 
 
+def test_the_section_has_a_say_where_the_machine_has_none(
+    bench: Any, thing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    tests = "import os\ndef test_one(): assert 'PYTHONWARNINGS' not in os.environ\ndef test_other(): pass\n"
+    report = bench({"test_it.py": tests}, thing, env={"PYTEST_ADDOPTS": "-k test_one"})
+    assert [case.name for case in report.cases] == ["test_it.py::test_one"]
+    assert report.count("passed") == 1
+
+
 def test_no_configuration_above_the_workspace_is_read(bench: Any, thing: Path) -> None:
     (bench.make_step.root / "pytest.ini").write_text("[pytest]\naddopts = -k nothing\n")
     assert bench({"test_it.py": ASKS}, thing).count("passed") == 1
@@ -454,6 +488,24 @@ def test_a_secret_in_a_failure_is_masked(bench: Any, thing: Path, monkeypatch: p
     test = "import os\ndef test_it():\n    print(os.environ['T'])\n    assert os.environ['T'] == 'x'\n"
     (case,) = bench({"test_it.py": test}, thing, secrets={"T": "env:TOKEN_OF_TEST"}).cases
     assert "correct-horse-battery" not in f"{case.message}{case.output}"
+
+
+def test_no_half_of_a_secret_is_left_where_a_text_is_cut(
+    bench: Any, thing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_TEST", "correct-horse-battery")
+    # Cut somewhere in the secret, wherever the limits are.
+    tests = """
+import os, pytest
+@pytest.mark.parametrize("n", range(20))
+def test_it(n):
+    print("\\n" * (3980 - n), os.environ["T"] * 50)
+    raise ValueError("x" * n + os.environ["T"] * 1000)
+"""
+    report = bench({"test_it.py": tests}, thing, secrets={"T": "env:TOKEN_OF_TEST"})
+    assert report.count("failed") == 20
+    for case in report.cases:
+        assert not re.search("cor|orse|tery", f"{case.message}{case.output}")
 
 
 def test_dependencies_and_extras_of_the_wheel_are_installed(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock import StepFailed
-from penstock_python import project
+from penstock_python import project, propose
 
 SYSTEM = '[build-system]\nrequires = ["setuptools>=64", "setuptools_scm[toml]>=8; python_version>\'3\'"]\n'
 
@@ -20,8 +20,9 @@ def write(root: Path, **files: str) -> Path:
 
 def test_read_pyproject(tmp_path: Path) -> None:
     write(tmp_path, pyproject__toml=SYSTEM + '[project]\nname = "Toy"\ndynamic = ["version"]\n')
+    tools = frozenset({"setuptools", "setuptools-scm"})
     assert project.read(tmp_path, ".") == project.Project(
-        tmp_path, "Toy", frozenset({"setuptools", "setuptools-scm"}), static_version=False
+        tmp_path, "Toy", tools, static_version=False, requires=tools
     )
 
 
@@ -114,3 +115,18 @@ def test_whatever_is_in_the_file_is_read_or_refused(
     (root / "setup.cfg").write_bytes(data)
     with contextlib.suppress(StepFailed):
         project.read(root, ".")
+
+
+@pytest.mark.parametrize("source", ["scm", "file"])
+@pytest.mark.parametrize("backend", ["pdm-backend", "hatchling", "uv_build", "setuptools"])
+def test_a_project_is_proposed_under_its_own_backend_s_name(
+    tmp_path: Path, backend: str, source: str
+) -> None:
+    write(
+        tmp_path,
+        pyproject__toml=f'[build-system]\nrequires = ["{backend}>=0.1"]\n[project]\nname = "a"\n'
+        f'[tool.pdm.version]\nsource = "{source}"\n',
+    )
+    found = propose.propose(tmp_path)
+    assert found is not None
+    assert found.saw == f"{backend.replace('_', '-')}, flat layout"

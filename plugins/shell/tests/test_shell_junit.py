@@ -92,6 +92,20 @@ def test_outcome_of_a_case(case: str, outcome: str, message: str | None) -> None
     assert (found.outcome, found.message) == (outcome, message)
 
 
+@pytest.mark.parametrize(
+    ("case", "flaky"),
+    [
+        ("<flakyFailure message='m'/>", "m"),
+        ("<rerunFailure/>", "failed when it was run first"),
+        ("<flakyError/><failure/>", None),
+        ("", None),
+    ],
+)
+def test_a_case_that_passed_when_it_was_run_again_is_flaky(case: str, flaky: str | None) -> None:
+    (found,) = parse(f"<testsuite><testcase name='x'>{case}</testcase></testsuite>")
+    assert found.flaky == flaky
+
+
 def test_namespaces_comments_and_properties_are_no_trouble() -> None:
     text = (
         '<t:testsuite xmlns:t="urn:x"><!-- c --><?p i?><t:properties/><t:testcase name="x">'

@@ -35,6 +35,7 @@ _COMMANDS = {
     "cancel": ("word", "Stop a run."),
     "completion": ("completion", "Print what makes your shell complete commands and names."),
     "diff": ("diff", "Show what differs between two runs."),
+    "flaky": ("flaky", "List tests that failed and passed on the same inputs."),
     "doctor": ("begin", "Check that everything needed is there."),
     "get": ("get", "Take an artifact out of the store."),
     "plan": ("begin", "Show the steps, their order, and why."),

@@ -38,6 +38,7 @@ USAGE = {
     "completion": "SHELL",
     "diff": "RUN RUN --json",
     "doctor": "",
+    "flaky": "STEP --since=ANY --json",
     "plan": "--set=PARAMETER --json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",

@@ -231,11 +231,24 @@ def end_lines(state: RunState, took: float, run: str, look: Look) -> list[str]:
     hints = hints[:_HINTS] if state.pruned is None else []
     column = max((width(command) for command, _ in hints), default=0)
     lines = ["", *plain_lines(first, look)]
+    for entry in needless(state):
+        lines += plain_lines(f"[[quarantine]] names no test of this run: {entry}. Take it out.", look)
     for command, what in hints:
         line = clean(f"  {fill(command, column)}     {what}")
         narrow = look.columns is not None and width(line) >= look.columns
         lines += [clean(f"  {command}"), clean(f"    {what}")] if narrow else [line]
     return lines
+
+
+def needless(state: RunState) -> list[str]:
+    """The quarantine entries that named no test, where all steps that they are about came to a report."""
+    about: dict[str, set[str]] = {}
+    for step in state.plan.steps:
+        for entry in step.quarantine:
+            about.setdefault(entry.test, set()).add(step.name)
+    return [
+        test for test, steps in about.items() if all(test in state.steps[name].unmatched for name in steps)
+    ]
 
 
 def _nothing_done(state: RunState) -> str:

@@ -180,6 +180,10 @@ def describe(state: RunState) -> dict[str, Any]:
         }
         if progress.tests is not None:
             entry["tests"] = progress.tests
+        if progress.flaky:
+            entry["flaky"] = sorted({flake["name"] for flake in progress.flaky})
+        if progress.retried:
+            entry["retried"] = list(progress.retried)
         if progress.findings is not None:
             entry["findings"] = progress.findings
         if progress.superseded_by is not None:

@@ -23,6 +23,7 @@ from penstock.defaults import NOT_SHARED
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
+from penstock.quarantine import TABLE, Quarantine
 from penstock.sections import NO_MATRIX
 
 _VALUES = [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]
@@ -117,6 +118,7 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
         "additionalProperties": False,
     }
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
+    properties[TABLE] = {"type": "array", "items": add("Quarantine", Quarantine)}
     members = {"type": "array", "items": {"type": "string"}}
     properties["roles"] = {"type": "object", "additionalProperties": members}
     return {

@@ -17,15 +17,17 @@ from typing import Any
 NAME = "_penstock_reporter"
 _SITE = Path(__file__).parent
 _SETTINGS = _SITE / f"{NAME}.json"
-_TEXT = 2000  # characters of a message
-_OUTPUT = 4000  # characters of what a failed test printed
+# Characters, far more than are shown: a secret that is cut in two is found by no mask, so whoever masks cuts.
+TEXT = 10_000  # of a message
+OUTPUT = 20_000  # of what a failed test printed
+_TAIL = 2000  # of standard error
 _LINES = 12  # lines of an explanation
 
 
 def main(argv: list[str]) -> int:
     """Run pytest with these arguments; its status, as the last record says it too."""
     settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
-    _prepare(settings["bin"], settings["emptied"], settings["epoch"])
+    _prepare(settings["bin"], settings["epoch"])
     journal = Journal(settings["results"])
     errors = _Tail(sys.stderr)
     sys.stderr = errors
@@ -64,12 +66,10 @@ def _unittest(settings: dict[str, Any], journal: Journal) -> int:
     return int(status)
 
 
-def _prepare(bin_directory: str, emptied: list[str], epoch: str) -> None:
+def _prepare(bin_directory: str, epoch: str) -> None:
     sys.path.pop(0)  # the launcher's own directory
     os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
     os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
-    for name in emptied:  # some programs ask whether a variable is there, and not what it says
-        os.environ.pop(name, None)
     # Penstock's own, for builds: tests of tools that build would find themselves in another time.
     if os.environ.get("SOURCE_DATE_EPOCH") == epoch:
         del os.environ["SOURCE_DATE_EPOCH"]
@@ -102,6 +102,7 @@ class Reporter:
         self._journal = journal
         self._open: dict[str, list[Any]] = {}
         self._again: set[str] = set()
+        self._failed_before: dict[str, str] = {}
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins: known, in case it ends the process."""
@@ -112,6 +113,7 @@ class Reporter:
         """One phase of a test ended."""
         if report.outcome not in ("passed", "failed", "skipped"):
             self._again.add(report.nodeid)  # it will be run once more, and the last time counts
+            self._failed_before.setdefault(report.nodeid, explain(_text(report)) if report.longrepr else "")
             return
         if hasattr(report, "context"):
             self._journal.write(kind="case", **_case(report.nodeid + _subtest(report.context), [report]))
@@ -126,7 +128,11 @@ class Reporter:
         if report.when in ("setup", "call"):
             return
         del self._open[report.nodeid]
-        self._journal.write(kind="case", **_case(report.nodeid, phases))
+        case = _case(report.nodeid, phases)
+        before = self._failed_before.pop(report.nodeid, None)
+        if before is not None and case["outcome"] == "passed":
+            case["flaky"] = _cut(_said(before)) or "failed when it was run first"
+        self._journal.write(kind="case", **case)
 
     def pytest_collectreport(self, report: Any) -> None:
         """A file was read; one that can't be is a failed case, one that skips itself a skipped one."""
@@ -231,9 +237,7 @@ def _case(name: str, phases: list[Any]) -> dict[str, Any]:
         if decisive.when in ("setup", "teardown"):
             text = f"in {decisive.when}\n{text}"
         case["message"] = _cut(text)
-        case["output"] = (
-            "\n".join(f"{title}:\n{text}" for title, text in decisive.sections)[-_OUTPUT:] or None
-        )
+        case["output"] = "\n".join(f"{title}:\n{text}" for title, text in decisive.sections)[-OUTPUT:] or None
     elif skipped:
         case["message"] = _cut(_reason(decisive))
     elif hasattr(phases[-1], "wasxfail") or any(hasattr(report, "wasxfail") for report in phases):
@@ -295,8 +299,14 @@ def explain(text: str) -> str:
     return "\n".join(" ".join(line.split(None, 1)) for line in source + said[: _LINES - 1])
 
 
+def _said(text: str) -> str:
+    """What an explanation says first, without the line of the source that stands before it."""
+    lines = text.splitlines()
+    return next((line[2:] for line in lines if line.startswith("E ")), lines[-1] if lines else "")
+
+
 def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT else text[:_TEXT] + "…"
+    return text if len(text) <= TEXT else text[:TEXT] + "…"
 
 
 class _Tail:
@@ -307,7 +317,9 @@ class _Tail:
         self._end = ""
 
     def write(self, text: str) -> Any:
-        self._end = (self._end + text)[-_TEXT:]
+        end = self._end + text
+        # Whole lines: half of one may be half of a secret.
+        self._end = end if len(end) <= _TAIL else end[-_TAIL:].partition("\n")[2]
         return self._stream.write(text)
 
     def text(self) -> str:

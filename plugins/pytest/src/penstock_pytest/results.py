@@ -52,7 +52,12 @@ def judge(records: list[Record], status: int) -> TestReport:
     failed = any(case.outcome == "failed" for case in cases)
     wrong = _wrong(records, end, status, failed)
     extra = () if wrong is None else (wrong,)
-    return TestReport(tool=begin["tool"], cases=cases + extra, coverage=coverage_of(records))
+    return TestReport(
+        tool=begin["tool"],
+        cases=cases + extra,
+        coverage=coverage_of(records),
+        cut_short=_cut_short(records, end, status),
+    )
 
 
 def coverage_of(records: list[Record]) -> float | None:
@@ -109,6 +114,19 @@ def _wrong(records: list[Record], end: Record | None, status: int, failed: bool)
     if status != end["status"]:
         return _about_run(f"the run came to its end, but then the process ended with {_ended(status)}")
     return _missing(records)
+
+
+def _cut_short(records: list[Record], end: Record | None, status: int) -> str | None:
+    """Why tests may be missing behind those that failed; None where all were run that there are."""
+    if end is None:
+        return "the process ended before all tests were run"
+    cut = _last(records, "interrupted")
+    if cut is not None or end["status"] == 2:
+        return "the run was cut short" + (f": {cut['why']}" if cut is not None else "")
+    if status != end["status"]:
+        return f"the process ended with {_ended(status)}"
+    missing = _missing(records)
+    return None if missing is None else missing.message
 
 
 def _missing(records: list[Record]) -> TestCase | None:

@@ -29,6 +29,9 @@ from penstock_pytest.requirements import Choice, Wanted
 if TYPE_CHECKING:
     from penstock_pytest import Pytest
 
+_MESSAGE = 2000  # characters
+_OUTPUT = 4000
+_LONGEST_SECRET = 4096
 # What a machine's variables say to Python and pytest would make a run depend on who started it.
 _MACHINE = (
     "PYTHONPATH",
@@ -175,9 +178,8 @@ class _Launch:
             "    sys.exit(main(sys.argv[1:]))\n"
         )
         argv = [str(self._env.python), str(launcher), *self._arguments()]
-        emptied = {name: "" for name in _MACHINE if name in os.environ}
         with scratch.short(self._step.tmp) as temporary:
-            env = {**emptied, "TMPDIR": str(temporary)}
+            env = {**dict.fromkeys(_MACHINE), "TMPDIR": str(temporary)}
             return self._step.run(argv, cwd=self._project, env=env, check=False).returncode
 
     def verdict(self, status: int) -> TestReport:
@@ -239,7 +241,6 @@ class _Launch:
             "modules": [unit.replace("/", ".") for unit in self._units],
             "tree": str(self._step.workspace.resolve()),
             "bin": str(self._env.bin),
-            "emptied": [name for name in _MACHINE if name in os.environ],
             "epoch": str(self._step.revision.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
@@ -253,12 +254,22 @@ class _Launch:
             (self._env.site / f"{name}.py").write_text(source, encoding="utf-8")
 
     def _masked(self, case: TestCase) -> TestCase:
-        if case.message is None and case.output is None:
-            return case
-        mask = self._step.mask
-        return case.model_copy(
-            update={
-                "message": None if case.message is None else mask(case.message),
-                "output": None if case.output is None else mask(case.output),
-            }
-        )
+        """The case without secrets, and only then cut: half a secret is found by no mask."""
+        texts = {key: getattr(case, key) for key in ("message", "output", "flaky")}
+        cut = {
+            key: (_end if key == "output" else _beginning)(self._step.mask(text), len(text))
+            for key, text in texts.items()
+            if text is not None
+        }
+        return case.model_copy(update=cut) if cut else case
+
+
+def _beginning(text: str, whole: int) -> str:
+    """Of a text that had so many characters before it was masked."""
+    if whole > reporter.TEXT:  # it was cut there already, and may end in half a secret
+        text = text[:-_LONGEST_SECRET]
+    return text if len(text) <= _MESSAGE and whole <= reporter.TEXT else f"{text[:_MESSAGE]}…"
+
+
+def _end(text: str, whole: int) -> str:
+    return (text[_LONGEST_SECRET:] if whole >= reporter.OUTPUT else text)[-_OUTPUT:]

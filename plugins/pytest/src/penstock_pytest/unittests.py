@@ -169,7 +169,7 @@ def _said(traceback: str) -> str:
     """The end of what unittest prints about a failure: the line, and what was wrong with it."""
     lines = [line for line in traceback.partition("\nStdout:")[0].splitlines() if line.strip()]
     last = max((n for n, line in enumerate(lines) if line.startswith("  File ")), default=0)
-    return "\n".join(line.strip() for line in lines[last:][-12:])[:2000]
+    return "\n".join(line.strip() for line in lines[last:][-12:])
 
 
 def _place(test: Any) -> tuple[str | None, int | None]:

@@ -34,6 +34,8 @@ class Project:
     """The build's requirements, by normalised name, and what setup.py and setup.cfg mention."""
     static_version: bool
     """Whether the version stands in `[project]`."""
+    requires: frozenset[str] = frozenset()
+    """The build's requirements alone, also those whose say in the version is not asked for."""
 
 
 def read(root: Path, shown: str) -> Project:
@@ -68,11 +70,13 @@ def _project(root: Path, data: dict[str, Any], shown: str) -> Project:
     system = _table(data, "build-system", file)
     table = _table(data, "project", file)
     name = table.get("name")
+    requires = frozenset(_requirements(system, file))
     return Project(
         root=root,
         name=name if isinstance(name, str) else _old_name(root),
-        tools=frozenset(_requirements(system, file)) - _unused_tools(data) | _old_tools(root),
+        tools=requires - _unused_tools(data) | _old_tools(root),
         static_version="version" in table,
+        requires=requires,
     )
 
 

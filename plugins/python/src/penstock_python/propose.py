@@ -15,7 +15,19 @@ from pydantic import JsonValue
 from penstock_python import discovery
 from penstock_python.project import read
 
-_BACKENDS = ("hatchling", "flit-core", "poetry-core", "pdm-backend", "setuptools", "maturin", "meson-python")
+_BACKENDS = (
+    *(
+        "hatchling",
+        "flit-core",
+        "poetry-core",
+        "poetry",
+        "pdm-backend",
+        "pdm-pep517",
+        "uv-build",
+        "scikit-build-core",
+    ),
+    *("maturin", "meson-python", "setuptools"),  # many name setuptools beside their own
+)
 _DEEPEST = 3
 _NOT_MEMBERS = frozenset(
     ("test", "tests", "doc", "docs", "example", "examples", "node_modules", "venv", "build", "dist", "vendor")
@@ -42,7 +54,7 @@ def propose(root: Path) -> Proposal | None:
             return _of_members(root, data) or Proposal(
                 saw="an application, which is not built", unsure=(f"{why}: no build step",), enable=False
             )
-    return Proposal(saw=f"{_backend(project.tools)}, {_layout(root)}", sections={"build.wheel": {}})
+    return Proposal(saw=f"{_backend(project.requires)}, {_layout(root)}", sections={"build.wheel": {}})
 
 
 def _why_not(root: Path, data: dict[str, Any]) -> str | None:
@@ -77,7 +89,7 @@ def _of_members(root: Path, data: dict[str, Any] | None) -> Proposal | None:
             continue
         directory = place.relative_to(root).as_posix()
         sections[f"build.{_name(place.name, sections)}"] = {"directory": directory}
-        saw.append(f"{_backend(project.tools)} in {directory}/")
+        saw.append(f"{_backend(project.requires)} in {directory}/")
     return Proposal(saw=", ".join(saw), sections=sections) if sections else None
 
 
@@ -113,8 +125,8 @@ def _name(word: str, taken: dict[str, dict[str, JsonValue]]) -> str:
     return next(name for name in names if f"build.{name}" not in taken)
 
 
-def _backend(tools: frozenset[str]) -> str:
-    return next((name for name in _BACKENDS if name in tools), "setuptools")
+def _backend(requires: frozenset[str]) -> str:
+    return next((name for name in _BACKENDS if name in requires), "setuptools")
 
 
 def _layout(root: Path) -> str:

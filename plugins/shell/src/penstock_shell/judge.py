@@ -137,7 +137,7 @@ def _unique(cases: Iterable[TestCase]) -> list[TestCase]:
     return found
 
 
-_SHOWN = ("name", "file", "message", "output", "id", "title", "location", "ignored")
+_SHOWN = ("name", "file", "message", "output", "flaky", "id", "title", "location", "ignored")
 
 
 def _masked(items: Sequence[_M], mask: Mask) -> list[_M]:

@@ -64,6 +64,7 @@ def _case(element: Element, suite: str) -> list[TestCase]:
     outcome, reason = _outcome(element)
     own = element.get("name") or "unnamed"
     group = element.get("classname") or suite
+    before = next(iter(_children(element, *_ATTEMPTS)), None) if outcome == "passed" else None
     parts = [_text(child) for child in _children(element, *_BAD)]
     parts += [_text(child) for child in _children(element, "system-out", "system-err")]
     case = TestCase(
@@ -74,6 +75,7 @@ def _case(element: Element, suite: str) -> list[TestCase]:
         line=_line(element.get("line")),
         message=_message(reason) if reason is not None else None,
         output="\n".join(part for part in parts if part) or None,
+        flaky=None if before is None else (_message(before) or "failed when it was run first"),
     )
     return [case]
 
