@@ -16,15 +16,18 @@ QUARANTINE = HEAD + '[test.a]\nuses = "plain"\n[[quarantine]]\n'
 CASES: dict[str, tuple[str, str]] = {
     "a quarantine for a step that there is not": (
         QUARANTINE + 'test = "t"\nwhy = "w"\nuntil = 2099-01-01\nstep = "test.b"\n',
-        'penstock.toml:10: [[quarantine]] step: "test.b" is no test step. Did you mean "test.a"?',
+        'penstock.toml:10: [[quarantine]] step: "test.b" is no test step. Did you mean "test.a"? '
+        "The test steps are test.a",
     ),
     "a quarantine of every test": (
         QUARANTINE + 'test = "**"\nwhy = "w"\nuntil = 2099-01-01\n',
-        'penstock.toml:7: [[quarantine]] test: "**" would name every test. Name those that are meant',
+        'penstock.toml:7: [[quarantine]] test: "**" would name every test. Name those that are meant, such as '
+        '"tests/test_api.py::test_refund", or with * for any text: "tests/test_api.py::*"',
     ),
     "a quarantine without an end": (
         QUARANTINE + 'test = "t"\nwhy = "w"\n',
-        "penstock.toml:6: [[quarantine]] until: is missing. The last day (UTC) on which it does not count",
+        "penstock.toml:6: [[quarantine]] until: is missing. The last day (UTC) on which it does not count, "
+        "such as 2027-01-31",
     ),
     "a quarantine until no day": (
         QUARANTINE + 'test = "t"\nwhy = "w"\nuntil = 1767225600\n',
@@ -36,7 +39,8 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "quarantine misspelt": (
         HEAD + '[test.a]\nuses = "plain"\n[[quarantined]]\ntest = "t"\n',
-        'penstock.toml:6: [quarantined] this is no phase. Did you mean "quarantine"?',
+        'penstock.toml:6: [quarantined] this is no phase. Did you mean "quarantine"? The phases are source, '
+        "build, test, scan, sign, publish, approve, deploy, verify",
     ),
     "needs is a string": (
         HEAD + '[test.a]\nuses = "plain"\nneeds = "build.b"\n',

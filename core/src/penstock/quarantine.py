@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -77,21 +78,22 @@ class Quarantine(Model):
     owner: Text | None = Field(default=None, description="Who is going to mend it.")
     issue: Text | None = Field(default=None, description="Where that is followed, such as an address.")
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What the names of its tests match. Square brackets stand for themselves, as they do there."""
+        glob = re.sub(r"\*+", "*", self.test)
+        parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in glob)
+        return re.compile("".join(parts), re.DOTALL)
+
     def names(self, test: str) -> bool:
         """Whether it speaks of a test."""
-        return test == self.test or _pattern(self.test).fullmatch(test) is not None
+        return self.pattern.fullmatch(test) is not None
 
     @property
     def said(self) -> str:
         """Why, until when, who and where, in a line."""
         more = ", ".join(filter(None, (f"until {self.until}", self.owner, self.issue)))
         return f"{self.why} ({more})"
-
-
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Square brackets stand for themselves, as they do in the names of tests."""
-    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in glob)
-    return re.compile("".join(parts), re.DOTALL)
 
 
 # --- the configuration ---
