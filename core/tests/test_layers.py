@@ -24,6 +24,7 @@ LAYERS = (
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
+    "revisions",
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell

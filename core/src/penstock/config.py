@@ -64,8 +64,14 @@ class Project(Model):
     warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
-def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
-    """Read and check a configuration. Raises ConfigError with every fault that was found."""
+def load(
+    path: Path, available: dict[str, Installed] | None = None, *, root: Path | None = None
+) -> tuple[Project, Plugins]:
+    """Read and check a configuration. Raises ConfigError with every fault that was found.
+
+    `root` is the project's directory where the file is a copy that lies elsewhere.
+    """
+    root = (root or path.parent).resolve()
     source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
@@ -106,8 +112,8 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if errors:
         raise ConfigError(_in_lines(errors))
     project = Project(
-        name=head.name or path.parent.resolve().name,
-        root=str(path.parent.resolve()),
+        name=head.name or root.name,
+        root=str(root),
         digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
         plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
         files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),

@@ -114,6 +114,8 @@ class RunState:
         self.started = event.time
         self.options = event.data
         given = event.data.get("release")
+        if event.data.get("revision"):  # it is about this one, whatever is checked out
+            self.revision = Revision.model_validate(event.data["revision"])
         if given:
             self.given = Release.model_validate(given)
             self.revision = self.given.revision

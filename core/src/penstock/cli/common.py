@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from penstock import config, inhouse, plan
+from penstock import config, inhouse, plan, revisions
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
@@ -19,10 +19,11 @@ from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Journal
-from penstock.model import Event, short
+from penstock.model import Event, Revision, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import Request, Response
+from penstock.revisions import Sources
 from penstock.state import RunState
 from penstock.worker import Worker
 
@@ -98,9 +99,9 @@ def warn(lines: Iterable[str]) -> None:
         click.echo(f"penstock: {line}", err=True)
 
 
-def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
-    """The configuration, checked, and its plan."""
-    project, plugins = config.load(path)
+def load_plan(path: Path, *, root: Path | None = None) -> tuple[Project, Plugins, Plan]:
+    """The configuration, checked, and its plan; `root` as `config.load` takes it."""
+    project, plugins = config.load(path, root=root)
     try:
         made = plan.make(project, plugins.versions)
     except ConfigError as error:
@@ -108,11 +109,23 @@ def load_plan(path: Path) -> tuple[Project, Plugins, Plan]:
     return project, plugins, made
 
 
+def load_at(
+    home: Home, source: Sources, revision: Revision
+) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
+    """The configuration of a revision and its plan; with what the run that it is for has to record."""
+    path = revisions.configuration(home, source, revision)
+    project, plugins, plan = load_plan(path, root=source.root)
+    recorded = {"revision": revision.model_dump(mode="json"), "configuration": path.parent.name}
+    return project, plugins, plan, recorded
+
+
 def plugins_of(opened: Opened, state: RunState) -> Plugins:
     """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
     plan = state.plan
+    kept = state.options.get("configuration")
+    root = opened.home.configuration(kept) if kept else opened.root
     try:
-        read = {file.name: inhouse.read(opened.root, file.path) for file in plan.files}
+        read = {file.name: inhouse.read(root, file.path) for file in plan.files}
     except PluginError as error:
         raise ConfigError(f"run {state.run} began with a plugin that is not here now: {error}") from None
     for file in plan.files:  # nothing is executed that the run does not know
@@ -122,7 +135,7 @@ def plugins_of(opened: Opened, state: RunState) -> Plugins:
                 f"{file.path} has changed since run {state.run} began: it was {short(file.digest)}, and is "
                 f"{short(found)}. Put it back as it was, or start anew: penstock run"
             )
-    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=opened.root)
+    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=root)
     changed = [name for name, version in plan.plugins.items() if plugins.versions.get(name) != version]
     if changed:
         broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]

@@ -12,13 +12,24 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
+from penstock import revisions
+from penstock.cli.common import (
+    Opened,
+    event_line,
+    load_at,
+    load_plan,
+    open_project,
+    plugins_of,
+    sound,
+    warn,
+)
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError, nearest
 from penstock.executor import Progress
+from penstock.home import Home
 from penstock.journal import New
 from penstock.model import Event
 from penstock.plan import Plan
@@ -32,6 +43,7 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
 @click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
+@click.option("--rev", metavar="REV", help="This commit, branch or tag, configured as committed there.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
@@ -39,6 +51,7 @@ def run(
     only: tuple[str, ...],
     to: str | None,
     no_deploy: bool,
+    rev: str | None,
     dirty: bool,
     approve: tuple[str, ...],
     as_json: bool,
@@ -46,7 +59,13 @@ def run(
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
     # Before anything is written: a run that can't begin leaves nothing.
+    if rev is not None and dirty:
+        raise ConfigError("--rev and --dirty exclude each other: a commit, or what lies in the working tree")
     project, plugins, plan = load_plan(path)
+    given = {}
+    if rev is not None:
+        source = revisions.sources(path.parent, plugins, plan, what="--rev")
+        project, plugins, plan, given = load_at(Home.of(path.parent), source, revisions.find(source, rev))
     warn(project.unusable)
     if dirty:
         plan = _dirty(plan, plugins)
@@ -62,7 +81,7 @@ def run(
         opened.journal,
         opened.home,
         plan,
-        {"selected": selected, "approve": list(approve), "dirty": dirty},
+        {"selected": selected, "approve": list(approve), "dirty": dirty, **given},
     )
     return work(opened, plugins, state, as_json=as_json, first=events)
 
