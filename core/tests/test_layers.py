@@ -22,6 +22,7 @@ LAYERS = (
     *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    "changes",
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     "revisions",
@@ -44,6 +45,7 @@ PURE = (
     "reports",
     "request",
     "summary",
+    "changes",
 )
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 

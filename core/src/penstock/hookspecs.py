@@ -101,10 +101,10 @@ def penstock_changes(
     """Say what is new on the branches that match, each branch's oldest first: what `penstock watch` polls.
 
     Called on the plugin of the source step, again and again, in the process of `penstock watch`: be cheap
-    where nothing is new. `branches` are names or patterns (`release/*`); none: the branch that is checked
-    out. `since` has, by branch, the commit that was seen last. Of a branch that it does not have, its head
-    is all that is new; so it is where the commit seen last is gone from the branch and nothing follows it.
-    Every answer needs `commit` and `ref`, the branch. Raise `ConfigError` for what can't get better by
+    where nothing is new. `branches` are names or patterns, such as `release/*`. `since` has, by branch, the
+    commit that was seen last: what follows it is new, and where nothing does and the head is another, that.
+    Of a branch that it does not have, its head alone is new. Every answer needs `commit`, and as `ref` the
+    branch. Raise `ConfigError` for what can't get better by
     itself; anything else raised is told, and tried again. Since 0.1.
 
         @hookimpl

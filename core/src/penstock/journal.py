@@ -146,6 +146,11 @@ class Journal:
         query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
         return (_event(*row) for row in self._read(query, (kind,)))
 
+    def since(self, after: int) -> list[Event]:
+        """The events of all runs that follow this one, in order."""
+        query = "SELECT id, run, time, type, step, data FROM events WHERE id > ? ORDER BY id"
+        return [_event(*row) for row in self._read(query, (after,))]
+
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
 

@@ -58,7 +58,9 @@ def find(source: Sources, name: str) -> Revision:
 def checked(source: Sources, revision: object, hook: str) -> Revision:
     """What a plugin gave as a revision. Raises PluginError unless it is one of a commit."""
     if not isinstance(revision, Revision) or not revision.commit:
-        raise PluginError(f'the plugin "{source.step.uses}" must return a Revision with its commit from {hook}')
+        raise PluginError(
+            f'the plugin "{source.step.uses}" must return a Revision with its commit from {hook}'
+        )
     return revision
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ _GLANCE = 0.2
 
 
 def new_run(
-    journal: Journal, home: Home, plan: Plan, options: dict[str, Any]
+    journal: Journal, home: Home, plan: Plan, options: dict[str, Any], more: Iterable[New] = ()
 ) -> tuple[RunState, list[Event]]:
-    """Open a run of this plan in the journal."""
+    """Open a run of this plan in the journal, together with `more` that its beginning means."""
     home.store.add_bytes(plan.canonical)
     data = {"plan": plan.digest, "config": plan.config, **options}
-    run, events = journal.begin([New("run.started", None, data, time.time())])
+    run, events = journal.begin([New("run.started", None, data, time.time()), *more])
     state = RunState(plan, run)
     for event in events:
         state.apply(event)

@@ -109,9 +109,7 @@ def load_plan(path: Path, *, root: Path | None = None) -> tuple[Project, Plugins
     return project, plugins, made
 
 
-def load_at(
-    home: Home, source: Sources, revision: Revision
-) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
+def load_at(home: Home, source: Sources, revision: Revision) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
     """The configuration of a revision and its plan; with what the run that it is for has to record."""
     path = revisions.configuration(home, source, revision)
     project, plugins, plan = load_plan(path, root=source.root)

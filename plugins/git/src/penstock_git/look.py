@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock import ConfigError, PenstockError
+from penstock import ConfigError, StepFailed
 from penstock.errors import did_you_mean
 
 from penstock_git import parse, program, repository
@@ -44,7 +44,10 @@ def read(root: Path, commit: str, path: str) -> bytes | None:
     if "\n" in path:
         return None
     given = os.fsencode(f"{commit}:./{path}\n")
-    head, _, rest = ask(root, "cat-file", "--batch", "--follow-symlinks", given=given).partition(b"\n")
+    answer = program.ask_at(root, "cat-file", "--batch", "--follow-symlinks", given=given, patience=_PATIENCE)
+    if not answer.ok:
+        raise StepFailed(f"commit {commit[:12]} can't be read: {program.brief(answer.complaint)}")
+    head, _, rest = answer.output.partition(b"\n")
     words = head.split(b" ")
     if len(words) != 3 or words[1] != b"blob":
         return None
@@ -52,14 +55,14 @@ def read(root: Path, commit: str, path: str) -> bytes | None:
 
 
 def ask(root: Path, *arguments: str, given: bytes = b"") -> bytes:
-    """What git prints. Raises PenstockError with git's own reason where it does not do it."""
+    """What git prints. Raises ConfigError with git's own reason where it does not do it."""
     answer = program.ask_at(root, *arguments, given=given, patience=_PATIENCE)
     if not answer.ok:
         raise refusal(root, answer)
     return answer.output
 
 
-def refusal(root: Path, answer: program.Answer) -> PenstockError:
+def refusal(root: Path, answer: program.Answer) -> ConfigError:
     """Why git did not do what it was asked to."""
     if answer.returncode == program.NOT_THERE:
         return ConfigError("git is not on the PATH. Install it: https://git-scm.com/downloads")

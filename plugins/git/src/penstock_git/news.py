@@ -26,7 +26,7 @@ def new(
     root: Path, remote: str | None, patterns: Sequence[str], since: Mapping[str, str]
 ) -> list[tuple[str, Commit]]:
     """The new commits of the branches that match, with the branch, each branch's oldest first."""
-    wanted = [pattern(text) for text in patterns or [_checked_out(root)]]
+    wanted = [pattern(text) for text in patterns]
 
     def matching(heads: Mapping[str, str]) -> dict[str, str]:
         return {name: head for name, head in heads.items() if any(p.fullmatch(name) for p in wanted)}
@@ -35,7 +35,9 @@ def new(
     changed = {name: head for name, head in heads.items() if since.get(name) != head}
     if remote is not None and changed:
         fetched = _fetch(root, remote, sorted(changed))
-        changed = {name: fetched[name] for name in changed if fetched.get(name, "") not in ("", since.get(name))}
+        changed = {
+            name: fetched[name] for name in changed if fetched.get(name, "") not in ("", since.get(name))
+        }
     named = [
         (branch, name)
         for branch, head in sorted(changed.items())
@@ -57,15 +59,6 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(meant.get(part) or re.escape(part) for part in parts))
 
 
-def _checked_out(root: Path) -> str:
-    answer = program.ask_at(root, "symbolic-ref", "--quiet", "--short", "HEAD", patience=_HERE)
-    if answer.ok:
-        return parse.shown(answer.output.rstrip(b"\n"))
-    if answer.complaint:
-        raise look.refusal(root, answer)
-    raise ConfigError("no branch is checked out, and none is named. Name those to watch: --branch main")
-
-
 def _heads(root: Path, below: str) -> dict[str, str]:
     listed = look.ask(root, "for-each-ref", "--format=%(objectname) %(refname)", below)
     return _refs(listed, " ", below)
@@ -75,7 +68,9 @@ def _at_remote(root: Path, remote: str) -> dict[str, str]:
     url = program.ask_at(root, "config", "--get", f"remote.{remote}.url", patience=_HERE)
     if not url.ok:
         names = look.ask(root, "remote").decode("utf-8", "replace").split()
-        there = f"The remotes are {', '.join(names)}" if names else "There are none: git remote add origin URL"
+        there = (
+            f"The remotes are {', '.join(names)}" if names else "There are none: git remote add origin URL"
+        )
         raise ConfigError(f'the source\'s remote "{remote}" is none of this repository. {there}')
     return _refs(_must(_away(root, "ls-remote", "--heads", remote), remote), "\t", _HEADS)
 
