@@ -19,13 +19,13 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 LAYERS = (
     # values, and what is said about them
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
-    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "observe", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     "changes",
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
-    "revisions",
+    *("revisions", "observed", "following"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell

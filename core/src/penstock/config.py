@@ -21,6 +21,8 @@ from penstock.keys import Manual as Manual
 from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
 from penstock.model import Digest, Model
+from penstock.observe import PHASE as OBSERVE
+from penstock.observe import Observe, read_observers
 from penstock.plugins import PHASES, Installed, Plugins, installed
 from penstock.sections import check_environments, read_sections, tables
 from penstock.words import Title
@@ -58,6 +60,7 @@ class Project(Model):
     plugins: tuple[str, ...]
     files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
+    observers: tuple[Observe, ...] = ()
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
     unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
@@ -95,6 +98,7 @@ def load(
             unusable.append(source.error("penstock", "plugins", unless))
     _check_tables(data, source, errors)
     sections = read_sections(data, plugins, known, source, errors)
+    observers = read_observers(data, plugins, known, source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
@@ -118,6 +122,7 @@ def load(
         plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
         files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),
+        observers=tuple(observers),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
         unusable=tuple(unusable),
@@ -133,7 +138,7 @@ def _in_lines(errors: list[str]) -> str:
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
-    allowed = ("penstock", "policy", "roles", *PHASES)
+    allowed = ("penstock", OBSERVE, "policy", "roles", *PHASES)
     for name, table in data.items():
         if name in Penstock.model_fields:
             errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))

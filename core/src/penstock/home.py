@@ -72,6 +72,10 @@ class Home:
         """The configuration of a revision that some run is about, with the in-house plugins that it names."""
         return self.root / "configurations" / digest
 
+    def observer(self, section: str) -> Path:
+        """How far an `[observe.NAME]` section is in the journal, and what went wrong there."""
+        return self.root / "observers" / section
+
     @property
     def watch_lock(self) -> Lock:
         """Held by the one process that watches for changes."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Tool,
         Verification,
     )
+    from penstock.observed import Observed
     from penstock.step import Step
     from penstock.target import Target
 
@@ -256,14 +257,19 @@ def penstock_admit(step: Step, evidence: Sequence[Evidence]) -> Refusal | None:
 
 
 @hookspec
-def penstock_event(event: Event) -> None:
+def penstock_event(settings: Any, event: Event, observed: Observed) -> None:
     """See what happens, in a process of its own that follows the journal; raising never hurts the run.
 
-    Called once for each event of a run, in order. To stop something, use `penstock_admit`. Since 0.1.
+    A plugin without settings sees each event of each run once, in order. One with settings is told for each
+    section `[observe.NAME]` that uses it, over all runs. There `TryLater("why")` is answered by the same
+    event again, for up to a day, and all that follows waits; anything else raised passes the event over. One
+    that is cut off in the middle is repeated, with the same `observed.key(event)`. `observed` also has the
+    record: what happened before. To stop something, use `penstock_admit`. Since 0.1.
 
         @hookimpl
-        def penstock_event(event: Event) -> None:
-            print(event.type, event.step)
+        def penstock_event(settings: Chat, event: Event, observed: Observed) -> None:
+            if event.type == "run.finished":
+                post(observed.secret(settings.url), event.data["state"], observed.key(event))
     """
 
 

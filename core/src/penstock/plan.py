@@ -21,6 +21,7 @@ from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
+from penstock.observe import Observe
 from penstock.stages import check_needs, meant_by, stages_of
 
 _TESTS = ("test", "scan")
@@ -73,6 +74,7 @@ class Plan(Model):
     barriers: tuple[Barrier, ...]
     environments: tuple[str, ...]
     roles: dict[str, tuple[str, ...]] = {}
+    observers: tuple[Observe, ...] = ()
 
     @cached_property
     def canonical(self) -> bytes:
@@ -106,8 +108,10 @@ class Plan(Model):
 
     @cached_property
     def secrets(self) -> frozenset[str]:
-        """The references to secrets of all steps."""
-        return frozenset(reference for step in self.steps for reference in step.keys.secrets.values())
+        """The references to secrets of all steps and observers."""
+        steps = (reference for step in self.steps for reference in step.keys.secrets.values())
+        observers = (reference for observer in self.observers for reference in observer.references)
+        return frozenset((*steps, *observers))
 
     @cached_property
     def signer(self) -> PlanStep | None:
@@ -171,6 +175,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
         barriers=(*barriers.values(), *groups.values()),
         environments=environments,
         roles=project.roles,
+        observers=project.observers,
     )
 
 

@@ -31,7 +31,7 @@ HOOK_OF = {phase: f"penstock_{phase}" for phase in PHASES} | {"deploy": "penstoc
 _SETTINGS_HOOKS = (
     *HOOK_OF.values(),
     *("penstock_check_signature", "penstock_tools"),
-    *("penstock_find_revision", "penstock_read_file", "penstock_changes"),
+    *("penstock_find_revision", "penstock_read_file", "penstock_changes", "penstock_event"),
 )
 
 CORE_KEYS = frozenset(
@@ -180,6 +180,12 @@ class Plugins:
     def has(self, name: str, hook: str) -> bool:
         """Whether a plugin implements a hook."""
         return hasattr(self.modules.get(name), hook)
+
+    def observes_by_section(self, name: str) -> bool:
+        """Whether a plugin that observes is told where a section says so, and not of every run."""
+        return (
+            self.has(name, "penstock_event") and self.settings_model(name, "penstock_event") is not NoSettings
+        )
 
     def _caller(self, name: str, hook: str) -> Callable[..., Any]:
         if (name, hook) not in self._callers:

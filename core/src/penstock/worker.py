@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import JsonValue, SecretStr
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate, the_one_asked_for
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -146,7 +146,7 @@ class Worker:
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return self._keep_snapshot(plan_step, result, step)
+            return self._keep_snapshot(the_one_asked_for(plan_step, step.revision, result), step)
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":
@@ -308,13 +308,7 @@ class Worker:
         settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
 
-    def _keep_snapshot(self, plan_step: PlanStep, revision: Revision, step: Step) -> Response:
-        asked = step.revision.commit
-        if asked is not None and revision.commit != asked:
-            raise PluginError(
-                f'the run is about commit {asked[:12]}, and the plugin "{plan_step.uses}" took '
-                f"{revision.short}: it can't take the one that is asked for"
-            )
+    def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
         digest, _ = self.home.store.add_tree(step.workspace)
         found = revision.model_copy(update={"snapshot": digest, "notes": ()})
         return Response(

@@ -62,7 +62,7 @@ def run(
     if rev is not None and dirty:
         raise ConfigError("--rev and --dirty exclude each other: a commit, or what lies in the working tree")
     project, plugins, plan = load_plan(path)
-    given = {}
+    given: dict[str, Any] = {}
     if rev is not None:
         source = revisions.sources(path.parent, plugins, plan, what="--rev")
         project, plugins, plan, given = load_at(Home.of(path.parent), source, revisions.find(source, rev))

@@ -11,11 +11,11 @@ import gc
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -111,6 +111,7 @@ class Watch:
         self._say = say
         self._in_child = in_child
         self._ledger = Ledger()
+        self._wakeup: socket.socket
         self._child: int | None = None
         self._ending: int | None = None
         self._cut: dict[int, int] = {}  # runs that were cut off, and how often each was taken up
@@ -118,8 +119,7 @@ class Watch:
 
     def work(self, *, once: bool, from_now: bool) -> int:
         """Go on until somebody ends it; with `once`, until nothing is new. The exit code."""
-        with interrupts(self._on_signal) as wakeup, _children_wake():
-            self._wakeup = wakeup
+        with interrupts(self._on_signal) as self._wakeup, _children_wake():
             self._learn()
             self._cut = dict.fromkeys(self._cut_off(), 0)
             self._begin(from_now)

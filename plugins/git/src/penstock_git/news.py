@@ -1,4 +1,4 @@
-"""What is new on branches, here or at a remote. Fetches into refs of its own, and moves none of the user's."""
+"""What is new on branches, here or at a remote. Fetches into refs of its own; the user's stay as they are."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def pattern(text: str) -> re.Pattern[str]:
     """What a branch has to be named: `*` stands for anything but a slash, `**` for anything."""
     if _NO_NAME.search(text):
         raise ConfigError(
-            f'--branch: "{parse.printable(text)}" is no name of a branch. Names and patterns are such as main '
-            "or release/*"
+            f'--branch: "{parse.printable(text)}" is no name of a branch. Names and patterns are such as '
+            "main or release/*"
         )
     parts = re.split(r"(\*\*|\*|\?)", text)
     meant = {"**": ".*", "*": "[^/]*", "?": "[^/]"}

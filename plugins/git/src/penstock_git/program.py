@@ -138,7 +138,7 @@ def ask_at(
 ) -> Answer:
     """Git's answer in a directory, outside of any step, however it ends.
 
-    With `network` it may speak to a remote, but ask nobody for a password. Raises `subprocess.TimeoutExpired`.
+    With `network` it may speak to a remote, but asks nobody for a password. Raises `TimeoutExpired`.
     """
     quiet = {name: value for name, value in QUIET.items() if not network or name != "GIT_ALLOW_PROTOCOL"}
     text = f'unset {led_astray(os.environ, frozenset(quiet))}; exec "$@"'
