@@ -28,6 +28,8 @@ _CUT_OFF = 5
 """How often an event is handed over that ends the process each time."""
 _PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_SLOW = 1.0
+"""Who took longer than this not to get through is not tried once more when the run is over."""
 _NOTE = "{:020d} {:020d} {:04d}\n"
 _LENGTH = len(_NOTE.format(0, 0, 0))
 
@@ -43,6 +45,7 @@ class Follower:
         self._journal = Journal(home.journal)
         self._observed = Observed(section.name, project, self._journal, plugins)
         self._failures = 0
+        self._took = 0.0
         self._waits = ""
         self._passed_over = ""
         self._told_to_end = False
@@ -63,7 +66,7 @@ class Follower:
             pause = self._hand_over()
             ready, _, _ = select.select([reader], [], [], pause)
             more = not ready or bool(os.read(reader, 4096))
-        if not self._told_to_end:
+        if not self._told_to_end and self._took < _SLOW:
             self._hand_over()
         for trouble in filter(None, (self._passed_over, self._waits)):
             with contextlib.suppress(OSError):
@@ -87,7 +90,9 @@ class Follower:
                     self._say(event, f"passed over: its process ended {times} times")
                 elif event.time > time.time() - _OLD:
                     self._write(after, event.id, times + 1 if event.id == cut else 1)
+                    began = time.monotonic()
                     why = self._handed(event)
+                    self._took = time.monotonic() - began if why else 0.0
                     if why is not None:
                         self._write(after)
                         return self._later(why)

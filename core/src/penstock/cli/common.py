@@ -71,14 +71,18 @@ def open_project(path: Path | None = None) -> Opened:
     return Opened(path, home, journal)
 
 
-def sound(opened: Opened) -> None:
-    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks."""
-    _, _, broken = opened.journal.check()
+def sound(opened: Opened) -> int:
+    """Refuse to act on a journal that was edited; the number of its events.
+
+    Raises PluginError naming the event where it breaks.
+    """
+    count, _, broken = opened.journal.check()
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
             "says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
         )
+    return count
 
 
 def enabled_here() -> tuple[tuple[str, ...], Path]:

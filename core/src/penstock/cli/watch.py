@@ -14,23 +14,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from penstock import changes, process, revisions
+from penstock import changes, revisions
 from penstock.changes import Change, Ledger
-from penstock.cli import explain
+from penstock.cli.apart import be_child, children_wake, exit_code_of
 from penstock.cli.common import Opened, load_at, load_plan, open_project, sound, warn
 from penstock.cli.run import resume_run, work
 from penstock.cli.watching import Voice, result_of
 from penstock.configfile import find
 from penstock.engine import new_run, working_on
 from penstock.errors import ConfigError, PenstockError, PluginError, in_words
+from penstock.home import Lock
 from penstock.journal import Journal, New
 from penstock.model import Duration, Revision
+from penstock.observers import Observers
 from penstock.revisions import Sources
 from penstock.signals import interrupts
 
@@ -66,12 +68,22 @@ def watch(branches: tuple[str, ...], every: str, from_now: bool, once: bool, as_
             "--branch. End that one, or let it be"
         )
     gc.enable()
+    watchers = Observers(
+        plugins,
+        opened.home,
+        0,
+        sound(opened),
+        in_child=lock.drop,
+        sections=plan.observers,
+        project=plan.name,
+    )
+    watchers.start()
     try:
-        sound(opened)
-        return Watch(opened, source, watched, pause, Voice(as_json), lock.drop).work(
+        return Watch(opened, source, watched, pause, Voice(as_json), lock, watchers).work(
             once=once, from_now=from_now
         )
     finally:
+        watchers.close()
         lock.drop()
 
 
@@ -102,14 +114,16 @@ class Watch:
         branches: tuple[str, ...],
         every: float,
         say: Voice,
-        in_child: Callable[[], None],
+        lock: Lock,
+        watchers: Observers,
     ) -> None:
         self._opened = opened
         self._source = source
         self._branches = branches
         self._every = every
         self._say = say
-        self._in_child = in_child
+        self._lock = lock
+        self._watchers = watchers
         self._ledger = Ledger()
         self._wakeup: socket.socket
         self._child: int | None = None
@@ -119,7 +133,7 @@ class Watch:
 
     def work(self, *, once: bool, from_now: bool) -> int:
         """Go on until somebody ends it; with `once`, until nothing is new. The exit code."""
-        with interrupts(self._on_signal) as self._wakeup, _children_wake():
+        with interrupts(self._on_signal) as self._wakeup, children_wake():
             self._learn()
             self._cut = dict.fromkeys(self._cut_off(), 0)
             self._begin(from_now)
@@ -190,6 +204,7 @@ class Watch:
             told = journal.since(self._ledger.last)
         for event in sorted(told, key=lambda event: event.id):
             self._ledger.apply(event)
+        self._watchers.tell()
 
     def _record(self, event: New) -> None:
         self._opened.journal.append(changes.NO_RUN, [event])
@@ -289,13 +304,15 @@ class Watch:
         pid = os.fork()
         if pid == 0:
             os.close(reader)
-            _be_child(watch, self._in_child)
+            self._lock.drop()
+            self._watchers.forget()
+            be_child(watch)
 
             def tell(number: int) -> None:
                 os.write(writer, b"%d\n" % number)
                 os.close(writer)
 
-            os._exit(_result(lambda: do(tell)))
+            os._exit(exit_code_of(lambda: do(tell)))
         os.close(writer)
         self._child = pid
         try:
@@ -316,7 +333,7 @@ class Watch:
         listening = [pipe] if run is None else []
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
-            ready, _, _ = select.select([self._wakeup, *listening], [], [], 0 if ended else None)
+            ready, _, _ = select.select([self._wakeup.fileno(), *listening], [], [], 0 if ended else None)
             if pipe in ready:
                 listening = []
                 if line := os.read(pipe, 64):
@@ -345,41 +362,6 @@ class Watch:
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGINT if number == signal.SIGINT else signal.SIGKILL)
-
-
-def _be_child(watch: int, in_child: Callable[[], None]) -> None:
-    """Set up the process of one run: Ctrl-C comes from the watch alone, and its death is the end."""
-    os.setpgid(0, 0)
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    process.signal_at_death_of(watch, signal.SIGKILL)
-    in_child()
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):  # what the run shows is shown by `penstock show`
-        os.dup2(null, descriptor)
-    os.close(null)
-
-
-def _result(do: Callable[[], int]) -> int:
-    try:
-        code = do()
-        sys.stdout.flush()
-    except Exception as error:  # the last place where a message can be made of it
-        code = explain(error)
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    return code
-
-
-@contextlib.contextmanager
-def _children_wake() -> Iterator[None]:
-    """While a child that ends wakes whoever waits for a signal."""
-    before = signal.signal(signal.SIGCHLD, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 def _worse(one: int, other: int) -> int:
