@@ -6,7 +6,7 @@ and starts again neither misses one nor repeats it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from penstock.model import Event, Revision
@@ -93,19 +93,6 @@ class Ledger:
             for ref, commits in branches.items()
         ]
         return sorted(found, key=lambda change: self._turns.get(change.ref, 0))
-
-    def passed_over(
-        self, branches: Sequence[str], changes: Sequence[Change], *, all_of_it: bool
-    ) -> Mapping[str, str]:
-        """The heads that are there when a watch begins and are not run: what a new pattern finds, or all."""
-        if all_of_it:
-            return {change.ref: change.commit for change in changes}
-        new = any(is_pattern(branch) and branch not in self.patterns for branch in branches)
-        return {
-            change.ref: change.commit
-            for change in changes
-            if new and change.ref not in self.since and change.ref not in branches
-        }
 
 
 def is_pattern(branch: str) -> bool:

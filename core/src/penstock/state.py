@@ -66,6 +66,8 @@ class RunState:
         self.approvals: dict[str, dict[str, Any]] = {}
         self.rejections: dict[str, dict[str, Any]] = {}
         self.cancelled: str | None = None
+        self.superseded: list[str] = []
+        """The commits that the run stands for beside its own: nothing else was run for them."""
         self.last_event = 0
         self.given: Release | None = None
         """A release that was there before the run: what a rollback brings back."""
@@ -129,6 +131,9 @@ class RunState:
                 self._release(name)  # a release that is there already needs nothing of what made it
         for name in first:
             self._free(name)
+
+    def _on_change_superseded(self, event: Event) -> None:
+        self.superseded.append(str(event.data["commit"]))
 
     def _on_run_resumed(self, event: Event) -> None:
         self.state = "running"

@@ -20,6 +20,8 @@ from penstock.home import Lock
 from penstock.journal import RunLine
 from penstock.state import RunState
 
+_NAMED = 5
+
 
 @click.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
@@ -98,8 +100,18 @@ def show(run: str, step: str | None, as_json: bool) -> int:
         click.echo(cut(clean(state.revision.subject), look.edge))
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
+    if trigger := state.options.get("trigger"):
+        click.echo("\n".join(plain_lines(_begun_by(trigger, state.superseded), look)))
     _replay(opened, state)
     return 0
+
+
+def _begun_by(trigger: dict[str, Any], superseded: list[str]) -> str:
+    """What a run was begun for, when it was not by hand."""
+    named = [commit[:7] for commit in superseded[-_NAMED:]]
+    more = f" and {len(superseded) - _NAMED} more" if len(superseded) > _NAMED else ""
+    place = f", in place of {', '.join(named)}{more}" if named else ""
+    return f"Begun by {trigger['by']} for {trigger['ref']}{place}"
 
 
 def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
@@ -162,11 +174,13 @@ def describe(state: RunState) -> dict[str, Any]:
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
+    trigger = state.options.get("trigger")
     return {
         "run": state.run,
         "state": state.state,
         "revision": state.revision.model_dump(mode="json") if state.revision else None,
         "plan": state.plan.digest,
+        **({"trigger": trigger, "superseded": state.superseded} if trigger else {}),
         "steps": steps,
     }
 

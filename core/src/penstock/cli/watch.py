@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -130,13 +130,16 @@ class Watch:
         self._ending: int | None = None
         self._cut: dict[int, int] = {}  # runs that were cut off, and how often each was taken up
         self._code = 0
+        self._begun = False
+        self._from_now = False
 
     def work(self, *, once: bool, from_now: bool) -> int:
         """Go on until somebody ends it; with `once`, until nothing is new. The exit code."""
         with interrupts(self._on_signal) as self._wakeup, children_wake():
+            self._say.began(self._branches, self._every)
             self._learn()
             self._cut = dict.fromkeys(self._cut_off(), 0)
-            self._begin(from_now)
+            self._from_now = from_now
             failures = 0
             while self._ending is None:
                 outcome = self._turn()
@@ -152,18 +155,35 @@ class Watch:
 
     # --- what there is to do ---
 
-    def _begin(self, from_now: bool) -> None:
+    def _look(self) -> list[Change]:
+        """What is new."""
+        if not self._begun:
+            self._begin()
+            self._begun = True
+        return self._ledger.changes(self._poll(self._branches))
+
+    def _begin(self) -> None:
         """The first look: what is there already, and is not run, goes on record."""
-        found = self._ledger.changes(self._poll())
-        heads = self._ledger.passed_over(self._branches, found, all_of_it=from_now)
         new = [branch for branch in self._branches if branch not in self._ledger.patterns]
-        if heads or (new and any(changes.is_pattern(branch) for branch in new)):
-            self._record(New(changes.BEGAN, None, {"branches": new, "heads": dict(heads)}, time.time()))
-        self._say.began(self._branches, self._every, heads)
-        there = {change.ref for change in found} | self._ledger.since.keys()
-        for branch in self._branches:
-            if not changes.is_pattern(branch) and branch not in there:
+        patterns = [branch for branch in new if changes.is_pattern(branch)]
+        known = [branch for branch in self._branches if branch not in patterns]
+        found = self._ledger.changes(self._poll(known)) if known else []
+        over = found if self._from_now else []
+        if patterns:
+            met = {change.ref for change in found} | self._ledger.since.keys()
+            there = self._ledger.changes(self._poll(patterns))
+            over += [change for change in there if self._from_now or change.ref not in met]
+        heads = {change.ref: change.commit for change in over}
+        if heads or patterns:
+            self._record(New(changes.BEGAN, None, {"branches": new, "heads": heads}, time.time()))
+        for change in over:
+            self._say.seen(change, "is there already, and is not run")
+        for branch in known:
+            if not changes.is_pattern(branch) and not self._known(branch, found):
                 self._say.trouble(f'there is no branch "{branch}" yet')
+
+    def _known(self, branch: str, found: Sequence[Change]) -> bool:
+        return branch in self._ledger.since or any(change.ref == branch for change in found)
 
     def _turn(self) -> str:
         """Do one thing, if there is one: ran, failed, or idle."""
@@ -171,8 +191,10 @@ class Watch:
             if not self._opened.home.engine_lock(run).is_held():  # otherwise somebody else is at it
                 return self._take_up(run, tries)
         try:
-            found = self._ledger.changes(self._poll())
+            found = self._look()
         except Exception as error:  # whatever stands between here and the remote
+            if isinstance(error, ConfigError) and not self._begun:
+                raise
             said = str(error) if isinstance(error, PenstockError) else in_words(error)
             self._say.trouble(f"could not look for changes: {said}")
             self._code = _worse(self._code, 4)
@@ -187,8 +209,8 @@ class Watch:
                 return self._run(change)
         return "idle"
 
-    def _poll(self) -> list[Revision]:
-        found = self._source.ask("penstock_changes", branches=self._branches, since=dict(self._ledger.since))
+    def _poll(self, branches: Sequence[str]) -> list[Revision]:
+        found = self._source.ask("penstock_changes", branches=branches, since=dict(self._ledger.since))
         for revision in found:
             revisions.checked(self._source, revision, "penstock_changes")
             if not revision.ref:

@@ -27,18 +27,10 @@ class Voice:
         self._as_json = as_json
         self._trouble = ""
 
-    def began(self, branches: Sequence[str], every: float, heads: Mapping[str, str]) -> None:
-        """What is watched, and which heads were passed over."""
-        names = ", ".join(branches)
-        self._tell(
-            "watch.began",
-            f"Watching {names}, every {every:g} s. Ctrl-C ends it.",
-            branches=list(branches),
-            heads=dict(heads),
-        )
-        if not self._as_json:
-            for ref, commit in heads.items():
-                self._line(f"{ref}  {commit[:_SHORT]}  is there already, and is not run")
+    def began(self, branches: Sequence[str], every: float) -> None:
+        """What is watched."""
+        words = f"Watching {', '.join(branches)}, every {every:g} s. Ctrl-C ends it."
+        self._tell("watch.began", words, branches=list(branches))
 
     def started(self, change: Change, run: int) -> None:
         """A run has begun, and what it supersedes."""
