@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -81,8 +82,10 @@ def _post(settings: Notify, message: Message, find_secret: Find) -> None:
     except (OSError, urllib.error.URLError) as error:
         why = error.reason if isinstance(error, urllib.error.URLError) else error
         raise TryLater(f"the webhook can't be reached: {why}") from None
-    except ValueError:  # what the reference stands for is no address, or a header can't be sent
-        raise StepFailed("the webhook's address or a header is not one that can be sent") from None
+    except (ValueError, http.client.InvalidURL):  # it may hold a secret: it is not shown
+        raise StepFailed("the webhook's address, or a header, is none that can be sent") from None
+    except http.client.HTTPException as error:
+        raise TryLater(f"the webhook does not speak HTTP: {type(error).__name__}") from None
 
 
 # --- command ---
@@ -114,6 +117,14 @@ def _run(command: tuple[str, ...], message: Message) -> None:
 
 
 def _apprise(url: str, message: Message) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what its many services import
+        _send(url, message)
+
+
+def _send(url: str, message: Message) -> None:
     import logging
 
     import apprise  # half a second
