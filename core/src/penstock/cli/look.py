@@ -174,13 +174,13 @@ def describe(state: RunState) -> dict[str, Any]:
         if progress.rollout is not None:
             entry["release"] = progress.rollout.release.digest
         steps.append(entry)
-    trigger = state.options.get("trigger")
     return {
         "run": state.run,
         "state": state.state,
         "revision": state.revision.model_dump(mode="json") if state.revision else None,
         "plan": state.plan.digest,
-        **({"trigger": trigger, "superseded": state.superseded} if trigger else {}),
+        "trigger": state.options.get("trigger"),
+        "superseded": state.superseded,
         "steps": steps,
     }
 
