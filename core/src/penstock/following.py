@@ -44,6 +44,7 @@ class Follower:
         self._place = home.observer(section.name)
         self._journal = Journal(home.journal)
         self._observed = Observed(section.name, project, self._journal, plugins)
+        self._first = 0
         self._failures = 0
         self._took = 0.0
         self._waits = ""
@@ -56,6 +57,7 @@ class Follower:
 
         A section that is new begins after the event `after`.
         """
+        self._first = after
         signal.signal(signal.SIGTERM, self._on_term)
         if not self._note.exists():
             self._place.mkdir(parents=True, exist_ok=True)
@@ -122,7 +124,7 @@ class Follower:
     def _later(self, why: str) -> float:
         self._waits = f"{why}. It is tried again, at the latest with the next run"
         self._failures += 1
-        return float(min(_PAUSE * 2**self._failures, _LONGEST_PAUSE))
+        return min(_PAUSE * 2.0 ** min(self._failures, 20), _LONGEST_PAUSE)
 
     def _say(self, event: Event, words: str) -> None:
         self._passed_over = f"event {event.id} ({event.type}) {words}"
@@ -137,8 +139,11 @@ class Follower:
             os._exit(0)
 
     def _read(self) -> tuple[int, int, int]:
-        after, cut, times = self._note.read_text().split()
-        return int(after), int(cut), int(times)
+        try:
+            after, cut, times = map(int, self._note.read_text().split())
+        except (OSError, ValueError):  # it was removed, or somebody else wrote there
+            return self._first, 0, 0
+        return after, cut, times
 
     def _write(self, after: int, trying: int = 0, times: int = 0, *, flags: int = 0) -> None:
         # One line of one length, written in one piece: there is no moment at which it is not whole.

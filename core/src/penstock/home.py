@@ -70,7 +70,12 @@ class Home:
 
     def configuration(self, digest: str) -> Path:
         """The configuration of a revision that some run is about, with the in-house plugins that it names."""
-        return self.root / "configurations" / digest
+        return self.configurations / digest
+
+    @property
+    def configurations(self) -> Path:
+        """Where those are."""
+        return self.root / "configurations"
 
     def observer(self, section: str) -> Path:
         """How far an `[observe.NAME]` section is in the journal, and what went wrong there."""

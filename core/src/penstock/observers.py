@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock import process, processes
-from penstock.following import Follower
 from penstock.home import Home
 from penstock.journal import Journal
 from penstock.observe import HOOK, Observe
-from penstock.observed import Observed
 from penstock.plugins import NoSettings, Plugins
 
 PATIENCE = 5.0
@@ -118,6 +116,8 @@ class Observers:
             os._exit(0)
 
     def _follow(self, name: str, reader: int) -> None:
+        from penstock.observed import Observed
+
         journal = Journal(self._home.journal)
         observed = Observed(name, self._project, journal, self._plugins)
         note = self._home.run(self._run) / f"observed.{name}"
@@ -133,6 +133,8 @@ class Observers:
                     self._plugins.call(name, HOOK, settings=NoSettings(), event=event, observed=observed)
 
     def _follow_all(self, section: Observe, reader: int) -> None:
+        from penstock.following import Follower  # most projects have no such section
+
         after = self._after
         if self._run and not after:
             journal = Journal(self._home.journal)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from penstock import config, inhouse
+from penstock import config, inhouse, processes
 from penstock.configfile import FILE, PYPROJECT, has_our_table
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
@@ -21,6 +21,7 @@ from penstock.model import Revision
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 
+_NEW = "new-"
 _HOOKS = ("penstock_find_revision", "penstock_read_file")
 
 
@@ -69,8 +70,9 @@ def configuration(home: Home, source: Sources, revision: Revision) -> Path:
 
     Raises ConfigError where the revision has none, or its `[penstock]` section is wrong.
     """
-    home.configuration("").mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="new-", dir=home.configuration("")))
+    home.configurations.mkdir(parents=True, exist_ok=True)
+    _sweep(home.configurations)
+    place = Path(tempfile.mkdtemp(prefix=f"{_NEW}{os.getpid()}-", dir=home.configurations))
     try:
         path = _copy(place, source, revision)
         kept = home.configuration(_digest(place))
@@ -79,6 +81,14 @@ def configuration(home: Home, source: Sources, revision: Revision) -> Path:
         return kept / path.name
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what processes that were killed had begun here."""
+    for begun in place.glob(f"{_NEW}*"):
+        pid = begun.name.split("-")[1]
+        if pid.isdigit() and not processes.alive(int(pid)):
+            shutil.rmtree(begun, ignore_errors=True)
 
 
 def _copy(place: Path, source: Sources, revision: Revision) -> Path:

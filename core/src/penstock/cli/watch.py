@@ -148,7 +148,7 @@ class Watch:
                     continue
                 if once:
                     break
-                self._sleep(min(self._every * 2**failures, max(self._every, _LONGEST_PAUSE)))
+                self._sleep(min(self._every * 2 ** min(failures, 20), max(self._every, _LONGEST_PAUSE)))
         if self._ending is None:
             return self._code
         return 130 if self._ending == signal.SIGINT else 0
@@ -199,6 +199,7 @@ class Watch:
             self._say.trouble(f"could not look for changes: {said}")
             self._code = _worse(self._code, 4)
             return "failed"
+        self._say.no_trouble()
         for change in found:
             if self._ledger.knows(change):
                 why = "the branch is back at a commit that it was at before: it is not run again"
@@ -252,8 +253,16 @@ class Watch:
         code, run = self._in_process(lambda tell: self._work_on(change, tell), begun)
         self._learn()
         if run is None:
+            run = self._begun_for(change, before)  # it was ended before it could say so
+        if run is None:
             return self._without_a_run(change, code, before)
         return self._after(run, code, change.ref, change.commit, 0)
+
+    def _begun_for(self, change: Change, before: int) -> int | None:
+        for event in self._opened.journal.since(before):
+            if event.type == "run.started" and event.data.get("trigger") == change.trigger:
+                return event.run
+        return None
 
     def _work_on(self, change: Change, tell: Callable[[int], None]) -> int:
         """In a process of its own: the whole run of a change."""

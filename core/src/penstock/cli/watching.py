@@ -81,8 +81,11 @@ class Voice:
         with contextlib.suppress(OSError):
             click.echo(f"penstock: {clean(words)}", err=True)
 
-    def _of(self, kind: str, ref: str, commit: str, words: str, **data: Any) -> None:
+    def no_trouble(self) -> None:
+        """It goes well again: what goes wrong from now on is said anew."""
         self._trouble = ""
+
+    def _of(self, kind: str, ref: str, commit: str, words: str, **data: Any) -> None:
         self._tell(kind, f"{ref}  {commit[:_SHORT]}  {words}", ref=ref, commit=commit, **data)
 
     def _tell(self, kind: str, words: str, **data: Any) -> None:
