@@ -311,3 +311,50 @@ def test_what_could_not_be_told_is_told_by_the_next_watch(project: Project) -> N
     assert (message["kind"], message["run"], message["step"]) == ("failure", 1, "test.it")
     assert (recovered["kind"], recovered["run"], recovered["ref"]) == ("recovery", 2, "main")
     assert [headers["Idempotency-Key"] for headers in receiver.headers] == [message["id"], recovered["id"]]
+
+
+IN_HOUSE = """
+from pathlib import Path
+from penstock import Revision, Settings, Step, hookimpl
+
+class Versions(Settings):
+    pass
+
+@hookimpl
+def penstock_source(settings: Versions, step: Step) -> Revision:
+    commit = step.revision.commit
+    (step.workspace / "what").write_text((step.project / "versions" / commit / "what").read_text())
+    return Revision(commit=commit, ref=step.revision.ref)
+
+@hookimpl
+def penstock_find_revision(settings: Versions, root: Path, name: str) -> Revision:
+    return Revision(commit=name, ref="stable")
+
+@hookimpl
+def penstock_read_file(settings: Versions, root: Path, revision: Revision, path: str) -> bytes | None:
+    found = root / "versions" / revision.commit / path
+    return found.read_bytes() if found.exists() else (root / path).read_bytes() if path[0] == "o" else None
+
+@hookimpl
+def penstock_changes(settings: Versions, root: Path, branches, since) -> list[Revision]:
+    there = sorted(path.name for path in (root / "versions").iterdir())
+    return [Revision(commit=name, ref="stable") for name in there if name > since.get("stable", "")]
+"""
+
+
+def test_what_is_new_may_come_from_a_plugin_of_the_project_s_own(project: Project) -> None:
+    config = CONFIG.replace('"git"', '"./ours.py"')
+    project.write({"penstock.toml": config, "ours.py": IN_HOUSE})
+    for name in ("1", "2"):
+        project.write({f"versions/{name}/what": f"version {name}", f"versions/{name}/penstock.toml": config})
+
+    assert outline(watched(project)) == [
+        ("change.started", "stable", "2", 1),
+        ("change.superseded", "stable", "1", "2"),
+        ("change.finished", "stable", "2", "passed"),
+    ]
+    assert "version 2" in project.passes("logs", "1", "test.it").out
+    project.write({"ours.py": IN_HOUSE.replace("commit = step.revision.commit", 'commit = "1"')})
+    done = project.run("run", "--rev", "2")
+    assert done.code == 4
+    assert 'the run is about commit 2, and the plugin "ours" took 1' in done.said
