@@ -43,7 +43,7 @@ class Follower:
         self._section = section
         self._place = home.observer(section.name)
         self._journal = Journal(home.journal)
-        self._observed = Observed(section.name, project, self._journal, plugins)
+        self._observed = Observed(section.name, project, home.root.parent, self._journal, plugins)
         self._first = 0
         self._failures = 0
         self._took = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from penstock.journal import Journal
@@ -24,11 +25,13 @@ class Earlier(NamedTuple):
 class Observed:
     """The record around an event, as an observer may look at it."""
 
-    def __init__(self, section: str, project: str, journal: Journal, plugins: Plugins) -> None:
+    def __init__(self, section: str, project: str, root: Path, journal: Journal, plugins: Plugins) -> None:
         self.section = section
         """The section that the observer works for, such as `observe.chat`; or the plugin's name."""
         self.project = project
         """The pipeline's name."""
+        self.root = root
+        """The project's directory."""
         self._journal = journal
         self._plugins = plugins
 

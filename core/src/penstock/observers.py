@@ -119,7 +119,7 @@ class Observers:
         from penstock.observed import Observed
 
         journal = Journal(self._home.journal)
-        observed = Observed(name, self._project, journal, self._plugins)
+        observed = Observed(name, self._project, self._home.root.parent, journal, self._plugins)
         note = self._home.run(self._run) / f"observed.{name}"
         with contextlib.suppress(OSError, ValueError):
             self._after = int(note.read_text())

@@ -24,7 +24,7 @@ class Record:
 
     def __init__(self, root: Path) -> None:
         self.journal = Journal(Home.of(root).journal)
-        self.observed = Observed("observe.chat", "shop", self.journal, Plugins())
+        self.observed = Observed("observe.chat", "shop", root, self.journal, Plugins())
         self.last: Event | None = None
 
     def began(self, ref: str | None = "main", **data: Any) -> int:

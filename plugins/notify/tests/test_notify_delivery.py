@@ -35,7 +35,7 @@ Receive = Callable[..., Receiver]
 def send(
     message: Message = MESSAGE, find: Callable[[str], str] = SECRETS.__getitem__, **settings: Any
 ) -> None:
-    deliver(Notify.model_validate(settings), message, find)
+    deliver(Notify.model_validate(settings), message, Path(__file__).parent, find)
 
 
 def free_port() -> int:
@@ -97,7 +97,7 @@ def test_a_secret_that_is_no_address_is_not_shown(url: str) -> None:
 
 
 def test_a_command_gets_the_message_on_its_input(tmp_path: Path) -> None:
-    send(command=["sh", "-c", 'cat > "$0"', str(tmp_path / "told")])
+    send(command=["sh", "-c", 'test -e conftest.py && cat > "$0"', str(tmp_path / "told")])
     assert json.loads((tmp_path / "told").read_text()) == json.loads(MESSAGE.as_json)
 
 

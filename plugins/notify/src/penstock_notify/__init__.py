@@ -23,4 +23,4 @@ def penstock_event(settings: Notify, event: Event, observed: Observed) -> None:
             # What speaks to receivers is dear to import, and most events lead to no message.
             from penstock_notify import delivery
 
-            delivery.deliver(settings, message, observed.secret)
+            delivery.deliver(settings, message, observed.root, observed.secret)

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from penstock import StepFailed, TryLater
@@ -29,13 +30,13 @@ _TYPE = {"failure": "failure", "recovery": "success", "waiting": "warning", "dep
 Find = Callable[[str], str]
 
 
-def deliver(settings: Notify, message: Message, find_secret: Find) -> None:
+def deliver(settings: Notify, message: Message, root: Path, find_secret: Find) -> None:
     """Take it there. Raises TryLater where that may go better soon, and StepFailed where it won't."""
     try:
         if settings.webhook:
             _post(settings, message, find_secret)
         elif settings.command:
-            _run(settings.command, message)
+            _run(settings.command, message, root)
         else:
             _apprise(_plain(str(settings.url), find_secret), message)
     except TryLater as error:
@@ -91,10 +92,11 @@ def _post(settings: Notify, message: Message, find_secret: Find) -> None:
 # --- command ---
 
 
-def _run(command: tuple[str, ...], message: Message) -> None:
+def _run(command: tuple[str, ...], message: Message, root: Path) -> None:
     try:
         child = subprocess.Popen(
             command,
+            cwd=root,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
