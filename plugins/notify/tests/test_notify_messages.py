@@ -10,10 +10,10 @@ from .conftest import COMMIT, DIGEST, Record, revision
 RELEASE = {"digest": DIGEST, "environment": "production", "revision": revision("main"), "artifacts": []}
 
 
-def ended(record: Record, state: str, ref: str | None = "main") -> int:
-    run = record.began(ref)
-    if state in ("failed", "refused"):
-        record.tell(run, "step.finished", "test.unit", state=state, reason="1 of 212 failed\nE assert")
+def ended(record: Record, state: str, ref: str | None = "main", step: str = "test.unit", **data: Any) -> int:
+    run = record.began(ref, **data)
+    reason = "" if state == "passed" else "1 of 212 failed\nE assert"
+    record.tell(run, "step.finished", step, state=state, reason=reason)
     record.tell(run, "run.finished", state=state)
     return run
 
@@ -64,6 +64,34 @@ BEFORE: dict[str, tuple[list[tuple[str, str | None]], list[str]]] = {
     "it failed, and another branch passed": ([("failed", "main"), ("passed", "dev")], ["recovery"]),
     "without a branch it failed": ([("failed", None)], []),
 }
+PARTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "another step failed": ([{"state": "failed", "step": "test.e2e"}], []),
+    "it failed, then another part passed": (
+        [{"state": "failed"}, {"state": "passed", "step": "test.e2e"}],
+        ["recovery"],
+    ),
+    "it failed, then a rollback passed": (
+        [{"state": "failed"}, {"state": "passed", "release": RELEASE}],
+        ["recovery"],
+    ),
+    "it failed, then that part passed": ([{"state": "failed"}, {"state": "passed"}], []),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_a_run_of_some_steps_says_nothing_about_the_others(record: Record, case: str) -> None:
+    earlier, kinds = PARTS[case]
+    for each in earlier:
+        ended(record, **each)
+    ended(record, "passed")
+
+    assert [message.kind for message in record.about()] == kinds
+
+
+def test_a_rollback_is_no_recovery(record: Record) -> None:
+    ended(record, "failed")
+    ended(record, "passed", release=RELEASE)
+    assert record.about() == []
 
 
 @pytest.mark.parametrize("case", BEFORE)
@@ -110,11 +138,11 @@ def test_waiting_is_told_once_however_often_the_run_is_resumed(record: Record) -
     assert [message.step for message in record.about()] == ["approve.abroad"]
 
 
-def deploy(record: Record, state: str, *, restored: bool = False, **data: Any) -> None:
+def deploy(record: Record, state: str, *, restored: bool | None = None, **data: Any) -> None:
     run = record.began(**data)
     record.tell(run, "rollout.began", "deploy.production", release=RELEASE, targets=["web-1"])
-    if restored:
-        record.tell(run, "rollout.ended", "deploy.production", op="restore", target="web-1", ok=True)
+    if restored is not None:
+        record.tell(run, "rollout.ended", "deploy.production", op="restore", target="web-1", ok=restored)
     record.tell(
         run,
         "step.finished",
@@ -138,9 +166,10 @@ def deploy(record: Record, state: str, *, restored: bool = False, **data: Any) -
             "rolled back",
             "shop: run 1: production was put back: deploying 9b1f9b1f9b1f failed",
         ),
+        ({"state": "failed", "restored": False}, None, None),
         ({"state": "failed"}, None, None),
     ],
-    ids=["deployed", "rolled back", "put back", "failed before anything was changed"],
+    ids=["deployed", "rolled back", "put back", "not put back", "failed before anything was changed"],
 )
 def test_what_became_of_a_deployment(
     record: Record, given: dict[str, Any], kind: str | None, title: str | None

@@ -13,6 +13,7 @@ from penstock import Event, Observed, Revision
 _LOOKED_BACK = 100
 """So many runs are looked through for the one before on the same branch."""
 _BAD = ("failed", "refused")
+_GOOD = ("passed", "cached")
 _LONGEST = 500
 
 
@@ -84,11 +85,12 @@ def _end(event: Event, events: Sequence[Event], observed: Observed) -> list[Mess
                 event,
                 revision,
                 observed,
+                environment=_environment(step.step, events) if step else None,
                 step=step.step if step else None,
                 reason=reason,
             )
         ]
-    if state == "passed" and revision is not None and _failed_before(event.run, revision, observed):
+    if state == "passed" and revision is not None and _recovered(events, revision, observed):
         on = f" on {revision.ref}" if revision.ref else ""
         return [
             _message("recovery", f"run {event.run} passed: it works again{on}", event, revision, observed)
@@ -96,13 +98,46 @@ def _end(event: Event, events: Sequence[Event], observed: Observed) -> list[Mess
     return []
 
 
-def _failed_before(run: int, revision: Revision, observed: Observed) -> bool:
-    """Whether the run before on the same branch failed; one that was cancelled, or waits, says nothing."""
-    for earlier in islice(observed.runs(run), _LOOKED_BACK):
+def _recovered(events: Sequence[Event], revision: Revision, observed: Observed) -> bool:
+    """Whether a run passed what was the last to fail on its branch.
+
+    A run of some steps, or of none that failed, says nothing about the others; one that was cancelled or
+    waits, and a rollback, say nothing at all.
+    """
+    left = _ended(events, _GOOD)
+    if _is_rollback(events):
+        return False
+    for earlier in islice(observed.runs(events[0].run), _LOOKED_BACK):
         same = earlier.revision is not None and earlier.revision.ref == revision.ref
-        if same and earlier.state in ("passed", *_BAD):
-            return earlier.state in _BAD
+        if not same or earlier.state not in ("passed", *_BAD):
+            continue
+        theirs = observed.events(earlier.run)
+        if _is_rollback(theirs):
+            continue
+        if earlier.state in _BAD and _ended(theirs, _BAD) & left:
+            return True
+        left -= _ended(theirs, _GOOD)
+        if not left:
+            return False
     return False
+
+
+def _ended(events: Sequence[Event], states: Sequence[str]) -> set[str]:
+    """The steps that ended so."""
+    return {str(each.step) for each in events if _is(each, "step.finished", states)}
+
+
+def _is_rollback(events: Sequence[Event]) -> bool:
+    return bool(events[0].data.get("release"))
+
+
+def _environment(step: str | None, events: Sequence[Event]) -> str | None:
+    """Where a step works, as far as what it deployed, or else its name, says."""
+    for each in events:
+        if each.type == "rollout.began" and each.step == step:
+            return (each.data.get("release") or {}).get("environment")
+    phase, _, name = str(step).partition(".")
+    return name.partition("[")[0] if phase in ("approve", "deploy", "verify") else None
 
 
 def _waiting(event: Event, events: Sequence[Event], observed: Observed) -> list[Message]:
@@ -119,7 +154,6 @@ def _waiting(event: Event, events: Sequence[Event], observed: Observed) -> list[
     if not asked or set(asked) <= set(told):
         return []
     step = next(iter(asked))
-    environment = step.partition(".")[2]
     return [
         _message(
             "waiting",
@@ -128,7 +162,7 @@ def _waiting(event: Event, events: Sequence[Event], observed: Observed) -> list[
             _revision(events),
             observed,
             step=step,
-            environment=environment,
+            environment=_environment(step, events),
             look=f"penstock approve {event.run}",
         )
     ]
@@ -143,17 +177,29 @@ def _deployment(event: Event, events: Sequence[Event], observed: Observed) -> li
     environment = str(release.get("environment") or "")
     revision = _revision(events)
     short = str(release.get("digest", "")).removeprefix("sha256:")[:12]
-    went_back = bool(events[0].data.get("release"))
     if event.data.get("state") == "passed":
-        said = "rolled back" if went_back else "deployed"
-        title = f"{environment} rolled back to {short}" if went_back else f"{short} deployed to {environment}"
-    elif any(each.type == "rollout.ended" and each.data.get("op") == "restore" for each in own):
+        said = "rolled back" if _is_rollback(events) else "deployed"
+        title = (
+            f"{environment} rolled back to {short}"
+            if _is_rollback(events)
+            else f"{short} deployed to {environment}"
+        )
+    elif (back := _restored(own)) and all(back):
         said, title = "rolled back", f"{environment} was put back: deploying {short} failed"
     else:
         return []
     reason = _first_line(event.data.get("reason"))
     more = {"environment": environment, "step": event.step, "reason": reason}
     return [_message(said, f"run {event.run}: {title}", event, revision, observed, **more)]
+
+
+def _restored(events: Sequence[Event]) -> list[bool]:
+    """Of each target that a deployment tried to put back, whether that went well."""
+    return [
+        bool(each.data.get("ok"))
+        for each in events
+        if each.type == "rollout.ended" and each.data.get("op") == "restore"
+    ]
 
 
 def _refused(event: Event, observed: Observed) -> Message:
