@@ -39,7 +39,7 @@ from penstock.signals import interrupts
 _SHORTEST = 0.1
 _LONGEST_PAUSE = 300.0
 """Seconds between two tries at the most, where the one before failed."""
-_TRIES = 3
+_TRIES = 10
 """How often a run is taken up that is cut off again each time."""
 _RANK = {0: 0, 3: 1, 1: 2, 2: 3, 4: 4, 130: 5}
 

@@ -141,7 +141,12 @@ def _send(url: str, message: Message) -> None:
             f'"{message.title}" was not told: the url is none that Apprise knows. They are listed at '
             "https://appriseit.com/services/"
         )
-    kind = _TYPE.get(message.kind, "info")
-    if not receiver.notify(body=message.text, title=message.title, notify_type=kind):
+    sent = receiver.notify(
+        body=message.text,
+        title=message.title,
+        notify_type=_TYPE.get(message.kind, "info"),
+        body_format=apprise.NotifyFormat.TEXT,  # a commit's subject is no markup
+    )
+    if not sent:
         service = url.partition("://")[0]
         raise TryLater(f"Apprise could not send it to {service}://…, which may be down, or refuse it")
