@@ -187,6 +187,10 @@ class Plugins:
             self.has(name, "penstock_event") and self.settings_model(name, "penstock_event") is not NoSettings
         )
 
+    def asks_for(self, name: str, hook: str, argument: str) -> bool:
+        """Whether a plugin's implementation of a hook names this argument."""
+        return argument in inspect.signature(getattr(self.modules[name], hook)).parameters
+
     def _caller(self, name: str, hook: str) -> Callable[..., Any]:
         if (name, hook) not in self._callers:
             others = [module for other, module in self.modules.items() if other != name]
