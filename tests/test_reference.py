@@ -82,6 +82,9 @@ def test_every_setting_of_every_plugin_is_there(page: Callable[[str], str]) -> N
             fields = loaded.settings_model(name, HOOK_OF[phase]).model_fields
             assert {row.partition(".")[0] for row in rows} == set(fields), (name, phase)
             assert all(cell for row in rows.values() for cell in row), (name, phase)
+        if loaded.observes_by_section(name):
+            rows = table(built, f'### [observe.NAME] with uses = "{name}"')
+            assert set(rows) == set(loaded.settings_model(name, "penstock_event").model_fields)
 
 
 def test_every_type_of_event_is_there() -> None:
@@ -120,7 +123,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         assert set(event["data"]) <= known[event["type"]], event
     assert {event["type"] for event in events} == known.keys() - {
         *("approval.given", "approval.rejected", "run.cancelled", "run.pruned", "rollout.failed"),
-        "tests.flaky",
+        *("tests.flaky", "change.superseded"),
     }
     step_keys = set(table(JSON, "A step:"))
     for document in documents:

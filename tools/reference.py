@@ -95,6 +95,9 @@ def settings() -> str:
         for phase in loaded.phases(name):
             found = loaded.settings_model(name, plugins.HOOK_OF[phase])
             parts += [f'### [{phase}.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
+        if loaded.observes_by_section(name):
+            found = loaded.settings_model(name, "penstock_event")
+            parts += [f'### [observe.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
     return "\n\n".join(parts)
 
 
@@ -143,9 +146,11 @@ def _command(command: click.Command, name: str, parent: click.Context) -> Iterat
 
 
 def _who(function: Callable[..., Any]) -> str:
-    if "settings" in inspect.signature(function).parameters:
-        return "Called on the one plugin that the step uses."
     options: Mapping[str, Any] = vars(function)["penstock_spec"]
+    if "settings" in inspect.signature(function).parameters:
+        if not options["firstresult"]:
+            return "Called on every enabled plugin without settings, and for each section that names one."
+        return "Called on the one plugin that the step uses."
     first = " until one has an answer" if options["firstresult"] else ""
     return f"Called on every enabled plugin{first}."
 

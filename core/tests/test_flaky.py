@@ -109,7 +109,7 @@ def built(kind: str, digit: str) -> Artifact:
 def key(
     step: PlanStep = STEP, plugin: str = "1", snapshot: str | None = SNAPSHOT, of: Iterable[Artifact] = ()
 ) -> str | None:
-    return flaky.inputs(step, plugin, snapshot, of)
+    return flaky.inputs(step, plugin, snapshot, of, {})
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ LAYERS = (
     *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("sections", "retention", "config"),
+    *("sections", "observe", "retention", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports", "flaky", "comparison"),
+    *("evidence", "reports", "flaky", "comparison", "changes"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "tries", "processes", "process", "workspace", "proof"),
-    "pruning",
+    *("pruning", "revisions", "observed", "following"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "reported", "worker"),
     # the shell
@@ -57,6 +57,7 @@ PURE = (
     "quarantine",
     "request",
     "summary",
+    "changes",
 )
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 

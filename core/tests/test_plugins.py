@@ -222,7 +222,7 @@ def test_a_broken_plugin_is_named_with_the_reason_and_hurts_no_other(
     model = loaded.settings_model("good", "penstock_build")
     assert loaded.call("good", "penstock_build", settings=model(), step=1) == [1, 1]
     assert loaded.call("good", "penstock_test", settings=model(), step=1) is None
-    assert loaded.ask_all("penstock_event", event=None) == []
+    assert loaded.ask_all("penstock_event", settings=None, event=None, observed=None) == []
 
 
 def test_a_plugin_that_is_not_installed(write: Write) -> None:

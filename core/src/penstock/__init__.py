@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
+    from penstock.errors import TryLater as TryLater
     from penstock.hookspecs import hookimpl as hookimpl
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from penstock.model import TestReport as TestReport
     from penstock.model import Tool as Tool
     from penstock.model import Verification as Verification
+    from penstock.observed import Observed as Observed
     from penstock.step import Completed as Completed
     from penstock.step import Step as Step
     from penstock.target import Health as Health
@@ -47,7 +49,14 @@ if TYPE_CHECKING:
     from penstock.target import TargetState as TargetState
 
 _HOME = {
-    "penstock.errors": ("CommandFailed", "ConfigError", "PenstockError", "StepFailed", "StepRefused"),
+    "penstock.errors": (
+        "CommandFailed",
+        "ConfigError",
+        "PenstockError",
+        "StepFailed",
+        "StepRefused",
+        "TryLater",
+    ),
     "penstock.hookspecs": ("hookimpl",),
     "penstock.model": (
         "Approval",
@@ -76,6 +85,7 @@ _HOME = {
         "Tool",
         "Verification",
     ),
+    "penstock.observed": ("Observed",),
     "penstock.step": ("Completed", "Step"),
     "penstock.target": ("Health", "Target", "TargetState"),
 }

@@ -73,6 +73,16 @@ def _whole(step: PlanStep, value: Any) -> Any:
         ) from None
 
 
+def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> Revision:
+    """The revision that was taken. Raises PluginError where the run is about another."""
+    if asked.commit is not None and taken.commit != asked.commit:
+        raise PluginError(
+            f'the run is about commit {asked.short}, and the plugin "{plan_step.uses}" took {taken.short}: '
+            "it can't take the one that is asked for"
+        )
+    return taken
+
+
 def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequence[Artifact]) -> None:
     """Raises PluginError where a publish step says that it published what no step before it has built."""
     known = {digest for artifact in artifacts for digest in (artifact.digest, *artifact.digests.values())}

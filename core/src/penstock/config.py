@@ -24,6 +24,8 @@ from penstock.keys import Retries as Retries
 from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
 from penstock.model import Digest, Model
+from penstock.observe import PHASE as OBSERVE
+from penstock.observe import Observe, read_observers
 from penstock.parameters import Parameter as Parameter
 from penstock.parameters import read_parameters
 from penstock.plugins import PHASES, Installed, Plugins, installed
@@ -74,6 +76,7 @@ class Project(Model):
     plugins: tuple[str, ...]
     files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
+    observers: tuple[Observe, ...] = ()
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
     parameters: dict[str, Parameter] = {}
@@ -82,8 +85,14 @@ class Project(Model):
     warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
 
 
-def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Project, Plugins]:
-    """Read and check a configuration. Raises ConfigError with every fault that was found."""
+def load(
+    path: Path, available: dict[str, Installed] | None = None, *, root: Path | None = None
+) -> tuple[Project, Plugins]:
+    """Read and check a configuration. Raises ConfigError with every fault that was found.
+
+    `root` is the project's directory where the file is a copy that lies elsewhere.
+    """
+    root = (root or path.parent).resolve()
     source = ConfigFile(path, Penstock.model_fields)
     data = source.read()
     errors: list[str] = []
@@ -109,6 +118,7 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     parameters = read_parameters(data, source, errors)
     shared = read_defaults(data, PHASES, source, errors)
     sections = read_sections(data, Around(plugins, known, shared, parameters), source, errors)
+    observers = read_observers(data, plugins, known, source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()
@@ -134,12 +144,13 @@ def load(path: Path, available: dict[str, Installed] | None = None) -> tuple[Pro
     if errors:
         raise ConfigError(_in_lines(errors))
     project = Project(
-        name=head.name or path.parent.resolve().name,
-        root=str(path.parent.resolve()),
+        name=head.name or root.name,
+        root=str(root),
         digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
         plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
         files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),
+        observers=tuple(observers),
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
         parameters=parameters,
@@ -157,7 +168,7 @@ def _in_lines(errors: list[str]) -> str:
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
-    allowed = ("penstock", "parameters", "defaults", "policy", "roles", quarantine.TABLE, *PHASES)
+    allowed = ("penstock", "parameters", "defaults", OBSERVE, "policy", "roles", quarantine.TABLE, *PHASES)
     for name, table in data.items():
         if name in Penstock.model_fields:
             errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))

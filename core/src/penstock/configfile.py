@@ -15,7 +15,7 @@ from penstock import tomlfile
 from penstock.errors import ConfigError
 
 FILE = "penstock.toml"
-_PYPROJECT = "pyproject.toml"
+PYPROJECT = "pyproject.toml"
 _OURS = ("tool", "penstock")
 _OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]", re.MULTILINE)
 
@@ -32,8 +32,8 @@ def find(start: Path) -> Path:
     for directory in (start, *start.parents):
         if os.path.lexists(directory / FILE):  # also where it can't be read: to go on would surprise
             return directory / FILE
-        if _has_our_table(directory / _PYPROJECT):
-            return directory / _PYPROJECT
+        if has_our_table(directory / PYPROJECT):
+            return directory / PYPROJECT
     raise ConfigError(f"there is no {FILE} in {start} or above. Make one: penstock init")
 
 
@@ -44,10 +44,10 @@ class ConfigFile:
         """`own` names the keys of `[penstock]`."""
         self.path = path
         self._own = own
-        self._shared = path.name == _PYPROJECT
-        if not self._shared and _has_our_table(path.with_name(_PYPROJECT)):
+        self._shared = path.name == PYPROJECT
+        if not self._shared and has_our_table(path.with_name(PYPROJECT)):
             raise ConfigError(
-                f"{path.name} and [tool.penstock] in {_PYPROJECT} stand side by side, and a project has one "
+                f"{path.name} and [tool.penstock] in {PYPROJECT} stand side by side, and a project has one "
                 "of them. Move all into one, and remove the other"
             )
         self.raw = tomlfile.read(path)
@@ -180,5 +180,6 @@ def _is_section(value: object) -> bool:
     )
 
 
-def _has_our_table(pyproject: Path) -> bool:
+def has_our_table(pyproject: Path) -> bool:
+    """Whether a pyproject.toml holds a configuration of Penstock."""
     return pyproject.is_file() and bool(_OUR_HEADER.search(pyproject.read_text("utf-8", errors="replace")))

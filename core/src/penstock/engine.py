@@ -382,7 +382,15 @@ def local_engine(
     display: Display | None = None,
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
-    watchers = Observers(plugins, home, state.run, after, in_child=locks[0].drop)
+    watchers = Observers(
+        plugins,
+        home,
+        state.run,
+        after,
+        in_child=locks[0].drop,
+        sections=state.plan.observers,
+        project=state.plan.name,
+    )
 
     def in_child() -> None:
         locks[0].drop()

@@ -6,6 +6,7 @@ PenstockError
 ├── StepFailed        a step did its work and the outcome is bad         exit 1
 │   ├── CommandFailed   a program that it ran ended with another status
 │   └── StepRefused     a gate refused
+├── TryLater          an observer could not tell what happened: again soon
 └── StepCancelled     somebody told it to stop                           exit 130
 """
 
@@ -56,6 +57,10 @@ class CommandFailed(StepFailed):
 
 class StepRefused(StepFailed):
     """Raised by a plugin or the core: a gate stays shut."""
+
+
+class TryLater(PenstockError):
+    """Raised by an observer: whoever it tells can't be told now. It is handed the event again."""
 
 
 class StepCancelled(PenstockError):

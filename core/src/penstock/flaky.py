@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from penstock.model import Artifact, Model, TestCase, TestReport
@@ -44,7 +44,13 @@ class Compared(NamedTuple):
     flakes: tuple[Flake, ...]
 
 
-def inputs(step: PlanStep, plugin: str, snapshot: str | None, artifacts: Iterable[Artifact]) -> str | None:
+def inputs(
+    step: PlanStep,
+    plugin: str,
+    snapshot: str | None,
+    artifacts: Iterable[Artifact],
+    parameters: Mapping[str, object],
+) -> str | None:
     """What an attempt was made on, as a digest; None where the source is not known by one.
 
     `plugin` is the plugin's version. What only says how often or how long to try is left out, and so is a
@@ -63,6 +69,7 @@ def inputs(step: PlanStep, plugin: str, snapshot: str | None, artifacts: Iterabl
         "environment": step.environment,
         "env": step.keys.env,
         "secrets": step.keys.secrets,
+        "parameters": dict(parameters),
         "snapshot": snapshot,
         "artifacts": sorted(each.digest for each in handed if not (wheels and each.kind == "sdist")),
     }

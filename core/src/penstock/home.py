@@ -68,6 +68,24 @@ class Home:
         """What a plugin keeps from run to run."""
         return self.root / "cache" / plugin
 
+    def configuration(self, digest: str) -> Path:
+        """The configuration of a revision that some run is about, with the in-house plugins that it names."""
+        return self.configurations / digest
+
+    @property
+    def configurations(self) -> Path:
+        """Where those are."""
+        return self.root / "configurations"
+
+    def observer(self, section: str) -> Path:
+        """How far an `[observe.NAME]` section is in the journal, and what went wrong there."""
+        return self.root / "observers" / section
+
+    @property
+    def watch_lock(self) -> Lock:
+        """Held by the one process that watches for changes."""
+        return Lock(self.root / "watch.lock")
+
     def environment_lock(self, name: str) -> Lock:
         """Held by the run that deploys to an environment."""
         return Lock(self.root / "environments" / f"{name}.lock")

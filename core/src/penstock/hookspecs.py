@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import click
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Tool,
         Verification,
     )
+    from penstock.observed import Observed
     from penstock.step import Step
     from penstock.target import Target
 
@@ -59,10 +60,58 @@ def penstock_source(settings: Any, step: Step) -> Revision:
     """Put a clean snapshot of the source into `step.workspace` and say which revision it is.
 
     Called first in a run, with an empty workspace. The files that it leaves there are stored by digest
-    and are what every other step of the run starts from. Since 0.1.
+    and are what every other step of the run starts from. Where `step.revision.commit` is set, the run is
+    about that commit, and taking another fails the step. Since 0.1.
 
         @hookimpl
         def penstock_source(settings: Git, step: Step) -> Revision: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_find_revision(settings: Any, root: Path, name: str) -> Revision:
+    """Say which revision a name means, for `penstock run --rev NAME` in the project in `root`.
+
+    Called on the plugin of the source step, in the command's own process. The answer needs its `commit`;
+    raise `ConfigError` where the name means none. Change nothing. Since 0.1.
+
+        @hookimpl
+        def penstock_find_revision(settings: Git, root: Path, name: str) -> Revision: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_read_file(settings: Any, root: Path, revision: Revision, path: str) -> bytes | None:
+    """Give a file of the project in `root` as it was at a revision; None where there was none.
+
+    Called as `penstock_find_revision`, for the configuration and the in-house plugins of a run that is
+    about one revision, whatever the working tree holds. Since 0.1.
+
+        @hookimpl
+        def penstock_read_file(settings: Git, root: Path, revision: Revision, path: str) -> bytes | None: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_changes(
+    settings: Any, root: Path, branches: Sequence[str], since: Mapping[str, str]
+) -> Sequence[Revision]:
+    """Say what is new on the branches that match, each branch's oldest first: what `penstock watch` polls.
+
+    Called on the plugin of the source step, again and again, in the process of `penstock watch`: be cheap
+    where nothing is new. `branches` are names or patterns, such as `release/*`. `since` has, by branch, the
+    commit that was seen last: what follows it is new, and where nothing does and the head is another, that.
+    Of a branch that it does not have, its head alone is new. Every answer needs `commit`, and as `ref` the
+    branch. Raise `ConfigError` for what can't get better by
+    itself; anything else raised is told, and tried again. Since 0.1.
+
+        @hookimpl
+        def penstock_changes(settings: Git, root: Path, branches: Sequence[str], since: Mapping[str, str]):
+            heads = {"main": "4f2c1e9..."}
+            return [Revision(commit=c, ref=ref) for ref, c in heads.items() if since.get(ref) != c]
     """
     raise NotImplementedError
 
@@ -211,14 +260,19 @@ def penstock_admit(step: Step, evidence: Sequence[Evidence]) -> Refusal | None:
 
 
 @hookspec
-def penstock_event(event: Event) -> None:
+def penstock_event(settings: Any, event: Event, observed: Observed) -> None:
     """See what happens, in a process of its own that follows the journal; raising never hurts the run.
 
-    Called once for each event of a run, in order. To stop something, use `penstock_admit`. Since 0.1.
+    A plugin without settings sees each event of each run once, in order. One with settings is told for each
+    section `[observe.NAME]` that uses it, over all runs. There `TryLater("why")` is answered by the same
+    event again, for up to a day, and all that follows waits; anything else raised passes the event over. One
+    that is cut off in the middle is repeated, with the same `observed.key(event)`. `observed` also has the
+    record: what happened before. To stop something, use `penstock_admit`. Since 0.1.
 
         @hookimpl
-        def penstock_event(event: Event) -> None:
-            print(event.type, event.step)
+        def penstock_event(settings: Chat, event: Event, observed: Observed) -> None:
+            if event.type == "run.finished":
+                post(observed.secret(settings.url), event.data["state"], observed.key(event))
     """
 
 

@@ -156,14 +156,14 @@ class Journal:
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
     def find(self, kind: str, after: int = 0, *, step: str | None = None, first: int = 0) -> Iterator[Event]:
-        """All events of a type, or those of one step, over all runs or those from `first` on, the newest first."""
+        """All events of a type, or those of one step, over all runs or from `first` on, the newest first."""
         query = (
             "SELECT id, run, time, type, step, data FROM events WHERE type = ?1 AND id > ?2 "
             "AND (?3 IS NULL OR step = ?3) AND run >= ?4 ORDER BY id DESC"
         )
         return (_event(*row) for row in self._read(query, (kind, after, step, first)))
 
-    def since(self, moment: float) -> int:
+    def first_since(self, moment: float) -> int:
         """The first run that began at a moment or later; a number that no run has where none did."""
         for (run,) in self._read("SELECT min(run) FROM runs WHERE started >= ?", (moment,)):
             if run is not None:
@@ -177,6 +177,11 @@ class Journal:
             "WHERE run >= ? AND type = 'step.started' AND step IS NOT NULL GROUP BY step"
         )
         return dict(self._read(query, (first,)))
+
+    def since(self, after: int) -> list[Event]:
+        """The events of all runs that follow this one, in order."""
+        query = "SELECT id, run, time, type, step, data FROM events WHERE id > ? ORDER BY id"
+        return [_event(*row) for row in self._read(query, (after,))]
 
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.

@@ -12,18 +12,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock import process, processes
 from penstock.home import Home
 from penstock.journal import Journal
-from penstock.plugins import Plugins
+from penstock.observe import HOOK, Observe
+from penstock.plugins import NoSettings, Plugins
 
 PATIENCE = 5.0
 """Seconds that observers have for what is left when the run is over."""
-HOOK = "penstock_event"
 
 
 class _Watcher(NamedTuple):
@@ -33,23 +34,38 @@ class _Watcher(NamedTuple):
 
 
 class Observers:
-    """The observers of one run. Does nothing where no enabled plugin watches."""
+    """The observers of one run; of none, where it is 0, those of the sections alone.
+
+    Does nothing where no enabled plugin watches.
+    """
 
     def __init__(
-        self, plugins: Plugins, home: Home, run: int, after: int, *, in_child: Callable[[], None]
+        self,
+        plugins: Plugins,
+        home: Home,
+        run: int,
+        after: int,
+        *,
+        in_child: Callable[[], None],
+        sections: Sequence[Observe] = (),
+        project: str = "",
     ) -> None:
         self._plugins = plugins
         self._home = home
         self._run = run
         self._after = after
         self._in_child = in_child
+        self._sections = sections
+        self._project = project
         self._watchers: list[_Watcher] = []
 
     def start(self) -> None:
         """Begin to follow the run: after what was handed over, or for a plugin that is new, after `after`."""
-        for name in self._plugins.modules:
-            if self._plugins.has(name, HOOK):
-                self._watchers.append(self._start(name))
+        for name in self._plugins.modules if self._run else ():
+            if self._plugins.has(name, HOOK) and not self._plugins.observes_by_section(name):
+                self._watchers.append(self._start(partial(self._follow, name)))
+        for section in self._sections:
+            self._watchers.append(self._start(partial(self._follow_all, section)))
 
     def tell(self) -> None:
         """Say that the journal has something new. Never waits."""
@@ -75,7 +91,7 @@ class Observers:
                 process.ended(watcher.pid, patience=0)
                 process.end(lambda pids=below: [pid for pid in pids if processes.alive(pid)], grace=0)  # type: ignore[misc]  # bound early
 
-    def _start(self, name: str) -> _Watcher:
+    def _start(self, follow: Callable[[int], None]) -> _Watcher:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         engine = os.getpid()
@@ -92,15 +108,18 @@ class Observers:
             os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
             signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
             process.signal_at_death_of(engine, signal.SIGUSR1)
-            self._follow(name, reader)
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1):
+                os.dup2(null, descriptor)  # standard output is for results
+            follow(reader)
         finally:
             os._exit(0)
 
     def _follow(self, name: str, reader: int) -> None:
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1):
-            os.dup2(null, descriptor)  # standard output is for results
+        from penstock.observed import Observed
+
         journal = Journal(self._home.journal)
+        observed = Observed(name, self._project, self._home.root.parent, journal, self._plugins)
         note = self._home.run(self._run) / f"observed.{name}"
         with contextlib.suppress(OSError, ValueError):
             self._after = int(note.read_text())
@@ -111,7 +130,17 @@ class Observers:
                 # Noted before: one that ends this process is not handed over again.
                 self._note(note, event.id)
                 with contextlib.suppress(BaseException):  # its own trouble
-                    self._plugins.call(name, HOOK, event=event)
+                    self._plugins.call(name, HOOK, settings=NoSettings(), event=event, observed=observed)
+
+    def _follow_all(self, section: Observe, reader: int) -> None:
+        from penstock.following import Follower  # most projects have no such section
+
+        after = self._after
+        if self._run and not after:
+            journal = Journal(self._home.journal)
+            after = journal.events(self._run)[0].id - 1
+            journal.close()
+        Follower(self._home, self._plugins, section, self._project).follow(reader, after)
 
     def _note(self, path: Path, number: int) -> None:
         self._after = number

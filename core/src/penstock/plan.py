@@ -22,6 +22,7 @@ from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
+from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
 from penstock.stages import check_needs, check_results, meant_by, stages_of
@@ -94,6 +95,7 @@ class Plan(Model):
     parameters: dict[str, Given] = Field(
         default={}, description="All parameters, as they were given or by default."
     )
+    observers: tuple[Observe, ...] = ()
 
     @cached_property
     def canonical(self) -> bytes:
@@ -127,8 +129,10 @@ class Plan(Model):
 
     @cached_property
     def secrets(self) -> frozenset[str]:
-        """The references to secrets of all steps."""
-        return frozenset(reference for step in self.steps for reference in step.keys.secrets.values())
+        """The references to secrets of all steps and observers."""
+        steps = (reference for step in self.steps for reference in step.keys.secrets.values())
+        observers = (reference for observer in self.observers for reference in observer.references)
+        return frozenset((*steps, *observers))
 
     @cached_property
     def conditions(self) -> dict[str, Node]:
@@ -209,6 +213,7 @@ def make(
         environments=environments,
         roles=project.roles,
         parameters=dict(effective(project.parameters, ()) if parameters is None else parameters),
+        observers=project.observers,
     )
     for name, condition in made.conditions.items():
         check_results(sections[name], condition, meant, partial(made.closure, [name], made.waits_for))

@@ -28,7 +28,11 @@ PHASES = ("source", "build", "test", "scan", "sign", "publish", "approve", "depl
 """The kinds of work, in the order of a pipeline."""
 
 HOOK_OF = {phase: f"penstock_{phase}" for phase in PHASES} | {"deploy": "penstock_targets"}
-_SETTINGS_HOOKS = (*HOOK_OF.values(), "penstock_check_signature", "penstock_tools")
+_SETTINGS_HOOKS = (
+    *HOOK_OF.values(),
+    *("penstock_check_signature", "penstock_tools"),
+    *("penstock_find_revision", "penstock_read_file", "penstock_changes", "penstock_event"),
+)
 
 CORE_KEYS = frozenset(
     (
@@ -164,11 +168,11 @@ class Plugins:
         model = self.settings_model(name, hook)
         return NoSettings() if model is NoSettings else model.model_validate(values)
 
-    def call(self, name: str, hook: str, **arguments: Any) -> Any:
+    def call(self, name: str, hook: str, /, **arguments: Any) -> Any:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
         return self._caller(name, hook)(**arguments)
 
-    def ask_all(self, hook: str, **arguments: Any) -> list[Any]:
+    def ask_all(self, hook: str, /, **arguments: Any) -> list[Any]:
         """Call a cross-cutting hook of every enabled plugin."""
         answer = getattr(self._manager.hook, hook)(**arguments)
         return answer if isinstance(answer, list) else [answer]
@@ -176,6 +180,12 @@ class Plugins:
     def has(self, name: str, hook: str) -> bool:
         """Whether a plugin implements a hook."""
         return hasattr(self.modules.get(name), hook)
+
+    def observes_by_section(self, name: str) -> bool:
+        """Whether a plugin that observes is told where a section says so, and not of every run."""
+        return (
+            self.has(name, "penstock_event") and self.settings_model(name, "penstock_event") is not NoSettings
+        )
 
     def asks_for(self, name: str, hook: str, argument: str) -> bool:
         """Whether a plugin's implementation of a hook names this argument."""

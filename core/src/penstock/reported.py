@@ -36,7 +36,13 @@ def looked_at(result: object, request: Request, home: Home, step: Step, now: flo
 def _tests(report: TestReport, request: Request, home: Home, step: Step, now: float) -> _Looked:
     applied = quarantine.apply(request.step.quarantine, report, datetime.fromtimestamp(now, UTC).date())
     attempt = Attempt(step.number, request.info.attempt, _clean(applied.report, step))
-    inputs = flaky.inputs(request.step, _version(request), step.revision.snapshot, step.artifacts)
+    inputs = flaky.inputs(
+        request.step,
+        _version(request),
+        step.revision.snapshot,
+        step.artifacts,
+        request.info.parameters,
+    )
     tries = Tries(home, step.name)
     earlier = tries.on(inputs) if inputs else []
     compared = flaky.compare(attempt, _reports(earlier, attempt.report, home))

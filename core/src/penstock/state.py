@@ -79,6 +79,8 @@ class RunState:
         self.approvals: dict[str, dict[str, Any]] = {}
         self.rejections: dict[str, dict[str, Any]] = {}
         self.cancelled: str | None = None
+        self.superseded: list[str] = []
+        """The commits that the run stands for beside its own: nothing else was run for them."""
         self.last_event = 0
         self.pruned: float | None = None
         """When `prune` removed what this run left, in seconds since 1970."""
@@ -134,6 +136,8 @@ class RunState:
         self.started = event.time
         self.options = event.data
         given = event.data.get("release")
+        if event.data.get("revision"):  # it is about this one, whatever is checked out
+            self.revision = Revision.model_validate(event.data["revision"])
         if given:
             self.given = Release.model_validate(given)
             self.revision = self.given.revision
@@ -147,6 +151,9 @@ class RunState:
                 self._release(name)  # a release that is there already needs nothing of what made it
         for name in first:
             self._free(name)
+
+    def _on_change_superseded(self, event: Event) -> None:
+        self.superseded.append(str(event.data["commit"]))
 
     def _on_run_resumed(self, event: Event) -> None:
         self.state = "running"

@@ -64,13 +64,16 @@ class StepMaker:
             target = places.workspace / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
+        phase = name.partition(".")[0]
+        # A source step is to say which revision it is, unless it is asked for one.
+        usual = Revision() if phase == "source" else Revision(commit="4f2c1e9" + "0" * 33, time=1_700_000_000)
         info = StepInfo(
             name=name,
-            phase=name.partition(".")[0],
+            phase=phase,
             run=run,
             plan="sha256:" + "0" * 64,
             environment=environment,
-            revision=revision or Revision(commit="4f2c1e9" + "0" * 33, time=1_700_000_000),
+            revision=revision or usual,
             artifacts=tuple(artifacts),
             env=dict(env or {}),
             secrets=dict(secrets or {}),

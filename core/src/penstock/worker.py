@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from penstock import admission, evidence, gates, process, processes, reported, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate, the_one_asked_for
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -149,7 +149,7 @@ class Worker:
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return self._keep_snapshot(result, step)
+            return self._keep_snapshot(the_one_asked_for(plan_step, step.revision, result), step)
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":

@@ -12,8 +12,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_the_table_names_every_setting_and_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", README, re.MULTILINE)
-    defaults = {name: tomllib.loads(f"x = {value}")["x"] for name, value in rows}
+    rows = re.findall(r"^\| `(\w+)` \| (?:`([^`]+)`|none) \|", README, re.MULTILINE)
+    defaults = {name: tomllib.loads(f"x = {value}")["x"] if value else None for name, value in rows}
     assert defaults == Git().model_dump()
 
 

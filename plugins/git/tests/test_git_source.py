@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from penstock import Revision, StepFailed, Tool
 from penstock.artifacts import Store
-from penstock_git import Git, penstock_tools
+from penstock_git import Git, penstock_source, penstock_tools
 from pydantic import ValidationError
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
@@ -287,3 +287,21 @@ def test_a_git_that_does_not_work_is_not_named(monkeypatch, tmp_path) -> None:
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert penstock_tools(Git()) == []
+
+
+def test_a_commit_that_is_asked_for_is_taken_whatever_is_checked_out(repo, make_step) -> None:
+    commit = repo.git("rev-parse", "HEAD")
+    repo.git("tag", "v1")
+    repo.commit("Later")
+    repo.write("README", "changed\n")
+    repo.write("new")
+    step = make_step("source", revision=Revision(commit=commit, ref="main"))
+    step.project.rmdir()
+    step.project.symlink_to(repo.path)
+
+    revision = penstock_source(Git(ref="nothing", dirty=True), step)
+
+    assert (revision.commit, revision.ref, revision.tag) == (commit, "main", "v1")
+    assert (revision.dirty, revision.left_out) == (False, ())
+    assert (step.workspace / "README").read_text() == "shop\n"
+    assert not (step.workspace / "new").exists()

@@ -48,6 +48,7 @@ _COMMANDS = {
     "shell": ("shell", "Open a shell where a step ran."),
     "validate": ("begin", "Check the configuration."),
     "verify": ("proof", "Prove where an artifact comes from."),
+    "watch": ("watch", "Run each new commit of some branches."),
 }
 _EVERYDAY = 8
 _COMPLETE = "_PENSTOCK_COMPLETE"
@@ -120,7 +121,7 @@ def _leave(code: int) -> NoReturn:
         except BrokenPipeError:
             pass  # nobody reads it any more
         except OSError as error:
-            code = _explain(error)
+            code = explain(error)
     os._exit(code)
 
 
@@ -153,7 +154,7 @@ def invoke(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:  # the last place where a message can be made of it
-        return _explain(error)
+        return explain(error)
 
 
 def _usage(error: click.ClickException) -> str:
@@ -211,7 +212,8 @@ def _of_stdout(error: Exception) -> str:
     return ""
 
 
-def _explain(error: Exception) -> int:
+def explain(error: Exception) -> int:
+    """Say what went wrong, in one message on standard error; the exit code that it leads to."""
     from penstock.cli.text import harmless
     from penstock.errors import PenstockError
 

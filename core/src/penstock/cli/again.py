@@ -19,6 +19,7 @@ from penstock.configfile import find
 from penstock.engine import new_run
 from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.journal import New
+from penstock.parameters import as_text
 from penstock.plan import Plan
 from penstock.proof import take_over
 from penstock.state import LETS_ON, RunState
@@ -42,6 +43,10 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
     opened = open_project(path)
     sound(opened)
     before = _earlier(opened, run)
+    given = {name: value for name, value in before.plan.parameters.items() if name in project.parameters}
+    if given:
+        words = [f"{name}={as_text(value)}" for name, value in given.items()]
+        project, plugins, plan = load_plan(path, words)
     dirty = bool(before.options.get("dirty"))
     if dirty:
         plan = with_dirty(plan, plugins)
@@ -64,6 +69,7 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
         "selected": None if len(asked) == len(choices) else asked,
         "approve": list(approve),
         "dirty": dirty,
+        "parameters": plan.parameters,
         "no_cache": bool(start),  # who names a step wants it to run
         "rerun": {"run": before.run, "from": list(start)},
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from penstock import config, inhouse, plan
+from penstock import config, inhouse, plan, revisions
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
@@ -20,11 +20,12 @@ from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Journal
-from penstock.model import Event, short
+from penstock.model import Event, Revision, short
 from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.request import Request, Response
+from penstock.revisions import Sources
 from penstock.state import RunState
 from penstock.worker import Worker
 
@@ -89,14 +90,18 @@ def day(time_: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(time_))
 
 
-def sound(opened: Opened) -> None:
-    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks."""
-    _, _, broken = opened.journal.check()
+def sound(opened: Opened) -> int:
+    """Refuse to act on a journal that was edited; the number of its events.
+
+    Raises PluginError naming the event where it breaks.
+    """
+    count, _, broken = opened.journal.check()
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
             "says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
         )
+    return count
 
 
 def enabled_here() -> tuple[tuple[str, ...], Path]:
@@ -117,9 +122,14 @@ def warn(lines: Iterable[str]) -> None:
         click.echo(f"penstock: {line}", err=True)
 
 
-def load_plan(path: Path, words: Iterable[str] = ()) -> tuple[Project, Plugins, Plan]:
-    """The configuration, checked, and its plan; `words` are what its parameters are set to."""
-    project, plugins = config.load(path)
+def load_plan(
+    path: Path, words: Iterable[str] = (), *, root: Path | None = None
+) -> tuple[Project, Plugins, Plan]:
+    """The configuration, checked, and its plan; `words` are what its parameters are set to.
+
+    `root` as `config.load` takes it.
+    """
+    project, plugins = config.load(path, root=root)
     values = effective(project.parameters, words)
     try:
         made = plan.make(project, plugins.versions, values)
@@ -128,11 +138,23 @@ def load_plan(path: Path, words: Iterable[str] = ()) -> tuple[Project, Plugins, 
     return project, plugins, made
 
 
+def load_at(
+    home: Home, source: Sources, revision: Revision, words: Iterable[str] = ()
+) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
+    """The configuration of a revision and its plan; with what the run that it is for has to record."""
+    path = revisions.configuration(home, source, revision)
+    project, plugins, plan = load_plan(path, words, root=source.root)
+    recorded = {"revision": revision.model_dump(mode="json"), "configuration": path.parent.name}
+    return project, plugins, plan, recorded
+
+
 def plugins_of(opened: Opened, state: RunState) -> Plugins:
     """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
     plan = state.plan
+    kept = state.options.get("configuration")
+    root = opened.home.configuration(kept) if kept else opened.root
     try:
-        read = {file.name: inhouse.read(opened.root, file.path) for file in plan.files}
+        read = {file.name: inhouse.read(root, file.path) for file in plan.files}
     except PluginError as error:
         raise ConfigError(f"run {state.run} began with a plugin that is not here now: {error}") from None
     for file in plan.files:  # nothing is executed that the run does not know
@@ -142,7 +164,7 @@ def plugins_of(opened: Opened, state: RunState) -> Plugins:
                 f"{file.path} has changed since run {state.run} began: it was {short(file.digest)}, and is "
                 f"{short(found)}. Put it back as it was, or start anew: penstock run"
             )
-    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=opened.root)
+    plugins = Plugins.load([read.get(name, name) for name in plan.plugins], root=root)
     changed = [name for name, version in plan.plugins.items() if plugins.versions.get(name) != version]
     if changed:
         broken = [str(plugins.broken[name]) for name in changed if name in plugins.broken]

@@ -26,7 +26,7 @@ _GLOBAL = "-C=DIR --directory=DIR --version -h --help"
 USAGE = {
     # positional arguments by what they are, then options, those that take a value with what it is
     "init": "--add=ANY --uses=PLUGIN --ci=CI",
-    "run": "--only=STEP --to=ENV --no-deploy --dirty --set=PARAMETER --approve=ENV --json",
+    "run": "--only=STEP --to=ENV --no-deploy --rev=ANY --dirty --set=PARAMETER --approve=ENV --json",
     "show": "RUN|STEP STEP --json",
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
@@ -52,6 +52,7 @@ USAGE = {
     "schema": "--write",
     "validate": "",
     "verify": "DIGEST|FILE --export=DIR --json",
+    "watch": "--branch=ANY --every=ANY --from-now --once --json",
 }
 _GROUPS = tuple(dict.fromkeys(name.split()[0] for name in USAGE if " " in name))
 _FIXED = {

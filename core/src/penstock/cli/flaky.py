@@ -50,7 +50,7 @@ def flaky(step: str | None, since: str, as_json: bool) -> int:
     """List tests that failed and passed on the same inputs, those that do it most often first."""
     seconds = _seconds(since)
     opened = open_project()
-    first = opened.journal.since(time.time() - seconds)
+    first = opened.journal.first_since(time.time() - seconds)
     runs = opened.journal.runs_of_steps(first)
     if step is not None:
         _check(opened, step, runs)

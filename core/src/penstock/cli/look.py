@@ -21,6 +21,8 @@ from penstock.journal import RunLine
 from penstock.parameters import as_text
 from penstock.state import RunState
 
+_NAMED = 5
+
 
 @click.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many.")
@@ -110,6 +112,8 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         )
     if state.given:
         click.echo(f"A return to {state.given.digest} of run {state.given.run}")
+    if trigger := state.options.get("trigger"):
+        click.echo("\n".join(plain_lines(_begun_by(trigger, state.superseded), look)))
     _replay(opened, state)
     return 0
 
@@ -124,6 +128,14 @@ def _run_and_step(words: tuple[str, ...]) -> tuple[str, str | None]:
             )
         raise ConfigError(f'name one run and one step at most: "{rest[1]}" is too much')
     return run, next(iter(rest), None)
+
+
+def _begun_by(trigger: dict[str, Any], superseded: list[str]) -> str:
+    """What a run was begun for, when it was not by hand."""
+    named = [commit[:7] for commit in superseded[-_NAMED:]]
+    more = f" and {len(superseded) - _NAMED} more" if len(superseded) > _NAMED else ""
+    place = f", in place of {', '.join(named)}{more}" if named else ""
+    return f"Begun by {trigger['by']} for {trigger['ref']}{place}"
 
 
 def _meant(state: RunState, step: str | None) -> tuple[str, ...]:
@@ -200,6 +212,8 @@ def describe(state: RunState) -> dict[str, Any]:
         "plan": state.plan.digest,
         "parameters": state.plan.parameters,
         "pruned": state.pruned,
+        "trigger": state.options.get("trigger"),
+        "superseded": state.superseded,
         "steps": steps,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from penstock import observe
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.new import new
 from penstock.errors import ConfigError, PenstockError
@@ -52,10 +53,18 @@ def _row(name: str, found: Installed | None, loaded: Plugins) -> dict[str, Any]:
         "distribution": found.distribution if found else None,
         "path": file.path if file else None,
         "enabled": name in loaded.modules or name in loaded.broken,
-        "phases": list(loaded.phases(name)),
+        "phases": list(_hooks(name, loaded)),
         "commands": _commands(name, loaded),
         "broken": broken.reason if broken else None,
     }
+
+
+def _hooks(name: str, loaded: Plugins) -> dict[str, str]:
+    """What sections may use a plugin for, by their first word, and the hook that takes their settings."""
+    found = {phase: HOOK_OF[phase] for phase in loaded.phases(name)}
+    if loaded.observes_by_section(name):
+        found[observe.PHASE] = observe.HOOK
+    return found
 
 
 def _commands(name: str, loaded: Plugins) -> list[str]:
@@ -89,8 +98,8 @@ def info(name: str) -> int:
     about = loaded.modules[name].__doc__ or ""
     click.echo(f"{name} {origin or f'{known[name].version}, of {known[name].distribution}'}")
     click.echo(about.strip().partition("\n\n")[0])
-    for phase in loaded.phases(name):
-        model = loaded.settings_model(name, HOOK_OF[phase])
+    for phase, hook in _hooks(name, loaded).items():
+        model = loaded.settings_model(name, hook)
         click.echo(f'\n[{phase}.NAME] uses = "{name}"')
         for key, field in model.model_fields.items():
             value = "required" if field.is_required() else f"default {_default(field)}"

@@ -12,8 +12,17 @@ from typing import Any
 
 import click
 
-from penstock import labels
-from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
+from penstock import labels, revisions
+from penstock.cli.common import (
+    Opened,
+    event_line,
+    load_at,
+    load_plan,
+    open_project,
+    plugins_of,
+    sound,
+    warn,
+)
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.config import Project, placed
@@ -21,6 +30,7 @@ from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
 from penstock.errors import ConfigError, nearest
 from penstock.executor import Progress
+from penstock.home import Home
 from penstock.journal import New
 from penstock.model import Event
 from penstock.plan import Plan
@@ -34,6 +44,7 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs.")
 @click.option("--to", "to", metavar="ENV", help="Up to this environment, and no further.")
 @click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
+@click.option("--rev", metavar="REV", help="This commit, branch or tag, configured as committed there.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
@@ -42,6 +53,7 @@ def run(
     only: tuple[str, ...],
     to: str | None,
     no_deploy: bool,
+    rev: str | None,
     dirty: bool,
     words: tuple[str, ...],
     approve: tuple[str, ...],
@@ -50,7 +62,9 @@ def run(
     """Run the pipeline, from the source to where it goes."""
     path = find(Path.cwd())
     # Before anything is written: a run that can't begin leaves nothing.
-    project, plugins, plan = load_plan(path, words)
+    if rev is not None and dirty:
+        raise ConfigError("--rev and --dirty exclude each other: a commit, or what lies in the working tree")
+    project, plugins, plan, given = _configured(path, rev, words)
     warn(project.unusable)
     if dirty:
         plan = with_dirty(plan, plugins)
@@ -66,9 +80,26 @@ def run(
         opened.journal,
         opened.home,
         plan,
-        {"selected": selected, "approve": list(approve), "dirty": dirty, "parameters": plan.parameters},
+        {
+            "selected": selected,
+            "approve": list(approve),
+            "dirty": dirty,
+            "parameters": plan.parameters,
+            **given,
+        },
     )
     return work(opened, plugins, state, as_json=as_json, first=events)
+
+
+def _configured(
+    path: Path, rev: str | None, words: Iterable[str]
+) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
+    """What is run, as it lies here or is committed at `rev`; with what the run has to record of that."""
+    if rev is None:
+        return *load_plan(path, words), {}
+    _, plugins, plan = load_plan(path)
+    source = revisions.sources(path.parent, plugins, plan, what="--rev")
+    return load_at(Home.of(path.parent), source, revisions.find(source, rev), words)
 
 
 @click.command()

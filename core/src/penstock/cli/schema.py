@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from penstock import config
+from penstock import config, observe
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
@@ -117,6 +117,19 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
         "properties": {phase: _defaults(phase, keys, plugins) for phase in PHASES},
         "additionalProperties": False,
     }
+    if able_to_observe := observe.that_can(plugins):
+        choices = []
+        for name in able_to_observe:
+            own = add(f"observe_{name}", plugins.settings_model(name, observe.HOOK))
+            choices.append(
+                {
+                    "type": "object",
+                    "properties": {**own.get("properties", {}), "uses": {"const": name}},
+                    "required": [*own.get("required", []), "uses"],
+                    "additionalProperties": False,
+                }
+            )
+        properties[observe.PHASE] = {"type": "object", "additionalProperties": {"oneOf": choices}}
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
     properties[TABLE] = {"type": "array", "items": add("Quarantine", Quarantine)}
     members = {"type": "array", "items": {"type": "string"}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ PENSTOCK_API = 1
 
 _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
+_REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _SHOWN = 3  # of a kind, to whoever watches
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
@@ -36,6 +38,12 @@ def _check_ref(ref: str) -> str:
     return ref
 
 
+def _check_remote(name: str | None) -> str | None:
+    if name is not None and not _REMOTE.fullmatch(name):
+        raise ValueError('must be the name of a remote, such as "origin"')
+    return name
+
+
 class Git(Settings):
     """Takes the project's files from git as they are committed."""
 
@@ -50,11 +58,19 @@ class Git(Settings):
         "ignored) and deleted ones. The revision is recorded as dirty where that makes a difference. The "
         "same as --dirty.",
     )
+    remote: Annotated[str | None, AfterValidator(_check_remote)] = Field(
+        default=None,
+        description='Watches the branches of this remote, such as "origin", rather than those of the local '
+        "repository: `penstock watch` fetches what is new there.",
+    )
 
 
 @hookimpl
 def penstock_source(settings: Git, step: Step) -> Revision:
     """Write the snapshot into the workspace, and say what it is of."""
+    asked = step.revision.commit
+    if asked is not None:
+        return _take_asked(step, asked)
     found, head, commit = repository.find(step, settings.ref)
     if settings.dirty and (head is None or head.name != commit.name):
         raise StepFailed(
@@ -68,18 +84,62 @@ def penstock_source(settings: Git, step: Step) -> Revision:
     _refuse_empty(settings, step, found, commit)
     ref = standing.branch if settings.ref in HEAD else settings.ref
     _say(step, commit, ref, len(entries), taken, left_out)
-    return Revision(
-        commit=commit.name,
-        ref=ref,
-        author=commit.author,
-        subject=commit.subject,
-        time=commit.time,
-        tag=standing.tag,
-        distance=standing.distance,
-        dirty=bool(taken),
-        left_out=tuple(named(left_out)),
-        notes=tuple(notes),
+    return _revision(commit, ref).model_copy(
+        update={
+            "tag": standing.tag,
+            "distance": standing.distance,
+            "dirty": bool(taken),
+            "left_out": tuple(named(left_out)),
+            "notes": tuple(notes),
+        }
     )
+
+
+def _revision(commit: Commit, ref: str | None) -> Revision:
+    """What a commit itself tells of a revision."""
+    return Revision(
+        commit=commit.name, ref=ref, author=commit.author, subject=commit.subject, time=commit.time
+    )
+
+
+def _take_asked(step: Step, asked: str) -> Revision:
+    """The snapshot of a commit that the run is about: what lies in the working tree has no part in it."""
+    found, _, commit = repository.find(step, asked)
+    entries = snapshot.write(step, found, commit.name)
+    notes = _say_what_is_missing(step, found, entries)
+    _refuse_empty(Git(), step, found, commit)
+    ref = step.revision.ref
+    _say(step, commit, ref, len(entries), [], [])
+    tag, distance = repository.nearest_tag(found, commit.name)
+    return _revision(commit, ref).model_copy(update={"tag": tag, "distance": distance, "notes": tuple(notes)})
+
+
+@hookimpl
+def penstock_find_revision(settings: Git, root: Path, name: str) -> Revision:  # noqa: ARG001 - as below
+    """The commit that a name means, and the branch or tag that it is the name of."""
+    from penstock_git import look
+
+    commit, ref = look.find(root, name)
+    return _revision(commit, ref)
+
+
+@hookimpl
+def penstock_read_file(settings: Git, root: Path, revision: Revision, path: str) -> bytes | None:  # noqa: ARG001
+    """A file out of a commit; a link in it is followed as long as it does not lead out of the commit."""
+    from penstock_git import look
+
+    return look.read(root, str(revision.commit), path)
+
+
+@hookimpl
+def penstock_changes(
+    settings: Git, root: Path, branches: Sequence[str], since: Mapping[str, str]
+) -> list[Revision]:
+    """The commits that are new on the branches, here or at the remote."""
+    from penstock_git import news
+
+    found = news.new(root, settings.remote, branches, since)
+    return [_revision(commit, branch) for branch, commit in found]
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,29 @@ class Git:
         for line in answer.complaint.splitlines():
             self.step.log(f"git: {parse.printable(line)}")
         return answer.output
+
+
+def ask_at(
+    root: Path, *arguments: str, given: bytes = b"", network: bool = False, patience: float | None = None
+) -> Answer:
+    """Git's answer in a directory, outside of any step, however it ends.
+
+    With `network` it may speak to a remote, but asks nobody for a password. Raises `TimeoutExpired`.
+    """
+    quiet = {name: value for name, value in QUIET.items() if not network or name != "GIT_ALLOW_PROTOCOL"}
+    text = f'unset {led_astray(os.environ, frozenset(quiet))}; exec "$@"'
+    ended = subprocess.run(
+        ["sh", "-c", text, "git", *command(arguments)],
+        cwd=root,
+        env={**os.environ, **quiet},
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=patience,
+        start_new_session=network,  # without a terminal, at which SSH would ask for a password
+    )
+    complaint = ended.stderr.decode("utf-8", "backslashreplace").strip()
+    return Answer(ended.returncode, ended.stdout, complaint)
 
 
 def command(arguments: Sequence[str | Path]) -> list[str | Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 from penstock import Proposal
@@ -18,16 +16,15 @@ _COMMIT = ("git add --all", 'git commit -m "Begin"')
 
 def propose(root: Path) -> Proposal:
     """What a run would take, and what has to be done before one can take anything."""
-    inside = _ask(root, "rev-parse", "--is-inside-work-tree", "--is-shallow-repository")
+    inside = program.ask_at(root, "rev-parse", "--is-inside-work-tree", "--is-shallow-repository")
     if inside.returncode == program.NOT_THERE:
         return Proposal(saw="git itself is missing", unsure=("install it: https://git-scm.com/downloads",))
-    complaint = inside.stderr.decode(errors="replace")
-    if "not a git repository" in complaint:
+    if "not a git repository" in inside.complaint:
         return Proposal(saw="no repository, and a run takes what is committed", first=(_INIT, *_COMMIT))
-    if inside.returncode != 0:
-        why = str(repository.refusal(root, complaint))
+    if not inside.ok:
+        why = str(repository.refusal(root, inside.complaint))
         return Proposal(saw="a repository that no run can be taken from as it is", unsure=(why,))
-    if not inside.stdout.startswith(b"true"):
+    if not inside.output.startswith(b"true"):
         return Proposal(saw="the inside of a repository, without working files", unsure=("use a clone",))
     # What other programs would have to be asked about, such as filters, is left to the run itself.
     committed = _names(root, "ls-tree", "-r", "-z", "--name-only", "HEAD")
@@ -40,7 +37,7 @@ def propose(root: Path) -> Proposal:
     if new:
         shown = ", ".join(new[:_NAMED]) + (f" and {len(new) - _NAMED} more" if len(new) > _NAMED else "")
         unsure.append(f"not in git, and so not in a run: {shown}")
-    if inside.stdout.splitlines()[1:] == [b"true"]:
+    if inside.output.splitlines()[1:] == [b"true"]:
         unsure.append(
             "the clone is shallow, so versions made from tags may be wrong: git fetch --unshallow --tags"
         )
@@ -55,18 +52,4 @@ def _ours(name: str) -> bool:
 
 
 def _names(root: Path, *arguments: str) -> list[str]:
-    return [parse.shown(name) for name in _ask(root, *arguments).stdout.split(b"\0") if name]
-
-
-def _ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Git's answer in a directory, however it ends."""
-    keep = frozenset(program.QUIET)
-    script = f'unset {program.led_astray(os.environ, keep)}; exec "$@"'
-    return subprocess.run(
-        ["sh", "-c", script, "git", *program.command(arguments)],
-        cwd=root,
-        env={**os.environ, **program.QUIET},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
+    return [parse.shown(name) for name in program.ask_at(root, *arguments).output.split(b"\0") if name]

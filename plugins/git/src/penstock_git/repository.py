@@ -107,6 +107,12 @@ def standing(repository: Repository, commit: str) -> Standing:
     )
 
 
+def nearest_tag(repository: Repository, commit: str) -> tuple[str | None, int]:
+    """The nearest tag at or before a commit, and how many commits it lies back."""
+    described = repository.git.ask("describe", "--tags", "--long", commit)
+    return parse.describe(described.output) if described.ok else (None, 0)
+
+
 def _described(git: Git, project: Path, answer: Answer) -> Repository:
     if not answer.ok:
         raise refusal(project, answer.complaint)
