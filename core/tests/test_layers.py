@@ -23,11 +23,22 @@ LAYERS = (
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
+    *(
+        "secrets",
+        "artifacts",
+        "home",
+        "chain",
+        "migrations",
+        "journal",
+        "processes",
+        "process",
+        "workspace",
+        "proof",
+    ),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "holds", "record", "engine", "cli"),
+    *("executor", "observers", "signals", "runs", "holds", "record", "sealing", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -43,6 +54,7 @@ PURE = (
     "reports",
     "request",
     "summary",
+    "chain",
 )
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock import scheduler, summary
+from penstock import scheduler, sealing, summary
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.holds import Holds
 from penstock.home import Home, Lock
-from penstock.journal import Journal
+from penstock.journal import Events
 from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
@@ -66,7 +66,7 @@ class Engine:
 
     project: Path
     home: Home
-    journal: Journal
+    journal: Events
     plan: Plan
     plugins: Plugins
     state: RunState
@@ -85,6 +85,8 @@ class Engine:
         self._record = Record(self.journal, self.state, self._tell)
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
+        self.unsealed = ""
+        """Why the journal could not be sealed in the end."""
 
     def work(self) -> RunState:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
@@ -99,7 +101,13 @@ class Engine:
             if self.state.state == "waiting" and self._record.catch_up():
                 self._record.write("run.resumed", None, {"steps": []})
                 self._record.commit()
+        if sealing.is_due(self.state) and sealing.can_sign(self.state):
+            self.seal()
         return self.state
+
+    def seal(self) -> None:
+        """Have the journal's head signed. The run is over or waits, and stands however that ends."""
+        self.unsealed = sealing.seal(self.journal, self._record, self.state, self.executor)
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
@@ -323,7 +331,7 @@ class Engine:
 def local_engine(
     project: Path,
     home: Home,
-    journal: Journal,
+    journal: Events,
     state: RunState,
     plugins: Plugins,
     observer: Observer,

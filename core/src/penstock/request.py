@@ -20,10 +20,17 @@ from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
 
+class Head(Model):
+    """The newest event of the journal: its number, and its hash in hexadecimal digits."""
+
+    events: int
+    digest: str
+
+
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status"]
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal"]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -43,6 +50,7 @@ class Request(Model):
     target: str | None = None
     before: dict[str, JsonValue] | None = None
     approval: Approval | None = None
+    head: Head | None = None
 
 
 class Response(Model):
@@ -85,6 +93,22 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         trust=signer,
         evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
         **more,
+    )
+
+
+def seal_request(plan: Plan, state: RunState, events: int, head: str) -> Request:
+    """To have the journal's head signed by the sign step's plugin, whether that step has passed or not."""
+    signer = plan.signer
+    assert signer is not None
+    made = make_request(plan, state, signer.name, "seal", head=Head(events=events, digest=head))
+    own = {"name": "journal"}  # a log of its own, and not that of the sign step
+    return made.model_copy(
+        update={
+            "step": signer.model_copy(update=own),
+            "info": made.info.model_copy(update={**own, "attempt": 1}),
+            "signer": signer,
+            "evidence": (),
+        }
     )
 
 

@@ -67,6 +67,8 @@ class RunState:
         self.rejections: dict[str, dict[str, Any]] = {}
         self.cancelled: str | None = None
         self.last_event = 0
+        self.sealed = False
+        """Whether the journal's head was signed since the run ended or came to wait."""
         self.given: Release | None = None
         """A release that was there before the run: what a rollback brings back."""
         self._missing = {name: len(needs) for name, needs in plan.waits_for.items()}
@@ -233,13 +235,16 @@ class RunState:
                 rollout.fail("the run was cancelled")
 
     def _on_run_waiting(self, event: Event) -> None:
-        self.state, self.finished = "waiting", event.time
+        self.state, self.finished, self.sealed = "waiting", event.time, False
 
     def _on_run_finished(self, event: Event) -> None:
-        self.state, self.finished = event.data["state"], event.time
+        self.state, self.finished, self.sealed = event.data["state"], event.time, False
         if self.cancelled is not None:
             for name in [name for name, step in self.steps.items() if step.state in ("pending", "waiting")]:
                 self._end(name, "cancelled", self.cancelled)
+
+    def _on_journal_sealed(self, event: Event) -> None:
+        self.sealed = True
 
     # --- the graph ---
 

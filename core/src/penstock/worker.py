@@ -24,7 +24,6 @@ from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
-    Artifact,
     Pending,
     Refusal,
     Revision,
@@ -171,11 +170,13 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        on_record = [self._check(request, entry) for entry in request.evidence]
+        on_record = [
+            check_reference(self.home, self.plugins, request.trust, entry)[0] for entry in request.evidence
+        ]
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
-                self._check_bytes(artifact)
+                check_bytes(self.home, artifact)
             except StepRefused as error:
                 refusals.append(
                     Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
@@ -217,6 +218,12 @@ class Worker:
         assert request.release is not None
         now = self._circumstances(request, time.time())
         made = [evidence.deployment(request.step, request.release, request.targets, now)]
+        return Response(outcome="passed", data={"evidence": self._record(request, made)})
+
+    def _do_seal(self, request: Request, step: Step) -> Response:
+        assert request.head is not None
+        now = self._circumstances(request, time.time())
+        made = [evidence.journal(request.head.events, request.head.digest, now)]
         return Response(outcome="passed", data={"evidence": self._record(request, made)})
 
     def _do_approve(self, request: Request, step: Step) -> Response:
@@ -360,12 +367,6 @@ class Worker:
         with self._printing(step):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
-
-    def _check(self, request: Request, reference: Reference) -> Any:
-        return check_reference(self.home, self.plugins, request.trust, reference)[0]
-
-    def _check_bytes(self, artifact: Artifact) -> None:
-        check_bytes(self.home, artifact)
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)

@@ -18,7 +18,7 @@ from penstock.engine import load_run
 from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
-from penstock.journal import Journal
+from penstock.journal import Events, Journal
 from penstock.model import Event, short
 from penstock.plan import Plan
 from penstock.plugins import Plugins
@@ -33,7 +33,7 @@ class Opened:
 
     path: Path
     home: Home
-    journal: Journal
+    journal: Events
 
     @property
     def root(self) -> Path:

@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 
+from penstock import sealing
 from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
-from penstock.errors import ConfigError, nearest
+from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
 from penstock.journal import New
 from penstock.model import Event
@@ -82,7 +83,7 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
-        return exit_code(state)
+        return _sealed(opened, state) if sealing.is_due(state) else exit_code(state)
     plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
@@ -120,7 +121,37 @@ def work(
             engine.executor.close()
             engine.watchers.close()
     show.end(state)
-    return exit_code(state)
+    return _told(state, engine.unsealed)
+
+
+def _sealed(opened: Opened, state: RunState) -> int:
+    """Seal the journal after a run that was cut off between its end and that; its exit code."""
+    try:
+        plugins = plugins_of(opened, state)
+    except ConfigError as error:
+        return _told(state, str(error))
+    with working_on(opened.home, state.run) as locks:
+        engine = local_engine(
+            opened.root, opened.home, opened.journal, state, plugins, lambda *_: None, locks, 1, 0
+        )
+        try:
+            engine.seal()
+        finally:
+            engine.executor.close()
+    return _told(state, engine.unsealed)
+
+
+def _told(state: RunState, unsealed: str) -> int:
+    """The exit code of a run that has ended, or waits; where the journal is not sealed, that is said."""
+    code = exit_code(state)
+    if unsealed:
+        warn(
+            [
+                f"run {state.run} stands as it ended, but the journal could not be sealed: {sentence(unsealed)} "
+                f"Until that is mended, penstock audit says so. Then: penstock resume {state.run}"
+            ]
+        )
+    return 4 if unsealed and code == 0 else code
 
 
 def exit_code(state: RunState) -> int:
