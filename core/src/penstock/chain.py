@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from penstock.errors import PenstockError
 
-BreakKind = Literal["changed", "missing", "inserted", "reordered", "truncated", "run line"]
+BreakKind = Literal["changed", "missing", "inserted", "reordered", "truncated", "made anew", "run line"]
 
-_LONGEST_GAP = 10_000
+_LONGEST_GAP = 1_000
 """How many events that are missing in a row are still told from one that was changed."""
 
 
@@ -93,17 +93,18 @@ def walk(rows: Iterable[Row], previous: bytes = b"", count: int = 0) -> Walked:
     """
     lines: dict[int, tuple[RunLine, int]] = {}
     broken = None
+    before = b""
     left = iter(rows)
     try:
         for row in left:
             if row.id != count + 1 or link(previous, *row[:-1]) != row.hash:
-                broken = _judge(previous, count + 1, row, list(_readable(left)))
+                broken = _judge((before, previous), count + 1, row, list(_readable(left)))
                 break
-            count, previous = row.id, row.hash
+            count, before, previous = row.id, previous, row.hash
             event = New(row.type, row.step, json.loads(row.data), row.time)
             if tells(event):
-                before = lines.get(row.run)
-                lines[row.run] = told(before[0] if before else None, row.run, event), row.id
+                line = lines.get(row.run)
+                lines[row.run] = told(line[0] if line else None, row.run, event), row.id
     except _UNREADABLE:
         broken = Break("changed", count + 1, "it can't be read")
     return Walked(count, previous, broken, lines)
@@ -142,8 +143,9 @@ def _readable(rows: Iterator[Row]) -> Iterator[Row]:
         return
 
 
-def _judge(previous: bytes, due: int, row: Row, after: list[Row]) -> Break:
-    """What was done to the chain where event `due` should follow `previous` and `row` stands instead."""
+def _judge(hashes: tuple[bytes, bytes], due: int, row: Row, after: list[Row]) -> Break:
+    """What was done to the chain where event `due` should follow two hashes and `row` stands instead."""
+    before, previous = hashes
 
     def told(kind: BreakKind, detail: str, about: Row = row, event: int = due) -> Break:
         return Break(kind, event, detail, about.run, about.step, about.time)
@@ -151,6 +153,10 @@ def _judge(previous: bytes, due: int, row: Row, after: list[Row]) -> Break:
     if row.id > due:
         last = row.id - 1
         return told("missing", f"{_range(due, last)} {'is' if last == due else 'are'} not there")
+    if due > 1 and _fits(before, due - 1, row):
+        return told(
+            "inserted", f"event {due - 1} was put in, and those behind it numbered anew", event=due - 1
+        )
     rows = [row, *after]
     for position, other in enumerate(rows[1:], 1):
         if _fits(previous, due, other) or link(previous, due, *other[1:-1]) == row.hash:
@@ -160,8 +166,8 @@ def _judge(previous: bytes, due: int, row: Row, after: list[Row]) -> Break:
             if _fits(row.hash, due + 1 + gap, after[0]):
                 there = f"{_range(due, due + gap - 1)} {'was' if gap == 1 else 'were'} taken out"
                 return told("missing", f"{there}, and those behind it numbered anew")
-    before = f", or event {due - 1} was and its hash made anew" if due > 1 else ""
-    return told("changed", f"it is not what was written{before}")
+    or_else = f", or event {due - 1} was and its hash made anew" if due > 1 else ""
+    return told("changed", f"it is not what was written{or_else}")
 
 
 def _moved(due: int, rows: list[Row], position: int, told: Any) -> Break:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from penstock.chain import Break, Walked, walk
 from penstock.executor import Done, Executor
 from penstock.journal import Events
 from penstock.record import Record
@@ -21,13 +22,16 @@ PATIENCE = 60.0
 _TICKET = "the journal's seal"
 
 
+def is_asked(state: RunState) -> bool:
+    """Whether a run signs what it leaves: its pipeline has a sign step, which was not left out."""
+    signer = state.plan.signer
+    selected = state.options.get("selected")
+    return signer is not None and (state.given is not None or selected is None or signer.name in selected)
+
+
 def is_due(state: RunState) -> bool:
     """Whether a run that is over, or waits, was to sign what it left, and the journal is not sealed yet."""
-    signer = state.plan.signer
-    if signer is None or state.state == "running" or state.sealed:
-        return False
-    selected = state.options.get("selected")
-    return state.given is not None or selected is None or signer.name in selected
+    return is_asked(state) and state.state != "running" and not state.sealed
 
 
 def can_sign(state: RunState) -> bool:
@@ -38,8 +42,7 @@ def can_sign(state: RunState) -> bool:
 
 def seal(journal: Events, record: Record, state: RunState, executor: Executor) -> str:
     """Sign the newest event's hash and put that on record; why it could not be done, or nothing."""
-    count, head = journal.tip()
-    response = _ask(executor, seal_request(state.plan, state, count, head.hex()))
+    count, head, response = _signed(journal, state, executor)
     if response.outcome != "passed":
         record.write("journal.unsealed", None, {"reason": response.reason})
     else:
@@ -47,6 +50,28 @@ def seal(journal: Events, record: Record, state: RunState, executor: Executor) -
         record.write("journal.sealed", None, {"events": count, "head": head.hex(), "evidence": evidence})
     record.commit()
     return "" if response.outcome == "passed" else response.reason
+
+
+def _signed(journal: Events, state: RunState, executor: Executor) -> tuple[int, bytes, Response]:
+    """The newest event's number and hash, and what became of the request to sign them.
+
+    Nothing is asked for where what was added since the last seal is not as it was written.
+    """
+    walked = _since_the_last(journal)
+    if walked.broken is not None:
+        why = f"the journal was changed, at event {walked.broken.event}. More: penstock audit"
+        return walked.count, walked.head, Response(outcome="error", reason=why)
+    request = seal_request(state.plan, state, walked.count, walked.head.hex())
+    return walked.count, walked.head, _ask(executor, request)
+
+
+def _since_the_last(journal: Events) -> Walked:
+    for event in journal.find("journal.sealed"):
+        for row in journal.rows(int(event.data["events"])):
+            if row.hash.hex() != event.data["head"]:
+                return Walked(row.id, row.hash, Break("made anew", row.id, ""), {})
+            return walk(journal.rows(row.id + 1), row.hash, row.id)
+    return walk(journal.rows())
 
 
 def _ask(executor: Executor, request: Request) -> Response:

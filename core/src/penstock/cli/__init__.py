@@ -31,6 +31,7 @@ _COMMANDS = {
     "rollback": ("environments", "Bring back the last good release."),
     "resume": ("run", "Go on with a run that was cut off."),
     # the others
+    "audit": ("audit", "Check that the journal is as it was written."),
     "cancel": ("word", "Stop a run."),
     "completion": ("completion", "Print what makes your shell complete commands and names."),
     "doctor": ("begin", "Check that everything needed is there."),

@@ -76,7 +76,8 @@ def sound(opened: Opened) -> None:
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
-            "says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
+            "says since then can't be believed. More: penstock audit. Put back a copy of it, or begin anew "
+            "without .penstock"
         )
 
 

@@ -33,6 +33,7 @@ USAGE = {
     "status": "ENV --json",
     "rollback": "ENV --why=ANY --json",
     "resume": "OPEN --json",
+    "audit": "--json --expect=ANY",
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
     "doctor": "",

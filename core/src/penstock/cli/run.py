@@ -147,8 +147,8 @@ def _told(state: RunState, unsealed: str) -> int:
     if unsealed:
         warn(
             [
-                f"run {state.run} stands as it ended, but the journal could not be sealed: {sentence(unsealed)} "
-                f"Until that is mended, penstock audit says so. Then: penstock resume {state.run}"
+                f"run {state.run} stands as it ended, but the journal could not be sealed: "
+                f"{sentence(unsealed)} Once that is mended: penstock resume {state.run}"
             ]
         )
     return 4 if unsealed and code == 0 else code
