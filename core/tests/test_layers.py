@@ -38,7 +38,19 @@ LAYERS = (
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "holds", "record", "sealing", "audit", "engine", "cli"),
+    *(
+        "executor",
+        "observers",
+        "signals",
+        "runs",
+        "leftovers",
+        "holds",
+        "record",
+        "sealing",
+        "audit",
+        "engine",
+        "cli",
+    ),
     "testing",
 )
 PURE = (

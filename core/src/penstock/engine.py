@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from penstock import scheduler, sealing, summary
+from penstock.errors import PluginError, sentence
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.holds import Holds
 from penstock.home import Home, Lock
@@ -28,7 +29,7 @@ from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import user
 from penstock.record import Record
-from penstock.request import Response, approval_of, make_request, question, release_of
+from penstock.request import Request, Response, approval_of, make_request, question, release_of
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
@@ -49,6 +50,8 @@ from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
 from penstock.worker import Worker
 
+_LOSSES = 2
+"""How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
 Observer = Callable[[Event | Progress, RunState], None]
 
 
@@ -81,6 +84,9 @@ class Engine:
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
         self._stopped: dict[str, str] = {}  # ticket → why
+        self._requests: dict[str, Request] = {}  # ticket → what its worker was asked
+        self._lost: dict[str, int] = {}  # ticket → how many workers it has lost
+        self._no_room = ""  # why nothing more can be done on this machine
         self._holds = Holds(self.home)
         self._record = Record(self.journal, self.state, self._tell)
         self._again = False  # whether to decide again before anything is waited for
@@ -117,6 +123,9 @@ class Engine:
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
+        if self._no_room:
+            self._record.commit()
+            raise PluginError(f"{self._no_room} Then: penstock resume {self.state.run}")
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
         if self.display and (due := self.display.due()) is not None and due <= time.time():
@@ -241,9 +250,12 @@ class Engine:
         if isinstance(news, Progress):
             self.observer(news, self.state)
             return
+        response = news.response
+        if self._goes_on(news.ticket, response):
+            return
         name = self._busy.pop(news.ticket)
         operation = self._ops.pop(news.ticket, None)
-        response = news.response
+        self._lost.pop(news.ticket, None)
         if operation is not None:
             ok = response.outcome == "passed"
             why = self._stopped.pop(news.ticket, None)
@@ -255,6 +267,22 @@ class Engine:
             end = self._ended.pop(name)
             response = Response.model_validate({"outcome": end.state, "reason": end.reason})
         self._settle(name, response)
+
+    def _goes_on(self, ticket: str, response: Response) -> bool:
+        """Whether the step is not over with this, since nothing can be said of it: no fault of its own."""
+        request, name = self._requests.pop(ticket), self._busy[ticket]
+        if not response.cause or name in self._ended or ticket in self._stopped:
+            return False
+        if response.cause == "machine":  # left as if cut off here, for whoever resumes the run
+            self._no_room = self._no_room or f"{name}: {sentence(response.reason)} Make room for it."
+            return True
+        self._lost[ticket] = self._lost.get(ticket, 0) + 1
+        if self._lost[ticket] > _LOSSES:
+            return False
+        self._record.write("step.repeated", name, {"reason": response.reason})
+        self._requests[ticket] = request
+        self._record.after_commit(partial(self.executor.submit, ticket, request))
+        return True
 
     def _settle(self, name: str, response: Response) -> None:
         step = self.plan.by_name[name]
@@ -296,6 +324,7 @@ class Engine:
         ticket = ticket or name
         self._busy[ticket] = name
         request = make_request(self.plan, self.state, name, kind, **more)
+        self._requests[ticket] = request
         # The intent is on record before anything is touched.
         self._record.after_commit(partial(self.executor.submit, ticket, request))
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
 from penstock.home import open_log
-from penstock.outcomes import Stopped
+from penstock.outcomes import Stopped, for_want_of_room
 from penstock.request import Request, Response
 from penstock.worker import Worker
 
@@ -220,7 +220,7 @@ class LocalPool:
         below = processes.descendants(worker.pid, spare=worker.detached)
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
-        news = self._lost(worker)
+        news = self._lost(worker, ours=True)
         process.end(lambda: [pid for pid in below if processes.alive(pid)], grace=0)
         return news
 
@@ -232,8 +232,8 @@ class LocalPool:
             os.close(worker.pidfd)
         return process.ended(worker.pid, patience=0.5 if worker.ticket else 0)
 
-    def _lost(self, worker: _Process) -> list[Done | Progress]:
-        """A worker is gone: what its step left behind goes too."""
+    def _lost(self, worker: _Process, *, ours: bool = False) -> list[Done | Progress]:
+        """A worker is gone, ended by us or otherwise: what its step left behind goes too."""
         status = self._retire(worker)
 
         def rest() -> list[int]:
@@ -250,6 +250,7 @@ class LocalPool:
         response = Response(
             outcome="cancelled" if told else "error",
             reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
+            cause="lost" if status == -signal.SIGKILL and not (told or ours) else "",
         )
         return [Done(worker.ticket, response)]
 
@@ -320,7 +321,9 @@ def _answer(worker: Worker, request: Request) -> str:
         response = Response(outcome="cancelled", reason="it was told to stop")
     except OSError as error:  # there is no place for its log
         response = Response(
-            outcome="error", reason=f"the step can't begin: {error.strerror}: {error.filename}"
+            outcome="error",
+            reason=f"the step can't begin: {error.strerror}: {error.filename}",
+            cause="machine" if for_want_of_room(error) else "",
         )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

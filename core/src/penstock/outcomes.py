@@ -35,6 +35,8 @@ _MACHINE = {
     errno.EIO: "the disk can't be read or written",
 }
 """What is nobody's fault but the machine's."""
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+"""What goes well once somebody has made room."""
 
 
 class Stopped(BaseException):
@@ -45,9 +47,10 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
     """The response that an exception leads to; what is no error of ours goes to the log, whole."""
     if isinstance(error, Stopped):
         return Response(outcome="cancelled", reason="it was told to stop")
+    cause = "machine" if for_want_of_room(error) else ""
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
-            return Response(outcome=outcome, reason=plain(str(error)))
+            return Response(outcome=outcome, reason=plain(str(error)), cause=cause)  # type: ignore[arg-type]  # one of them
     if step:
         with contextlib.suppress(Exception):  # the disk is full, or the exception can't be shown
             step.log("".join(traceback.format_exception(error)))
@@ -56,7 +59,19 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
         outcome="error",
         reason=plain(what[:LONGEST_REASON])
         + f". The whole story: penstock logs {request.info.run} {request.step.name}",
+        cause=cause,  # type: ignore[arg-type]  # as above
     )
+
+
+def for_want_of_room(error: BaseException | None) -> bool:
+    """Whether a full disk, or too many open files, is what an exception comes from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def of_machine(error: BaseException) -> str:

@@ -59,6 +59,9 @@ class Response(Model):
     outcome: Literal["passed", "failed", "refused", "error", "pending", "cancelled"]
     reason: str = ""
     data: dict[str, Any] = {}
+    cause: Literal["", "lost", "machine"] = ""
+    """What was at fault where neither the project nor a plugin was: the worker was killed by somebody, or the
+    machine has no room. The same request may go well later."""
 
 
 def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:

@@ -122,7 +122,7 @@ class Worker:
         self._steps = []
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
-        return Response(outcome=response.outcome, reason=reason, data=data)
+        return response.model_copy(update={"reason": reason, "data": data})
 
     def _prepared(self, request: Request) -> Step:
         try:

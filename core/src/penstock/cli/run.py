@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from penstock import sealing
+from penstock import leftovers, sealing
 from penstock.cli.common import Opened, event_line, load_plan, open_project, plugins_of, sound, warn
 from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
@@ -100,6 +100,7 @@ def work(
     """Work on a run in this process; its exit code."""
     show = _Show(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
+        leftovers.sweep(opened.home, opened.journal)
         if resumed:
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
             new = [New("run.resumed", None, {"steps": list(state.running)}, time.time())]
@@ -120,6 +121,7 @@ def work(
             show.close()
             engine.executor.close()
             engine.watchers.close()
+        leftovers.sweep(opened.home, opened.journal)
     show.end(state)
     return _told(state, engine.unsealed)
 
