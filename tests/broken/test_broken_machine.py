@@ -62,7 +62,7 @@ def read_only(place: Place) -> str:
         (
             "600k",
             "penstock: build.box: the artifact store /project/.penstock/artifacts can't be written: "
-            "No space left on device. Make room for it. Then: penstock resume 1\n",
+            "No space left on device. Make room. Then: penstock resume 1\n",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_store_that_is_full_stops_the_run_where_it_is(place: Place) -> None:
     assert (done.code, done.err) == (
         4,
         "penstock: build.box: the artifact store /project/.penstock/artifacts can't be written: "
-        "No space left on device. Make room for it. Then: penstock resume 1\n",
+        "No space left on device. Make room. Then: penstock resume 1\n",
     )
     assert "build.box" not in done.out
 

@@ -274,7 +274,7 @@ class Engine:
         if not response.cause or name in self._ended or ticket in self._stopped:
             return False
         if response.cause == "machine":  # left as if cut off here, for whoever resumes the run
-            self._no_room = self._no_room or f"{name}: {sentence(response.reason)} Make room for it."
+            self._no_room = self._no_room or f"{name}: {sentence(response.reason)}"
             return True
         self._lost[ticket] = self._lost.get(ticket, 0) + 1
         if self._lost[ticket] > _LOSSES:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import process, processes
 from penstock.home import open_log
-from penstock.outcomes import Stopped, for_want_of_room
+from penstock.outcomes import Stopped, begun_badly
 from penstock.request import Request, Response
 from penstock.worker import Worker
 
@@ -320,11 +320,7 @@ def _answer(worker: Worker, request: Request) -> str:
         process.end_descendants(spare=worker.detached)
         response = Response(outcome="cancelled", reason="it was told to stop")
     except OSError as error:  # there is no place for its log
-        response = Response(
-            outcome="error",
-            reason=f"the step can't begin: {error.strerror}: {error.filename}",
-            cause="machine" if for_want_of_room(error) else "",
-        )
+        response = begun_badly(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()

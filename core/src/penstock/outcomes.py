@@ -14,6 +14,7 @@ from penstock.errors import (
     StepFailed,
     StepRefused,
     in_words,
+    sentence,
 )
 from penstock.request import Request, Response
 from penstock.secrets import plain
@@ -35,8 +36,13 @@ _MACHINE = {
     errno.EIO: "the disk can't be read or written",
 }
 """What is nobody's fault but the machine's."""
-_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
-"""What goes well once somebody has made room."""
+_NO_ROOM = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room",
+    errno.EMFILE: "Allow more: ulimit -n",
+    errno.ENFILE: "Close some, or allow more",
+}
+"""What goes well later, once somebody has done this."""
 
 
 class Stopped(BaseException):
@@ -47,31 +53,38 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
     """The response that an exception leads to; what is no error of ours goes to the log, whole."""
     if isinstance(error, Stopped):
         return Response(outcome="cancelled", reason="it was told to stop")
-    cause = "machine" if for_want_of_room(error) else ""
+    cure = cure_for(error)
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
-            return Response(outcome=outcome, reason=plain(str(error)), cause=cause)  # type: ignore[arg-type]  # one of them
+            return _curable(outcome, plain(str(error)), cure)
     if step:
         with contextlib.suppress(Exception):  # the disk is full, or the exception can't be shown
             step.log("".join(traceback.format_exception(error)))
     what = of_machine(error) or f'the plugin "{request.step.uses}" failed: {_what(error)}'
-    return Response(
-        outcome="error",
-        reason=plain(what[:LONGEST_REASON])
-        + f". The whole story: penstock logs {request.info.run} {request.step.name}",
-        cause=cause,  # type: ignore[arg-type]  # as above
-    )
+    story = f". The whole story: penstock logs {request.info.run} {request.step.name}"
+    return _curable("error", plain(what[:LONGEST_REASON]) + story, cure)
 
 
-def for_want_of_room(error: BaseException | None) -> bool:
-    """Whether a full disk, or too many open files, is what an exception comes from."""
+def begun_badly(error: OSError) -> Response:
+    """The response where a step has not even a log."""
+    return _curable("error", f"the step can't begin: {error.strerror}: {error.filename}", cure_for(error))
+
+
+def cure_for(error: BaseException | None) -> str:
+    """What to do where a full disk, or too many open files, is what an exception comes from; or nothing."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return True
+            return _NO_ROOM[error.errno]
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False
+    return ""
+
+
+def _curable(outcome: Any, reason: str, cure: str) -> Response:
+    if not cure:
+        return Response(outcome=outcome, reason=reason)
+    return Response(outcome=outcome, reason=f"{sentence(reason)} {cure}", cause="machine")
 
 
 def of_machine(error: BaseException) -> str:
