@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.broken.place import Place, Warm
+from tests.broken.place import Place
 from tests.faults.pipeline import Sixty
 from tests.projects import ROOT
 
@@ -76,19 +75,14 @@ class Killer:
         self._process.communicate(timeout=30)
 
 
-@pytest.fixture
-def sixty(tmp_path: Path) -> Sixty:
-    """The project of sixty steps; its plugins are imported by whoever runs it."""
-    place = Place.make(tmp_path, None)  # type: ignore[arg-type]  # it is started by the killer
-    place.env["PATH"] = os.environ["PATH"]
-    return Sixty(place)
+def started(place: Path) -> Killer:
+    """A killer with a project of its own, whose plugins are imported by whoever runs it."""
+    place.mkdir(exist_ok=True)
+    return Killer(Sixty(Place.make(place, None)))  # type: ignore[arg-type]  # the killer starts its commands
 
 
 @pytest.fixture
-def killer(sixty: Sixty) -> Iterator[Killer]:
-    killer = Killer(sixty)
+def killer(tmp_path: Path) -> Iterator[Killer]:
+    killer = started(tmp_path)
     yield killer
     killer.close()
-
-
-__all__ = ["Killer", "Warm"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Killer
-from tests.faults.pipeline import Sixty
+from tests.faults.conftest import Killer, started
 
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "200"))
 SEED = int(os.environ.get("PENSTOCK_KILLS_SEED") or random.SystemRandom().randrange(10**6))
+SHARES = 2
 LONGEST = 0.3
 """Seconds until a kill, at most; the first steps end after some 0.05."""
 
@@ -44,17 +46,27 @@ def one_run(killer: Killer, chance: random.Random) -> int:
         assert ended.code == -9, f"with {ended.code}:\n{ended.said}"
 
 
-def test_every_finished_step_ran_exactly_once(killer: Killer, sixty: Sixty) -> None:
-    chance = random.Random(SEED)
-    kills = 0
+def runs(place: Path, share: int, kills: int) -> int:
+    """Runs of one project, one after another, until so many kills; how many there were."""
+    killer, chance, done = started(place), random.Random(f"{SEED} {share}"), 0
+    sixty = killer.sixty
     try:
-        while kills < KILLS:
-            kills += one_run(killer, chance)
+        while done < kills:
+            done += one_run(killer, chance)
             assert killer.run("runs", settle=True).left == []
             sixty.check_nothing_is_left()
         sixty.check_journal()
         audited = killer.run("audit", settle=True)
         assert audited.code == 0, audited.said
-    except BaseException:
-        print(f"after {kills} kills. Again: PENSTOCK_KILLS_SEED={SEED}")
+    except BaseException as error:
+        error.add_note(f"after {done} kills. Again: PENSTOCK_KILLS_SEED={SEED}")
         raise
+    finally:
+        killer.close()
+    return done
+
+
+def test_every_finished_step_ran_exactly_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:  # what one waits for, another uses
+        shares = [pool.submit(runs, tmp_path / str(n), n, KILLS // SHARES) for n in range(SHARES)]
+        assert sum(share.result() for share in shares) >= KILLS

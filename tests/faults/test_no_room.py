@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 from tests.faults.conftest import Ended, Killer
-from tests.faults.pipeline import Sixty
 from tests.faults.test_kills import SEED
 from tests.projects import PENSTOCK
 
@@ -59,8 +58,8 @@ def with_so_much(killer: Killer, size: int) -> tuple[Ended, list[str]]:
     return ended, first
 
 
-def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(killer: Killer, sixty: Sixty) -> None:
-    chance = random.Random(SEED)
+def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(killer: Killer) -> None:
+    sixty, chance = killer.sixty, random.Random(SEED)
     # Up to the journal's first page, the store's first file, a log, a checkout, and ever further.
     sizes = [
         60,
@@ -91,8 +90,8 @@ def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(killer: Killer,
 
 
 @pytest.mark.parametrize("files", [10, 14, 17])
-def test_too_few_open_files_leave_a_run_that_can_be_resumed(files: int, killer: Killer, sixty: Sixty) -> None:
-    script = f'ulimit -n {files}; exec "$@"'
+def test_too_few_open_files_leave_a_run_that_can_be_resumed(files: int, killer: Killer) -> None:
+    sixty, script = killer.sixty, f'ulimit -n {files}; exec "$@"'
 
     first = killer.run(argv=["sh", "-c", script, "sh", str(PENSTOCK), "run"], settle=True)
 

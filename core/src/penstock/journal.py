@@ -56,22 +56,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        only_to_read = _only_to_read(path)
         try:
-            if _only_to_read(path):
-                uri = f"{path.resolve().as_uri()}?immutable=1"
-                self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
-            else:
-                self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-                self._use_wal()
-            self._db.execute("PRAGMA synchronous=FULL")
+            where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
+            self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
             version = version_of(self._db)
             if version > NEWEST:
                 raise PluginError(
                     f"{path} was written by a newer Penstock (journal version {version}, this one reads "
                     f"{NEWEST}). Try: pip install --upgrade penstock"
                 )
-            if version < NEWEST and not (version and _only_to_read(path)):  # an old one can be read as it is
-                migrate(self._db)
+            if only_to_read and version:
+                return  # an old one can be read as it is
+            self._use_wal()
+            self._db.execute("PRAGMA synchronous=FULL")
+            migrate(self._db)
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from penstock import config, inhouse, plan
+from penstock import chain, config, inhouse, plan
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
@@ -70,15 +70,31 @@ def open_project(path: Path | None = None) -> Opened:
     return Opened(path, home, journal)
 
 
-def sound(opened: Opened) -> None:
-    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks."""
-    _, _, broken = opened.journal.check()
+def sound(opened: Opened, run: int | None = None) -> None:
+    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks.
+
+    With the number of a run: from there on, for who acts on nothing that was before.
+    """
+    broken = opened.journal.check()[2] if run is None else _broken_since(opened.journal, run)
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
             "says since then can't be believed. More: penstock audit. Put back a copy of it, or begin anew "
             "without .penstock"
         )
+
+
+def _broken_since(journal: Events, run: int) -> int | None:
+    line, events = journal.run(run), journal.events(run)
+    if not events:
+        return 1  # there is a line of it, and nothing that it could stand for
+    first = events[0].id
+    before = next(journal.rows(first - 1)).hash if first > 1 else b""
+    walked = chain.walk(journal.rows(first), before, first - 1)
+    if walked.broken is not None:
+        return walked.broken.event
+    wrong = [each for each in chain.wrong_lines(walked, [line]) if each.run == run]
+    return wrong[0].event if wrong else None
 
 
 def enabled_here() -> tuple[tuple[str, ...], Path]:

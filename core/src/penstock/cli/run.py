@@ -79,7 +79,7 @@ def resume(run: str, as_json: bool) -> int:
 
 def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     """Go on with a run; its exit code."""
-    sound(opened)
+    sound(opened, number)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
