@@ -61,8 +61,8 @@ def read_only(place: Place) -> str:
         ("60k", f"{JOURNAL} can't be opened: the disk is full. Make room. {AGAIN}\n"),
         (
             "600k",
-            "penstock: build.box: the artifact store /project/.penstock/artifacts can't be written: "
-            "No space left on device. Make room. Then: penstock resume 1\n",
+            "penstock: build.box: the disk is full. The whole story: penstock logs 1 build.box. Make room. "
+            "Then: penstock resume 1\n",
         ),
     ],
 )

@@ -66,12 +66,14 @@ def _signed(journal: Events, state: RunState, executor: Executor) -> tuple[int, 
 
 
 def _since_the_last(journal: Events) -> Walked:
-    for event in journal.find("journal.sealed"):
-        for row in journal.rows(int(event.data["events"])):
-            if row.hash.hex() != event.data["head"]:
-                return Walked(row.id, row.hash, Break("made anew", row.id, ""), {})
-            return walk(journal.rows(row.id + 1), row.hash, row.id)
-    return walk(journal.rows())
+    last = next(journal.find("journal.sealed"), None)
+    if last is None:
+        return walk(journal.rows())
+    count, head = last.data.get("events"), last.data.get("head")
+    there = next(journal.rows(count), None) if isinstance(count, int) else None
+    if there is None or there.id != count or not isinstance(there.hash, bytes) or there.hash.hex() != head:
+        return Walked(0, b"", Break("made anew", count if there else last.id, ""), {})
+    return walk(journal.rows(count + 1), there.hash, count)
 
 
 def _ask(executor: Executor, request: Request) -> Response:

@@ -85,10 +85,11 @@ def sound(opened: Opened, run: int | None = None) -> None:
 
 
 def _broken_since(journal: Events, run: int) -> int | None:
-    line, events = journal.run(run), journal.events(run)
-    if not events:
-        return 1  # there is a line of it, and nothing that it could stand for
-    first = events[0].id
+    line = journal.run(run)
+    try:
+        first = journal.events(run)[0].id
+    except (PluginError, IndexError):  # there is none that could be read
+        return journal.check()[2]
     before = next(journal.rows(first - 1)).hash if first > 1 else b""
     walked = chain.walk(journal.rows(first), before, first - 1)
     if walked.broken is not None:
