@@ -70,9 +70,11 @@ def _since_the_last(journal: Events) -> Walked:
     if last is None:
         return walk(journal.rows())
     count, head = last.data.get("events"), last.data.get("head")
-    there = next(journal.rows(count), None) if isinstance(count, int) else None
+    if not isinstance(count, int):
+        return Walked(0, b"", Break("made anew", last.id, ""), {})
+    there = next(journal.rows(count), None)
     if there is None or there.id != count or not isinstance(there.hash, bytes) or there.hash.hex() != head:
-        return Walked(0, b"", Break("made anew", count if there else last.id, ""), {})
+        return Walked(0, b"", Break("made anew", count, ""), {})
     return walk(journal.rows(count + 1), there.hash, count)
 
 
