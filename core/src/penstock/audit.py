@@ -54,7 +54,8 @@ class Report:
     """What the journal is found to be."""
 
     events: int
-    head: str
+    head: str | None
+    """The newest hash; nothing where the chain does not lead up to it."""
     runs: int
     breaks: list[Break]
     seals: list[Seal]
@@ -126,17 +127,17 @@ def audit(
     """
     seen = _Seen()
     walked = chain.walk(seen.passing(journal.rows()))
-    breaks = [walked.broken] if walked.broken else []
     lines = journal.runs()
-    breaks += chain.wrong_lines(walked, lines)
+    # What stands behind a break is not judged, and so not what the list of runs says of it.
+    breaks = [walked.broken] if walked.broken else chain.wrong_lines(walked, lines)
     seals = _seals(seen, check)
     breaks += _made_anew(seals)
     breaks += _cut_off(seen, walked, expected, logs_of)
     good = [seal for seal in seals if not seal.fault]
     covered = max((seal.covers for seal in good), default=0)
     return Report(
-        walked.count,
-        walked.head.hex(),
+        len(seen.hashes),
+        None if walked.broken else walked.head.hex(),
         len(lines),
         breaks,
         seals,
