@@ -21,7 +21,8 @@ def sweep(home: Home, journal: Events) -> None:
         for place in home.workspaces.iterdir():
             _sweep_workspace(home, place)
     for line in journal.runs(unfinished=True):
-        _sweep_run(home, line.run)
+        if line.state == "running":  # one that waits was left in order
+            _sweep_run(home, line.run)
 
 
 def _sweep_workspace(home: Home, place: Path) -> None:

@@ -206,6 +206,10 @@ def _of_stdout(error: Exception) -> str:
     return ""
 
 
+_ROOM = ". Make room. A run that was cut off goes on with: penstock resume"
+_CURES = {errno.EMFILE: ". Allow more: ulimit -n", errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM}
+
+
 def _explain(error: Exception) -> int:
     from penstock.cli.text import harmless
     from penstock.errors import PenstockError
@@ -219,8 +223,7 @@ def _explain(error: Exception) -> int:
         return 4
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        cure = ". Allow more: ulimit -n" if error.errno == errno.EMFILE else ""
-        click.echo(f"penstock: {error.strerror}{where}{cure}", err=True)
+        click.echo(f"penstock: {error.strerror}{where}{_CURES.get(error.errno, '')}", err=True)
         return 4
     if os.environ.get("PENSTOCK_TRACEBACK"):
         raise error
