@@ -18,12 +18,13 @@ from typing import Any
 from pydantic import JsonValue, SecretStr
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate, status_of
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
+    Evidence,
     Pending,
     Refusal,
     Revision,
@@ -138,6 +139,8 @@ class Worker:
         more: dict[str, Any] = {}
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
+        if plan_step.phase == "publish":
+            more["evidence"] = self._shown(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
@@ -170,9 +173,7 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        on_record = [
-            check_reference(self.home, self.plugins, request.trust, entry)[0] for entry in request.evidence
-        ]
+        on_record = self._on_record(request)
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
@@ -200,18 +201,7 @@ class Worker:
         return Response(outcome="passed", data=operate(found[0], request, step))
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        found = []
-        for target in self._targets(request, step):
-            state, health = target.observe(step), target.probe(step)
-            found.append(
-                {
-                    "target": target.id,
-                    "release": state.release,
-                    "health": health.status,
-                    "detail": step.mask(health.detail),
-                    "data": state.data,
-                }
-            )
+        found = [status_of(target, step) for target in self._targets(request, step)]
         return Response(outcome="passed", data={"status": found})
 
     def _do_attest(self, request: Request, step: Step) -> Response:
@@ -244,8 +234,6 @@ class Worker:
                 "identities": [given.by, *signers],
             },
         )
-
-    # --- parts ---
 
     def _step(self, request: Request) -> Step:
         workspace = self._own_workspace()
@@ -367,6 +355,17 @@ class Worker:
         with self._printing(step):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
+
+    def _shown(self, request: Request) -> list[Evidence]:
+        """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
+        name = request.step.uses or ""
+        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
+            name, "penstock_publish", "evidence"
+        )
+        return self._on_record(request) if asks else []
+
+    def _on_record(self, request: Request) -> list[Evidence]:
+        return [check_reference(self.home, self.plugins, request.trust, each)[0] for each in request.evidence]
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)
