@@ -152,7 +152,9 @@ def _judge(hashes: tuple[bytes, bytes], due: int, row: Row, after: list[Row]) ->
 
     if row.id > due:
         last = row.id - 1
-        return told("missing", f"{_range(due, last)} {'is' if last == due else 'are'} not there")
+        return Break(
+            "missing", due, f"{_range(due, last)} {'is' if last == due else 'are'} not there{_behind(row)}"
+        )
     if due > 1 and _fits(before, due - 1, row):
         return told(
             "inserted", f"event {due - 1} was put in, and those behind it numbered anew", event=due - 1
@@ -165,7 +167,7 @@ def _judge(hashes: tuple[bytes, bytes], due: int, row: Row, after: list[Row]) ->
         for gap in range(1, _LONGEST_GAP):
             if _fits(row.hash, due + 1 + gap, after[0]):
                 there = f"{_range(due, due + gap - 1)} {'was' if gap == 1 else 'were'} taken out"
-                return told("missing", f"{there}, and those behind it numbered anew")
+                return Break("missing", due, f"{there}, and those behind it numbered anew{_behind(row)}")
     or_else = f", or event {due - 1} was and its hash made anew" if due > 1 else ""
     return told("changed", f"it is not what was written{or_else}")
 
@@ -189,6 +191,11 @@ def _moved(due: int, rows: list[Row], position: int, told: Any) -> Break:
 def _fits(previous: bytes, number: int, row: Row) -> bool:
     """Whether a row, with its own hash, is the event of this number that follows."""
     return isinstance(previous, bytes) and link(previous, number, *row[1:-1]) == row.hash
+
+
+def _behind(row: Row) -> str:
+    """What is known of the place of an event that is not there."""
+    return f": what stands behind is of run {row.run}, {row.step or row.type}"
 
 
 def _range(first: int, last: int) -> str:
