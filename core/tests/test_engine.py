@@ -683,3 +683,60 @@ def test_a_run_that_is_gone_on_with_shows_observers_what_they_have_not_seen(lab:
 
     assert code == 0, said
     assert seen_by(lab, "good") == [event.id for event in lab.events()]
+
+
+# --- a machine that fails ---
+
+KILLED_ONCE = """
+mark = Path(step.project, step.name)
+if not mark.exists():
+    mark.touch(); os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_step_whose_worker_is_killed_is_begun_anew(lab: Lab) -> None:
+    project(lab, a_test("a", KILLED_ONCE) + a_test("b") + deploy(lab))
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert "again: the process of the step was killed by SIGKILL" in said
+    types = Counter(event.type for event in lab.events() if event.step == "test.a")
+    assert types == {"step.started": 1, "step.repeated": 1, "step.finished": 1}
+    assert lab.leftovers() == []
+
+
+def test_a_step_whose_worker_is_killed_each_time_is_itself_at_fault(lab: Lab) -> None:
+    project(lab, a_test("a", "os.kill(os.getpid(), signal.SIGKILL)"))
+
+    code, said = lab.run("run")
+
+    assert code == 4, said
+    assert lab.states()["test.a"] == "failed"
+    assert "was killed by SIGKILL" in lab.reason("test.a")
+    assert Counter(event.type for event in lab.events())["step.repeated"] == 2
+
+
+FULL_ONCE = """
+mark = Path(step.project, step.name)
+if not mark.exists():
+    mark.touch(); raise OSError(28, "No space left on device")
+"""
+
+
+def test_a_machine_without_room_stops_the_run_where_it_is(lab: Lab) -> None:
+    project(lab, a_test("a", FULL_ONCE) + a_test("b", needs=["test.a"]))
+
+    code, said = lab.run("run")
+
+    assert code == 4, said
+    assert said.splitlines()[-1] == (
+        "penstock: test.a: the disk is full. The whole story: penstock logs 1 test.a. Make room. "
+        "Then: penstock resume 1"
+    )
+    assert "test.a" not in lab.states()
+    assert lab.run("resume")[0] == 0
+    assert Counter(step for _, step, _, _ in did(lab)) == Counter(
+        ("source.it", "build.it", "test.a", "test.b")
+    )
+    assert lab.leftovers() == []

@@ -26,12 +26,13 @@ LAYERS = (
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
     *("evidence", "reports", "flaky", "comparison", "changes"),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "tries", "processes", "process", "workspace", "proof"),
-    *("pruning", "revisions", "observed", "following"),
+    *("secrets", "artifacts", "home", "chain", "migrations", "journal", "tries", "processes", "process"),
+    *("workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "reported", "worker"),
     # the shell
-    *("labels", "executor", "observers", "signals", "runs", "facts", "record", "holds", "engine", "cli"),
+    *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "holds"),
+    *("sealing", "audit", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -58,6 +59,7 @@ PURE = (
     "request",
     "summary",
     "changes",
+    "chain",
 )
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "pathlib", "sqlite3", "threading", "io"}
 

@@ -252,11 +252,6 @@ RUNS: dict[str, tuple[str, str, str]] = {
         "nowhere-to-be-found is not on the PATH, so it can't be run. Install it, or add its directory to PATH",
     ),
     "nofile": ("step.keep(Path('gone'), 'file')", "failed", "gone can't be kept: it is not there"),
-    "fills": (
-        "raise OSError(28, 'No space left on device', '/x')",
-        "failed",
-        "the disk is full (/x). The whole story: penstock logs 1 test.fills",
-    ),
     "prints": ("print('x' * (3 << 20)); return PASSED", "passed", ""),
     "bytes": (
         "sys.stdout.buffer.write(b'\\xff\\xfe\\n'); os.write(2, b'\\xff'); return PASSED",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from penstock.chain import link
 
 from tests.broken.place import PENSTOCK, Place, Said, Warm
 
@@ -23,7 +24,10 @@ place = "{here}/live"
 """
 JOURNAL = "penstock: the journal /project/.penstock/journal.db"
 ANEW = "Put back a copy of it, or move .penstock away and begin anew"
-BROKEN = "What it says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
+BROKEN = (
+    "What it says since then can't be believed. More: penstock audit. Put back a copy of it, or begin anew "
+    "without .penstock"
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,7 @@ JOURNALS: list[tuple[Callable[[Path], None], str]] = [
     (
         newer,
         "penstock: /project/.penstock/journal.db was written by a newer Penstock (journal version 99, this one "
-        "reads 1). Try: pip install --upgrade penstock",
+        "reads 2). Try: pip install --upgrade penstock",
     ),
 ]
 
@@ -133,9 +137,39 @@ def test_an_event_that_was_changed(place: Place, data: str) -> None:
     assert place.run("approve").code == 4
 
 
+def chain_anew(path: Path) -> None:
+    """Give each event the hash that it would have had."""
+    journal = sqlite3.connect(path)
+    previous = b""
+    for row in journal.execute("SELECT id, run, time, type, step, data FROM events ORDER BY id").fetchall():
+        previous = link(previous, *row)
+        journal.execute("UPDATE events SET hash = ? WHERE id = ?", (previous, row[0]))
+    journal.commit()
+    journal.close()
+
+
+def test_a_journal_whose_newest_event_was_changed_is_not_added_to(place: Place) -> None:
+    """A pipeline without a sign step has no seal: the newest event is what can be looked at in no time."""
+    path = place.root / ".penstock" / "journal.db"
+    change(path, "UPDATE events SET data = '{}' WHERE id = (SELECT max(id) FROM events)")
+    before = path.read_bytes()
+
+    done = place.run("run")
+
+    assert (done.code, done.out) == (4, "")
+    assert done.err == (
+        f"{JOURNAL} was changed: its newest event, 7, is not what was written. Nothing is added to it. "
+        "What is wrong: penstock audit. Put back a copy of it, or move .penstock away and begin anew\n"
+    )
+    assert path.read_bytes() == before
+
+
 def test_a_clock_that_went_back_changes_nothing(place: Place) -> None:
     """Events of the future: the next are written after them, and a run begins and ends."""
-    change(place.root / ".penstock" / "journal.db", "UPDATE events SET time = time + 1e9")
+    path = place.root / ".penstock" / "journal.db"
+    change(path, "UPDATE events SET time = time + 1e9")
+    change(path, "UPDATE runs SET started = started + 1e9, finished = finished + 1e9")
+    chain_anew(path)
 
     done = place.run("run", "--only", "build.box")
 

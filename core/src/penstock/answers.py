@@ -159,3 +159,15 @@ def _kind(path: Path) -> str:
     if path.suffix == ".whl":
         return "wheel"
     return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"
+
+
+def status_of(target: Target, step: Step) -> dict[str, Any]:
+    """What runs on a target now, and how it is."""
+    state, health = target.observe(step), target.probe(step)
+    return {
+        "target": target.id,
+        "release": state.release,
+        "health": health.status,
+        "detail": step.mask(health.detail),
+        "data": state.data,
+    }

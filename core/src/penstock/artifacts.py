@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -204,15 +203,14 @@ class Store:
             self.write_to(str(entry["sha256"]), path)
             path.chmod(0o755 if entry["exec"] else 0o644)
 
-    def sweep(self, older_than: float = 3600.0) -> None:
-        """Remove what writers left behind that were killed: nobody has written to it for so many seconds."""
+    def sweep(self) -> None:
+        """Remove what writers left behind that were killed: nobody holds it open any more."""
         with suppress(OSError):
             with os.scandir(self.root / "incoming") as scan:
                 entries = list(scan)
             for entry in entries:
                 with suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < time.time() - older_than:
-                        Path(entry.path).unlink()
+                    _remove_if_left(entry.path)
 
     def _sound(self, digest: str) -> bool:
         """Whether a digest's bytes are there, undamaged: adding those that are not brings them back."""
@@ -266,12 +264,28 @@ class Store:
 
 
 def _created(path: Path) -> IO[bytes]:
-    """A new file for its owner alone, in a directory that is made where it is missing."""
+    """A new file for its owner alone, held while it is open; its directory is made where it is missing."""
+    while True:
+        try:
+            file = open(path, "xb", opener=_for_owner)  # noqa: SIM115 - who asked closes it
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # it was swept away before it was held
+
+
+def _remove_if_left(path: str) -> None:
+    """Remove a file that no writer holds, also one that will come to hold it in a moment: it looks."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return open(path, "xb", opener=_for_owner)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "xb", opener=_for_owner)
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)  # noqa: PTH108 - as it was listed
+    finally:
+        os.close(file)
 
 
 def _for_owner(path: str, flags: int) -> int:

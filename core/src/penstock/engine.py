@@ -18,12 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock import scheduler, summary
+from penstock import scheduler, sealing, summary
+from penstock.errors import PluginError, sentence
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.facts import Facts
 from penstock.holds import Holds
 from penstock.home import Home, Lock
-from penstock.journal import Journal
+from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
 from penstock.model import Event, short
@@ -32,7 +33,15 @@ from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.process import end_marked, user
 from penstock.record import Record
-from penstock.request import Response, approval_of, make_request, question, release_of, spared
+from penstock.request import (
+    Request,
+    Response,
+    approval_of,
+    make_request,
+    question,
+    release_of,
+    spared,
+)
 from penstock.rollout import WakeAt
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
@@ -56,6 +65,8 @@ from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
 from penstock.worker import Worker
 
+_LOSSES = 2
+"""How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
 Observer = Callable[[Event | Progress, RunState], None]
 _OF_ATTEMPT = ("report", "tests", "summary", "notes")
 """What is kept of an attempt that is followed by another."""
@@ -75,7 +86,7 @@ class Engine:
 
     project: Path
     home: Home
-    journal: Journal
+    journal: Events
     plan: Plan
     plugins: Plugins
     state: RunState
@@ -90,11 +101,16 @@ class Engine:
         self._ops: dict[str, Operate] = {}
         self._ended: dict[str, End] = {}
         self._stopped: dict[str, str] = {}  # ticket → why
+        self._requests: dict[str, Request] = {}  # ticket → what its worker was asked
+        self._lost: dict[str, int] = {}  # ticket → how many workers it has lost
+        self._no_room = ""  # why nothing more can be done on this machine
         self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
+        self.unsealed = ""
+        """Why the journal could not be sealed in the end."""
 
     def work(self) -> RunState:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
@@ -108,7 +124,13 @@ class Engine:
             if self.state.state == "waiting" and self._record.catch_up():
                 self._record.write("run.resumed", None, {"steps": []})
                 self._record.commit()
+        if sealing.is_due(self.state) and sealing.can_sign(self.state):
+            self.seal()
         return self.state
+
+    def seal(self) -> None:
+        """Have the journal's head signed. The run is over or waits, and stands however that ends."""
+        self.unsealed = sealing.seal(self.journal, self._record, self.state, self.executor)
 
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
@@ -118,6 +140,9 @@ class Engine:
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
+        if self._no_room:
+            self._record.commit()
+            raise PluginError(f"{self._no_room} Then: penstock resume {self.state.run}")
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
         if self.display and (due := self.display.due()) is not None and due <= time.time():
@@ -274,10 +299,13 @@ class Engine:
         if isinstance(news, Progress):
             self.observer(news, self.state)
             return
+        response = news.response
+        if self._goes_on(news.ticket, response):
+            return
         name = self._busy.pop(news.ticket)
         failure: Failure = "error" if news.response.outcome == "error" else "failed"
         operation = self._ops.pop(news.ticket, None)
-        response = news.response
+        self._lost.pop(news.ticket, None)
         if operation is not None:
             ok = response.outcome == "passed"
             why = self._stopped.pop(news.ticket, None)
@@ -290,6 +318,22 @@ class Engine:
             response = Response.model_validate({"outcome": end.state, "reason": end.reason})
             failure = end.failure
         self._settle(name, response, failure)
+
+    def _goes_on(self, ticket: str, response: Response) -> bool:
+        """Whether the step is not over with this, since nothing can be said of it: no fault of its own."""
+        request, name = self._requests.pop(ticket), self._busy[ticket]
+        if not response.cause or name in self._ended or ticket in self._stopped:
+            return False
+        if response.cause == "machine":  # left as if cut off here, for whoever resumes the run
+            self._no_room = self._no_room or f"{name}: {sentence(response.reason)}"
+            return True
+        self._lost[ticket] = self._lost.get(ticket, 0) + 1
+        if self._lost[ticket] > _LOSSES:
+            return False
+        self._record.write("step.repeated", name, {"reason": response.reason})
+        self._requests[ticket] = request
+        self._record.after_commit(partial(self.executor.submit, ticket, request))
+        return True
 
     def _settle(self, name: str, response: Response, failure: Failure) -> None:
         step = self.plan.by_name[name]
@@ -334,6 +378,7 @@ class Engine:
         ticket = ticket or name
         self._busy[ticket] = name
         request = make_request(self.plan, self.state, name, kind, **more)
+        self._requests[ticket] = request
         # The intent is on record before anything is touched.
         self._record.after_commit(partial(self.executor.submit, ticket, request))
 
@@ -372,7 +417,7 @@ class Engine:
 def local_engine(
     project: Path,
     home: Home,
-    journal: Journal,
+    journal: Events,
     state: RunState,
     plugins: Plugins,
     observer: Observer,

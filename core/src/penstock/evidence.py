@@ -17,6 +17,7 @@ from penstock.errors import PenstockError
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
+    JOURNAL,
     PROVENANCE,
     PUBLICATION,
     RELEASE,
@@ -131,6 +132,13 @@ def deployment(
         **_run(circumstances),
     }
     return _statement(release.artifacts, circumstances, DEPLOYMENT, predicate)
+
+
+def journal(events: int, head: str, circumstances: Circumstances) -> dict[str, Any]:
+    """That the journal had so many events when this was signed, and the hash of the last of them."""
+    predicate = {"events": events, "signed": _time(circumstances.finished), **_run(circumstances)}
+    subject = {"name": "journal", "digest": {"sha256": head}}
+    return {"_type": STATEMENT, "subject": [subject], "predicateType": JOURNAL, "predicate": predicate}
 
 
 def encode(statement: dict[str, Any]) -> bytes:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
 from penstock.home import open_log
-from penstock.outcomes import Stopped, without_result
+from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
 from penstock.worker import Worker
 
@@ -225,7 +225,7 @@ class LocalPool:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
         process.end(lambda: [pid for pid in below if processes.alive(pid)], grace=0)
-        return self._lost(*workers)
+        return self._lost(*workers, ours=True)
 
     def _retire(self, worker: _Process) -> int:
         """Let go of a worker that has nothing to do, or is gone; its exit status."""
@@ -235,8 +235,8 @@ class LocalPool:
             os.close(worker.pidfd)
         return process.ended(worker.pid, patience=0.5 if worker.ticket else 0)
 
-    def _lost(self, *workers: _Process) -> list[Done | Progress]:
-        """Workers are gone: what their steps left behind goes too."""
+    def _lost(self, *workers: _Process, ours: bool = False) -> list[Done | Progress]:
+        """Workers are gone, ended by us or otherwise: what their steps left behind goes too."""
         statuses = [self._retire(worker) for worker in workers]
         marks, sockets = [w.mark for w in workers if w.mark], {w.other_end for w in workers}
 
@@ -246,7 +246,7 @@ class LocalPool:
         if marks:
             process.end(rest, grace=0.2)
         return [
-            Done(worker.ticket, without_result(status, told=worker.kill_at is not None))
+            Done(worker.ticket, without_result(status, told=worker.kill_at is not None, ours=ours))
             for worker, status in zip(workers, statuses, strict=True)
             if worker.ticket is not None
         ]
@@ -317,9 +317,7 @@ def _answer(worker: Worker, request: Request) -> str:
         process.end_descendants(spare=worker.detached)
         response = Response(outcome="cancelled", reason="it was told to stop")
     except OSError as error:  # there is no place for its log
-        response = Response(
-            outcome="error", reason=f"the step can't begin: {error.strerror}: {error.filename}"
-        )
+        response = begun_badly(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()

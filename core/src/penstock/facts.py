@@ -16,7 +16,7 @@ from typing import Any
 from penstock import conditions, terms
 from penstock.errors import PenstockError
 from penstock.home import Home
-from penstock.journal import Journal
+from penstock.journal import Events
 from penstock.plan import PlanStep
 from penstock.state import LETS_ON, RunState
 from penstock.terms import Asked, Changed, Env, Result, Value
@@ -48,7 +48,7 @@ class _Since:
 class Facts:
     """The facts of one run."""
 
-    def __init__(self, journal: Journal, home: Home, state: RunState) -> None:
+    def __init__(self, journal: Events, home: Home, state: RunState) -> None:
         self._journal = journal
         self._home = home
         self._state = state

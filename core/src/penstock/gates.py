@@ -27,6 +27,7 @@ APPROVAL = "https://penstock.dev/attestation/approval/v0.1"
 DEPLOYMENT = "https://penstock.dev/attestation/deployment/v0.1"
 VERIFICATION = "https://penstock.dev/attestation/verification/v0.1"
 PUBLICATION = "https://penstock.dev/attestation/publication/v0.1"
+JOURNAL = "https://penstock.dev/attestation/journal/v0.1"
 RELEASE = "https://in-toto.io/attestation/release/v0.1"
 
 NONE_SKIPPED: Mapping[str, str] = MappingProxyType({})

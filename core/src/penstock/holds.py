@@ -15,7 +15,7 @@ from typing import Any
 from penstock import scheduler, turns
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home, Lock
-from penstock.journal import Journal, New
+from penstock.journal import Events, New
 from penstock.plan import PlanStep
 from penstock.record import Record
 from penstock.runs import load_run, working_on
@@ -31,7 +31,7 @@ _LOOK_AGAIN = 1.0
 class Holds:
     """The environments that the steps of one run wait for or hold: a lock each, which they share."""
 
-    def __init__(self, home: Home, journal: Journal, record: Record, state: RunState) -> None:
+    def __init__(self, home: Home, journal: Events, record: Record, state: RunState) -> None:
         self._home = home
         self._journal = journal
         self._record = record
@@ -163,7 +163,8 @@ class Holds:
         if self._began is None:
             self._began = self._journal.of_run(self._state.run, ("run.started",))[0].id
         newer = {event.run for event in self._journal.find(turns.WANTED, after=self._began)}
-        return self._claims_of({*self._journal.unfinished(), *newer}, environment)
+        unfinished = {line.run for line in self._journal.runs(unfinished=True)}
+        return self._claims_of(unfinished | newer, environment)
 
     def _deployed_since(self, mine: Claim, environment: str) -> list[Claim]:
         runs = {event.run for event in self._journal.find("rollout.began", after=mine.began)}

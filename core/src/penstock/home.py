@@ -30,7 +30,7 @@ class Home:
                 )
             root.mkdir(exist_ok=True)
             ignore = root / ".gitignore"
-            if not ignore.exists():
+            if not ignore.exists() or not ignore.stat().st_size:  # empty: the disk was full
                 ignore.write_text("*\n")
         except OSError as error:
             raise PluginError(

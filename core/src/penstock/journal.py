@@ -1,12 +1,11 @@
 """The journal: append-only, hash-chained events in SQLite; the one source of truth about every run.
 
 An event is durable when `append` returns. Each carries the hash of the one before it, over all runs of the
-project, so that an edited record is found.
+project, so that an edited record is found. The rest of Penstock knows a journal by the calls of `Events`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -15,43 +14,47 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
+from penstock import chain
+from penstock.chain import New as New
+from penstock.chain import Row
+from penstock.chain import RunLine as RunLine
 from penstock.errors import ConfigError, PluginError
+from penstock.migrations import NEWEST, migrate, version_of
 from penstock.model import Event
 
-_SCHEMA = 1
 _PATIENCE = 60.0
 """Seconds to wait for another process to be done with the journal."""
-_CREATE = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, time REAL NOT NULL, type TEXT NOT NULL, step TEXT,
-    data TEXT NOT NULL, hash BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_of_run ON events (run, id);
-CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, plan TEXT NOT NULL, started REAL NOT NULL,
-    state TEXT NOT NULL, finished REAL, revision TEXT);
-"""
 
 
-class New(NamedTuple):
-    """An event that is not in the journal yet."""
+class Events(Protocol):
+    """What is asked of a journal, whatever keeps it.
 
-    type: str
-    step: str | None
-    data: dict[str, Any]
-    time: float
+    `begin` and `append` return once events are durable; `stage` once they are written, and `commit` makes
+    durable what was staged, all of it or nothing. Whatever can't be written or read is a PluginError that
+    says what to do. Several processes may use a journal at once; it gives events and runs their numbers, in
+    order and without gaps.
+    """
 
-
-class RunLine(NamedTuple):
-    """One line of `penstock runs`: a projection of the run's events, kept for speed."""
-
-    run: int
-    plan: str
-    started: float
-    state: str
-    finished: float | None
-    revision: str | None
+    def begin(self, events: Iterable[New]) -> tuple[int, list[Event]]: ...  # noqa: D102
+    def append(self, run: int, events: Iterable[New]) -> list[Event]: ...  # noqa: D102
+    def stage(self, run: int, events: Iterable[New]) -> list[Event]: ...  # noqa: D102
+    def commit(self) -> None: ...  # noqa: D102
+    def events(self, run: int, after: int = 0) -> list[Event]: ...  # noqa: D102
+    def of_run(self, run: int, kinds: Collection[str]) -> list[Event]: ...  # noqa: D102
+    def since(self, after: int) -> list[Event]: ...  # noqa: D102
+    def find(  # noqa: D102
+        self, kind: str, after: int = 0, *, step: str | None = None, first: int = 0, holding: str = ""
+    ) -> Iterator[Event]: ...
+    def first_since(self, moment: float) -> int: ...  # noqa: D102
+    def runs_of_steps(self, first: int) -> dict[str, int]: ...  # noqa: D102
+    def run(self, number: int) -> RunLine: ...  # noqa: D102
+    def runs(self, limit: int | None = None, *, unfinished: bool = False) -> list[RunLine]: ...  # noqa: D102
+    def rows(self, first: int = 1) -> Iterator[Row]: ...  # noqa: D102
+    def tip(self) -> tuple[int, bytes]: ...  # noqa: D102
+    def check(self) -> tuple[int, str, int | None]: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class Journal:
@@ -60,23 +63,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        only_to_read = _only_to_read(path)
         try:
-            if _only_to_read(path):
-                uri = f"{path.resolve().as_uri()}?immutable=1"
-                self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
-            else:
-                self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-                self._use_wal()
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _SCHEMA:
+            where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
+            self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
+            version = version_of(self._db)
+            if version > NEWEST:
                 raise PluginError(
                     f"{path} was written by a newer Penstock (journal version {version}, this one reads "
-                    f"{_SCHEMA}). Try: pip install --upgrade penstock"
+                    f"{NEWEST}). Try: pip install --upgrade penstock"
                 )
-            if version == 0:
-                self._db.executescript(_CREATE)
-                self._db.execute(f"PRAGMA user_version={_SCHEMA}")
+            if only_to_read and version:
+                return  # an old one can be read as it is
+            self._use_wal()
+            self._db.execute("PRAGMA synchronous=FULL")
+            migrate(self._db)
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 
@@ -93,8 +94,12 @@ class Journal:
                 time.sleep(0.005)
 
     def begin(self, events: Iterable[New]) -> tuple[int, list[Event]]:
-        """Open a new run with its first events, `run.started` before all; its number."""
+        """Open a new run with its first events, `run.started` before all; its number.
+
+        Raises PluginError where the newest event is not what was written: nothing is built upon it.
+        """
         with self._writing():
+            self._check_tip()
             [(run,)] = self._db.execute("SELECT coalesce(max(run), 0) + 1 FROM runs")
             made = self._append(run, events)
         self.commit()
@@ -131,15 +136,11 @@ class Journal:
             )
         ]
 
-    def runs(self, limit: int | None = None) -> list[RunLine]:
-        """The runs, the newest first."""
-        query = f"SELECT {_LINE} FROM runs ORDER BY run DESC LIMIT ?"  # noqa: S608 - a constant
+    def runs(self, limit: int | None = None, *, unfinished: bool = False) -> list[RunLine]:
+        """The runs, the newest first; with `unfinished` those only that are not over."""
+        which = "WHERE state IN ('running', 'waiting')" if unfinished else ""
+        query = f"SELECT {_LINE} FROM runs {which} ORDER BY run DESC LIMIT ?"  # noqa: S608 - constants
         return [RunLine(*row) for row in self._read(query, (-1 if limit is None else limit,))]
-
-    def unfinished(self) -> list[int]:
-        """The runs that are not over: those that are worked on, wait for a person, or were cut off."""
-        query = "SELECT run FROM runs WHERE state IN ('running', 'waiting') ORDER BY run"
-        return [run for (run,) in self._read(query)]
 
     def of_run(self, run: int, kinds: Collection[str]) -> list[Event]:
         """The events of a run that are of these types, in order."""
@@ -155,13 +156,18 @@ class Journal:
             return RunLine(*row)
         raise ConfigError(f"there is no run {number}. The runs: penstock runs")
 
-    def find(self, kind: str, after: int = 0, *, step: str | None = None, first: int = 0) -> Iterator[Event]:
-        """All events of a type, or those of one step, over all runs or from `first` on, the newest first."""
+    def find(
+        self, kind: str, after: int = 0, *, step: str | None = None, first: int = 0, holding: str = ""
+    ) -> Iterator[Event]:
+        """All events of a type that follow the event `after`, the newest first.
+
+        Of those, what is about a `step`, is of a run from `first` on, and holds a text somewhere.
+        """
         query = (
             "SELECT id, run, time, type, step, data FROM events WHERE type = ?1 AND id > ?2 "
-            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 ORDER BY id DESC"
+            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 AND (?5 = '' OR instr(data, ?5)) ORDER BY id DESC"
         )
-        return (_event(*row) for row in self._read(query, (kind, after, step, first)))
+        return (_event(*row) for row in self._read(query, (kind, after, step, first, holding)))
 
     def first_since(self, moment: float) -> int:
         """The first run that began at a moment or later; a number that no run has where none did."""
@@ -183,30 +189,43 @@ class Journal:
         query = "SELECT id, run, time, type, step, data FROM events WHERE id > ? ORDER BY id"
         return [_event(*row) for row in self._read(query, (after,))]
 
+    def rows(self, first: int = 1) -> Iterator[Row]:
+        """The events as they are kept, with their hashes, from one on."""
+        query = "SELECT id, run, time, type, step, data, hash FROM events WHERE id >= ? ORDER BY id"
+        return (Row(*row) for row in self._read(query, (first,)))
+
+    def tip(self) -> tuple[int, bytes]:
+        """The number and the hash of the newest event; 0 and nothing where there is none yet."""
+        for number, digest in self._read("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1"):
+            return number, digest
+        return 0, b""
+
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
 
         Where a run's line in `runs` is not what its events say, that is the event that had the last word.
         """
-        previous, count = b"", 0
-        lines: dict[int, RunLine] = {}
-        last: dict[int, int] = {}
-        rows = self._read("SELECT id, run, time, type, step, data, hash FROM events ORDER BY id")
-        try:
-            for number, run, at, kind, step, data, digest in rows:
-                count += 1
-                if number != count or _hash(previous, number, run, at, kind, step, data) != digest:
-                    return count, previous.hex(), number
-                previous = digest
-                event = New(kind, step, json.loads(data), at)
-                if _tells(event):
-                    lines[run] = _told(lines.get(run), run, event)
-                    last[run] = number
-        except PluginError:  # what can't even be read
-            return count + 1, previous.hex(), count + 1
-        kept = {line.run: line for line in self.runs()}
-        wrong = [number for run, number in last.items() if kept.get(run) != lines[run]]
-        return count, previous.hex(), min(wrong, default=None)
+        walked = chain.walk(self.rows())
+        if walked.broken is not None:
+            return walked.count, walked.head.hex(), walked.broken.event
+        wrong = chain.wrong_lines(walked, self.runs())
+        return walked.count, walked.head.hex(), wrong[0].event if wrong else None
+
+    def _check_tip(self) -> None:
+        """Raise PluginError where the newest event does not follow from the one before it."""
+        newest = "SELECT id, run, time, type, step, data, hash FROM events ORDER BY id DESC LIMIT 2"
+        rows = [Row(*row) for row in self._read(newest)]
+        if not rows:
+            return
+        before = rows[1] if len(rows) > 1 else None
+        last, previous = (before.id, before.hash) if before else (0, b"")
+        broken = chain.walk(rows[:1], previous, last).broken if isinstance(previous, bytes) else True
+        if broken:
+            raise PluginError(
+                f"the journal {self._path} was changed: its newest event, {rows[0].id}, is not what was "
+                "written. Nothing is added to it. What is wrong: penstock audit. Put back a copy of it, or "
+                "move .penstock away and begin anew"
+            )
 
     def close(self) -> None:
         """Close the database."""
@@ -218,9 +237,9 @@ class Journal:
         made = []
         for event in events:
             number += 1
-            data = _encode(event.data)
+            data = chain.encode(event.data)
             at = float(event.time)
-            previous = _hash(previous, number, run, at, event.type, event.step, data)
+            previous = chain.link(previous, number, run, at, event.type, event.step, data)
             self._db.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (number, run, at, event.type, event.step, data, previous),
@@ -230,11 +249,11 @@ class Journal:
         return made
 
     def _project(self, run: int, event: New) -> None:
-        if not _tells(event):
+        if not chain.tells(event):
             return
         row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
         before = RunLine(*row) if row else None
-        line = _told(before, run, event)
+        line = chain.told(before, run, event)
         self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", line)
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
@@ -285,35 +304,7 @@ def _why(error: sqlite3.Error) -> str:
     return _WHY.get(code, f"it is not as it was made ({error}). {_ANEW}")
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 _LINE = "run, plan, started, state, finished, revision"
-_TELLING = frozenset(("run.started", "run.finished", "run.waiting", "run.resumed"))
-
-
-def _tells(event: New) -> bool:
-    """Whether an event changes its run's line."""
-    return event.type in _TELLING or (event.type == "step.finished" and bool(event.data.get("revision")))
-
-
-def _told(line: RunLine | None, run: int, event: New) -> RunLine:
-    """A run's line after one more event."""
-    if line is None:
-        release = event.data.get("release") or {}  # a rollback has no source step: it knows from the start
-        revision = release.get("revision", {}).get("commit")
-        line = RunLine(run, str(event.data.get("plan", "")), float(event.time), "running", None, revision)
-    if event.type == "run.resumed":
-        return line._replace(state="running", finished=None)
-    if event.type in ("run.finished", "run.waiting"):
-        state = "waiting" if event.type == "run.waiting" else str(event.data["state"])
-        return line._replace(state=state, finished=float(event.time))
-    if event.type == "step.finished":
-        return line._replace(revision=event.data["revision"].get("commit"))
-    return line
-
-
-def _hash(previous: bytes, *fields: object) -> bytes:
-    return hashlib.sha256(previous + _encode_fields(fields).encode()).digest()
 
 
 def _event(number: int, run: int, time: float, kind: str, step: str | None, data: str) -> Event:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock.journal import Journal
+from penstock.journal import Events
 from penstock.model import Event, Revision
 from penstock.plugins import Plugins
 from penstock.secrets import resolve
@@ -25,7 +25,7 @@ class Earlier(NamedTuple):
 class Observed:
     """The record around an event, as an observer may look at it."""
 
-    def __init__(self, section: str, project: str, root: Path, journal: Journal, plugins: Plugins) -> None:
+    def __init__(self, section: str, project: str, root: Path, journal: Events, plugins: Plugins) -> None:
         self.section = section
         """The section that the observer works for, such as `observe.chat`; or the plugin's name."""
         self.project = project

@@ -16,6 +16,7 @@ from penstock.errors import (
     StepFailed,
     StepRefused,
     in_words,
+    sentence,
 )
 from penstock.request import Request, Response
 from penstock.secrets import plain
@@ -37,6 +38,13 @@ _MACHINE = {
     errno.EIO: "the disk can't be read or written",
 }
 """What is nobody's fault but the machine's."""
+_NO_ROOM = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room",
+    errno.EMFILE: "Allow more: ulimit -n",
+    errno.ENFILE: "Close some, or allow more",
+}
+"""What goes well later, once somebody has done this."""
 
 
 class Stopped(BaseException):
@@ -47,18 +55,39 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
     """The response that an exception leads to; what is no error of ours goes to the log, whole."""
     if isinstance(error, Stopped):
         return Response(outcome="cancelled", reason="it was told to stop")
+    cure = cure_for(error)
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
-            return Response(outcome=outcome, reason=plain(str(error)))
+            return _curable(outcome, plain(str(error)), cure)
     if step:
         with contextlib.suppress(Exception):  # the disk is full, or the exception can't be shown
             step.log("".join(traceback.format_exception(error)))
     what = of_machine(error) or f'the plugin "{request.step.uses}" failed: {_what(error)}'
-    return Response(
-        outcome="error",
-        reason=plain(what)  # it is cut once it is masked: half a secret is found by no mask
-        + f". The whole story: penstock logs {request.info.run} {request.step.name}",
-    )
+    # It is cut once it is masked: half a secret is found by no mask.
+    story = f". The whole story: penstock logs {request.info.run} {request.step.name}"
+    return _curable("error", plain(what) + story, cure)
+
+
+def begun_badly(error: OSError) -> Response:
+    """The response where a step has not even a log."""
+    return _curable("error", f"the step can't begin: {error.strerror}: {error.filename}", cure_for(error))
+
+
+def cure_for(error: BaseException | None) -> str:
+    """What to do where a full disk, or too many open files, is what an exception comes from; or nothing."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return _NO_ROOM[error.errno]
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _curable(outcome: Any, reason: str, cure: str) -> Response:
+    if not cure:
+        return Response(outcome=outcome, reason=reason)
+    return Response(outcome=outcome, reason=f"{sentence(reason)} {cure}", cause="machine")
 
 
 def of_machine(error: BaseException) -> str:
@@ -77,12 +106,13 @@ def _what(error: BaseException) -> str:
     return in_words(error)
 
 
-def without_result(status: int, *, told: bool) -> Response:
-    """What became of a request whose worker ended so."""
+def without_result(status: int, *, told: bool, ours: bool) -> Response:
+    """What became of a request whose worker ended so; `ours`: by a signal of ours."""
     how = f"was killed by {process.name_of_signal(-status)}" if status < 0 else f"exited with {status}"
     if status == -signal.SIGKILL:
         how += " (by somebody, or for want of memory)"
     return Response(
         outcome="cancelled" if told else "error",
         reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
+        cause="lost" if status == -signal.SIGKILL and not (told or ours) else "",
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from penstock.artifacts import Store, remove
 from penstock.home import Home
-from penstock.journal import Journal, New
+from penstock.journal import Events, New
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _YOUNG = 3600.0
@@ -25,12 +25,12 @@ _YOUNG = 3600.0
 _BEGUN = ("run.started", "run.resumed")
 
 
-def pruned(journal: Journal) -> dict[int, float]:
+def pruned(journal: Events) -> dict[int, float]:
     """The runs whose leavings were removed, and when."""
     return {event.run: event.time for event in journal.find("run.pruned")}
 
 
-def record(journal: Journal, runs: Iterable[int], by: str) -> None:
+def record(journal: Events, runs: Iterable[int], by: str) -> None:
     """Put on record, before anything is removed, that what these runs left is going to be."""
     now = time.time()
     for run in runs:
@@ -38,7 +38,7 @@ def record(journal: Journal, runs: Iterable[int], by: str) -> None:
     journal.commit()
 
 
-def needed(journal: Journal, home: Home, without: Collection[int]) -> set[str]:
+def needed(journal: Events, home: Home, without: Collection[int]) -> set[str]:
     """All digests that the runs refer to, those in `without` aside, and the plans of all."""
     found: set[str] = set()
     queue: list[str] = []
@@ -57,7 +57,7 @@ def needed(journal: Journal, home: Home, without: Collection[int]) -> set[str]:
     return found
 
 
-def young(journal: Journal, home: Home) -> float:
+def young(journal: Events, home: Home) -> float:
     """Since when bytes stay whoever needs them: some run that is being worked on may have just kept them."""
     since = time.time() - _YOUNG
     for line in journal.runs():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from penstock.journal import Journal, New
+from penstock.journal import Events, New
 from penstock.model import Event
 from penstock.state import RunState
 
@@ -17,7 +17,7 @@ from penstock.state import RunState
 class Record:
     """The events of one run, on their way into the journal and into its state."""
 
-    def __init__(self, journal: Journal, state: RunState, tell: Callable[[list[Event]], None]) -> None:
+    def __init__(self, journal: Events, state: RunState, tell: Callable[[list[Event]], None]) -> None:
         self._journal = journal
         self._state = state
         self._tell = tell

@@ -23,10 +23,17 @@ from penstock.step import StepInfo
 _JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
 
 
+class Head(Model):
+    """The newest event of the journal: its number, and its hash in hexadecimal digits."""
+
+    events: int
+    digest: str
+
+
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status"]
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal"]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -48,6 +55,7 @@ class Request(Model):
     approval: Approval | None = None
     skipped: dict[str, str] = {}
     """Of the steps whose result the gate asks for, those that were skipped, and why."""
+    head: Head | None = None
 
 
 class Response(Model):
@@ -56,6 +64,9 @@ class Response(Model):
     outcome: Literal["passed", "failed", "refused", "error", "pending", "cancelled"]
     reason: str = ""
     data: dict[str, Any] = {}
+    cause: Literal["", "lost", "machine"] = ""
+    """What was at fault where neither the project nor a plugin was: the worker was killed by somebody, or the
+    machine has no room. The same request may go well later."""
 
 
 def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
@@ -122,6 +133,22 @@ def circumstances(
         revision=request.info.revision,
         started=started,
         finished=finished,
+    )
+
+
+def seal_request(plan: Plan, state: RunState, events: int, head: str) -> Request:
+    """To have the journal's head signed by the sign step's plugin, whether that step has passed or not."""
+    signer = plan.signer
+    assert signer is not None
+    made = make_request(plan, state, signer.name, "seal", head=Head(events=events, digest=head))
+    own = {"name": "journal"}  # a log of its own, and not that of the sign step
+    return made.model_copy(
+        update={
+            "step": signer.model_copy(update=own),
+            "info": made.info.model_copy(update={**own, "attempt": 1}),
+            "signer": signer,
+            "evidence": (),
+        }
     )
 
 

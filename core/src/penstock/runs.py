@@ -11,7 +11,7 @@ from typing import Any
 from penstock import process
 from penstock.errors import ConfigError, PluginError, StepRefused, in_words
 from penstock.home import Home, Lock
-from penstock.journal import Journal, New
+from penstock.journal import Events, New
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.signals import SOCKET
@@ -24,7 +24,7 @@ _GLANCE = 0.5
 
 
 def new_run(
-    journal: Journal, home: Home, plan: Plan, options: dict[str, Any], more: Iterable[New] = ()
+    journal: Events, home: Home, plan: Plan, options: dict[str, Any], more: Iterable[New] = ()
 ) -> tuple[RunState, list[Event]]:
     """Open a run of this plan in the journal, together with `more` that its beginning means."""
     home.store.add_bytes(plan.canonical)
@@ -36,7 +36,7 @@ def new_run(
     return state, events
 
 
-def load_run(journal: Journal, home: Home, run: int) -> RunState:
+def load_run(journal: Events, home: Home, run: int) -> RunState:
     """A run as the journal has it. Raises ConfigError where there is none of that number."""
     journal.run(run)
     events = journal.events(run)

@@ -84,6 +84,8 @@ class RunState:
         self.last_event = 0
         self.pruned: float | None = None
         """When `prune` removed what this run left, in seconds since 1970."""
+        self.sealed = False
+        """Whether the journal's head was signed since the run ended or came to wait."""
         self.given: Release | None = None
         """A release that was there before the run: what a rollback brings back."""
         self._missing = {name: len(needs) for name, needs in plan.waits_for.items()}
@@ -281,16 +283,19 @@ class RunState:
                 rollout.fail("the run was cancelled")
 
     def _on_run_waiting(self, event: Event) -> None:
-        self.state, self.finished = "waiting", event.time
+        self.state, self.finished, self.sealed = "waiting", event.time, False
 
     def _on_run_finished(self, event: Event) -> None:
-        self.state, self.finished = event.data["state"], event.time
+        self.state, self.finished, self.sealed = event.data["state"], event.time, False
         if self.cancelled is not None:
             for name in [name for name, step in self.steps.items() if step.state in ("pending", "waiting")]:
                 self._end(name, "cancelled", self.cancelled)
 
     def _on_run_pruned(self, event: Event) -> None:
         self.pruned = event.time
+
+    def _on_journal_sealed(self, event: Event) -> None:
+        self.sealed = True
 
     # --- the graph ---
 

@@ -19,7 +19,15 @@ from typing import Any
 from pydantic import JsonValue
 
 from penstock import admission, evidence, gates, process, processes, reported, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate, the_one_asked_for
+from penstock.answers import (
+    all_different,
+    all_handed,
+    checked,
+    keep_matching,
+    operate,
+    status_of,
+    the_one_asked_for,
+)
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -124,7 +132,7 @@ class Worker:
         self._steps = []
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
-        return Response(outcome=response.outcome, reason=reason, data=data)
+        return response.model_copy(update={"reason": reason, "data": data})
 
     def _prepared(self, request: Request) -> Step:
         try:
@@ -175,7 +183,7 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        on_record = [self._check(request, entry) for entry in request.evidence]
+        on_record = self._on_record(request)
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
@@ -204,24 +212,19 @@ class Worker:
         return Response(outcome="passed", data=operate(found[0], request, step))
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        found = []
-        for target in self._targets(request, step):
-            state, health = target.observe(step), target.probe(step)
-            found.append(
-                {
-                    "target": target.id,
-                    "release": state.release,
-                    "health": health.status,
-                    "detail": step.mask(health.detail),
-                    "data": state.data,
-                }
-            )
+        found = [status_of(target, step) for target in self._targets(request, step)]
         return Response(outcome="passed", data={"status": found})
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None
         now = self._circumstances(request, time.time())
         made = [evidence.deployment(request.step, request.release, request.targets, now)]
+        return Response(outcome="passed", data={"evidence": self._record(request, made)})
+
+    def _do_seal(self, request: Request, step: Step) -> Response:
+        assert request.head is not None
+        now = self._circumstances(request, time.time())
+        made = [evidence.journal(request.head.events, request.head.digest, now)]
         return Response(outcome="passed", data={"evidence": self._record(request, made)})
 
     def _do_approve(self, request: Request, step: Step) -> Response:
@@ -242,8 +245,6 @@ class Worker:
                 "identities": [given.by, *signers],
             },
         )
-
-    # --- parts ---
 
     def _step(self, request: Request) -> Step:
         workspace = self._own_workspace()
@@ -351,10 +352,10 @@ class Worker:
         asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
             name, "penstock_publish", "evidence"
         )
-        return [self._check(request, entry) for entry in request.evidence] if asks else []
+        return self._on_record(request) if asks else []
 
-    def _check(self, request: Request, reference: Reference) -> Any:
-        return check_reference(self.home, self.plugins, request.trust, reference)[0]
+    def _on_record(self, request: Request) -> list[Evidence]:
+        return [check_reference(self.home, self.plugins, request.trust, each)[0] for each in request.evidence]
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)

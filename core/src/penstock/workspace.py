@@ -79,6 +79,13 @@ class Workspace:
                 return
         self._clear()
 
+    def sweep(self) -> None:
+        """Remove what a worker left that was killed. Nobody else may hold the workspace meanwhile."""
+        with suppress(OSError):
+            remove(self.inbox)
+            remove(self.tmp)
+            self._note_file.with_suffix(".new").unlink(missing_ok=True)
+
     def _begin(self) -> None:
         remove(self.inbox)
         if not self._tmp_is_new():
@@ -158,8 +165,12 @@ class Workspace:
         time.sleep(_tick())
         files = _tree(self.files)
         new = self._note_file.with_suffix(".new")
-        new.write_text(json.dumps({"snapshot": snapshot, "files": files}))
-        new.rename(self._note_file)
+        try:
+            new.write_text(json.dumps({"snapshot": snapshot, "files": files}))
+            new.rename(self._note_file)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
         self._noted = snapshot, files
 
     def _trouble(self, error: OSError) -> PluginError:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "rollback": ("environments", "Bring back the last good release."),
     "resume": ("run", "Go on with a run that was cut off."),
     # the others
+    "audit": ("audit", "Check that the journal is as it was written."),
     "rerun": ("again", "Run a revision again, from a step on."),
     "cancel": ("word", "Stop a run."),
     "completion": ("completion", "Print what makes your shell complete commands and names."),
@@ -212,6 +213,10 @@ def _of_stdout(error: Exception) -> str:
     return ""
 
 
+_ROOM = ". Make room. A run that was cut off goes on with: penstock resume"
+_CURES = {errno.EMFILE: ". Allow more: ulimit -n", errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM}
+
+
 def explain(error: Exception) -> int:
     """Say what went wrong, in one message on standard error; the exit code that it leads to."""
     from penstock.cli.text import harmless
@@ -226,8 +231,7 @@ def explain(error: Exception) -> int:
         return 4
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        cure = ". Allow more: ulimit -n" if error.errno == errno.EMFILE else ""
-        click.echo(f"penstock: {error.strerror}{where}{cure}", err=True)
+        click.echo(f"penstock: {error.strerror}{where}{_CURES.get(error.errno, '')}", err=True)
         return 4
     if os.environ.get("PENSTOCK_TRACEBACK"):
         raise error

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from penstock import config, inhouse, plan, revisions
+from penstock import chain, config, inhouse, plan, revisions
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
@@ -19,7 +19,7 @@ from penstock.engine import load_run
 from penstock.errors import ConfigError, PluginError
 from penstock.executor import Done, LocalPool
 from penstock.home import Home
-from penstock.journal import Journal
+from penstock.journal import Events, Journal
 from penstock.model import Event, Revision, short
 from penstock.parameters import effective
 from penstock.plan import Plan
@@ -36,7 +36,7 @@ class Opened:
 
     path: Path
     home: Home
-    journal: Journal
+    journal: Events
 
     @property
     def root(self) -> Path:
@@ -90,18 +90,32 @@ def day(time_: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(time_))
 
 
-def sound(opened: Opened) -> int:
-    """Refuse to act on a journal that was edited; the number of its events.
+def sound(opened: Opened, run: int | None = None) -> None:
+    """Refuse to act on a journal that was edited. Raises PluginError naming the event where it breaks.
 
-    Raises PluginError naming the event where it breaks.
+    With the number of a run: from there on, for who acts on nothing that was before.
     """
-    count, _, broken = opened.journal.check()
+    broken = opened.journal.check()[2] if run is None else _broken_since(opened.journal, run)
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
-            "says since then can't be believed. Put back a copy of it, or begin anew without .penstock"
+            "says since then can't be believed. More: penstock audit. Put back a copy of it, or begin anew "
+            "without .penstock"
         )
-    return count
+
+
+def _broken_since(journal: Events, run: int) -> int | None:
+    line = journal.run(run)
+    try:
+        first = journal.events(run)[0].id
+    except (PluginError, IndexError):  # there is none that could be read
+        return journal.check()[2]
+    before = next(journal.rows(first - 1)).hash if first > 1 else b""
+    walked = chain.walk(journal.rows(first), before, first - 1)
+    if walked.broken is not None:
+        return walked.broken.event
+    wrong = [each for each in chain.wrong_lines(walked, [line]) if each.run == run]
+    return wrong[0].event if wrong else None
 
 
 def enabled_here() -> tuple[tuple[str, ...], Path]:

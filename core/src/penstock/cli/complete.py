@@ -34,6 +34,7 @@ USAGE = {
     "rerun": "RUN --from=STEP --approve=ENV --json",
     "rollback": "ENV --why=ANY --json",
     "resume": "OPEN --json",
+    "audit": "--json --expect=ANY",
     "cancel": "OPEN --why=ANY",
     "completion": "SHELL",
     "diff": "RUN RUN --json",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,17 +64,18 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     opened = open_project(path)
     _environments(plan, environment)
     sound(opened)
-    past = history(opened, environment)
-    if not past:
+    past = deployments(opened, environment)
+    now = next(past, None)
+    if now is None:
         raise ConfigError(f"nothing was ever deployed to {environment} from here")
-    before = _before(opened, past, environment)
+    before = _before(opened, now, past, environment)
     if before is None:
-        raise ConfigError(f"{environment} has no good release before {short(past[0].release.digest)}")
+        raise ConfigError(f"{environment} has no good release before {short(now.release.digest)}")
     original = opened.state(str(made_in(opened, before.release)))
     not_pruned(original, "and its release with it: there is nothing to go back to")
     steps = [s.name for s in plan.steps if s.environment == environment and s.phase in ("deploy", "verify")]
     click.echo(
-        f"{environment}: back from {short(past[0].release.digest)} to {short(before.release.digest)} "
+        f"{environment}: back from {short(now.release.digest)} to {short(before.release.digest)} "
         f"of run {before.release.run}",
         err=True,
     )
@@ -92,31 +96,42 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
 
 def history(opened: Opened, environment: str) -> list[Deployed]:
     """What was deployed to an environment with success, the newest first, each change once."""
-    began: dict[tuple[int, str], Release] = {}
-    for event in opened.journal.find("rollout.began"):
+    return list(deployments(opened, environment))
+
+
+def deployments(opened: Opened, environment: str) -> Iterator[Deployed]:
+    """As `history`, and no more is read than is asked for: who wants the newest reads no past."""
+    newest: str | None = None
+    seen: set[tuple[int, str]] = set()
+    # An environment is deployed to by one run at a time: whatever began last ended last, too.
+    for event in opened.journal.find("rollout.began", holding=f'"environment":{json.dumps(environment)}'):
         try:
             release = Release.model_validate(event.data.get("release"))
         except ValueError:
             raise PluginError(f"the journal was changed: event {event.id} names no release") from None
-        if release.environment == environment:
-            began.setdefault((event.run, str(event.step)), release)
-    found: list[Deployed] = []
-    for event in opened.journal.find("step.finished"):
-        done = began.get((event.run, str(event.step)))
-        if done is None or event.data.get("state") != "passed":
+        which = event.run, str(event.step)
+        if release.environment != environment or which in seen:
             continue
-        if not found or found[-1].release.digest != done.digest:
-            found.append(Deployed(event.run, done))
-    return found
+        seen.add(which)
+        if release.digest != newest and _passed(opened, *which):
+            newest = release.digest
+            yield Deployed(event.run, release)
 
 
-def _before(opened: Opened, past: list[Deployed], environment: str) -> Deployed | None:
+def _passed(opened: Opened, run: int, step: str) -> bool:
+    return any(
+        event.type == "step.finished" and event.step == step and event.data.get("state") == "passed"
+        for event in opened.journal.events(run)
+    )
+
+
+def _before(opened: Opened, now: Deployed, past: Iterator[Deployed], environment: str) -> Deployed | None:
     """The last good release before the one that runs now: deployed, and verified there.
 
     Rollbacks are left out: going back twice leads two releases back.
     """
-    current, reached = past[0].release.digest, False
-    for entry in past:
+    current, reached = now.release.digest, False
+    for entry in itertools.chain([now], past):
         state = opened.state(str(entry.run))
         if state.given is not None:
             continue
@@ -155,8 +170,7 @@ def _environments(plan: Plan, environment: str | None) -> list[str]:
 
 
 def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> dict[str, Any]:
-    past = history(opened, environment)
-    last = past[0] if past else None
+    last = next(deployments(opened, environment), None)
     targets: list[dict[str, Any]] = []
     for step in plan.deploys(environment):
         state = RunState(plan, last.run if last else 0)

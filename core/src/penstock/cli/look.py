@@ -49,6 +49,9 @@ def runs(limit: int, as_json: bool) -> int:
     look = Look.of(sys.stdout)
     for line in lines:
         click.echo(_run_line(line, look) + _what_next(opened, line.run, line.state))
+    if older := lines[-1].run - 1 if lines else 0:  # numbers have no gaps
+        before = "these" if len(lines) > 1 else "this"
+        click.echo(f"{older} more before {before}: penstock runs --limit {older + len(lines)}", err=True)
     return 0
 
 

@@ -99,7 +99,7 @@ def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
     matches = _matcher(digest)
     found: dict[str, Artifact] = {}
     runs: list[int] = []
-    for event in opened.journal.find("step.finished"):
+    for event in opened.journal.find("step.finished", holding=_beginning(digest)):
         for entry in event.data.get("artifacts", ()):
             artifact = Artifact.model_validate(entry)
             if matches(artifact.digest.removeprefix("sha256:")):
@@ -122,12 +122,17 @@ def _find(opened: Opened, digest: str) -> tuple[RunState, Artifact]:
 
 def _parts(opened: Opened, digest: str, matches: Callable[[str], bool]) -> str | None:
     """What to say where a digest is not that of an artifact, but of a release of several."""
-    for event in opened.journal.find("rollout.began"):
+    for event in opened.journal.find("rollout.began", holding=_beginning(digest)):
         release = Release.model_validate(event.data["release"])
         if matches(release.digest.removeprefix("sha256:")):
             parts = ", ".join(f"{artifact.name} {artifact.digest}" for artifact in release.artifacts)
             return f"{digest} is a release of several artifacts. Verify one of them: {parts}"
     return None
+
+
+def _beginning(digest: str) -> str:
+    """What the journal looks for: the digits of a digest up to where it was cut."""
+    return digest.removeprefix("sha256:").lower().replace("...", "…").partition("…")[0]
 
 
 def _matcher(digest: str) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from penstock import labels, revisions
+from penstock import labels, leftovers, revisions, sealing
 from penstock.cli.common import (
     Opened,
     event_line,
@@ -28,7 +28,7 @@ from penstock.cli.terminal import Terminal
 from penstock.config import Project, placed
 from penstock.configfile import find
 from penstock.engine import load_run, local_engine, new_run, working_on
-from penstock.errors import ConfigError, nearest
+from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
 from penstock.home import Home
 from penstock.journal import New
@@ -113,11 +113,11 @@ def resume(run: str, as_json: bool) -> int:
 
 def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     """Go on with a run; its exit code."""
-    sound(opened)
+    sound(opened, number)
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
-        return exit_code(state)
+        return _sealed(opened, state) if sealing.is_due(state) else exit_code(state)
     plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
@@ -134,6 +134,7 @@ def work(
     """Work on a run in this process; its exit code."""
     show = _Show(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
+        leftovers.sweep(opened.home, opened.journal)
         if resumed:
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
             new = [New("run.resumed", None, {"steps": list(state.running)}, time.time())]
@@ -154,8 +155,39 @@ def work(
             show.close()
             engine.executor.close()
             engine.watchers.close()
+        leftovers.sweep(opened.home, opened.journal)
     show.end(state)
-    return exit_code(state)
+    return _told(state, engine.unsealed)
+
+
+def _sealed(opened: Opened, state: RunState) -> int:
+    """Seal the journal after a run that was cut off between its end and that; its exit code."""
+    try:
+        plugins = plugins_of(opened, state)
+    except ConfigError as error:
+        return _told(state, str(error))
+    with working_on(opened.home, state.run) as locks:
+        engine = local_engine(
+            opened.root, opened.home, opened.journal, state, plugins, lambda *_: None, locks, 1, 0
+        )
+        try:
+            engine.seal()
+        finally:
+            engine.executor.close()
+    return _told(state, engine.unsealed)
+
+
+def _told(state: RunState, unsealed: str) -> int:
+    """The exit code of a run that has ended, or waits; where the journal is not sealed, that is said."""
+    code = exit_code(state)
+    if unsealed:
+        warn(
+            [
+                f"run {state.run} stands as it ended, but the journal could not be sealed: "
+                f"{sentence(unsealed)} Once that is mended: penstock resume {state.run}"
+            ]
+        )
+    return 4 if unsealed and code == 0 else code
 
 
 def exit_code(state: RunState) -> int:

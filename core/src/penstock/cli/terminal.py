@@ -115,7 +115,7 @@ class Terminal:
                 self._lines += revision_lines(state.revision, look, [file.path for file in state.plan.files])
             self._lines += step_lines(name, step, names, look, last_words(self._home, state.run, name, step))
             self._shown.add(name)
-        elif event.type == "step.retried":
+        elif event.type in ("step.retried", "step.repeated"):
             self._lines += row(look, "again", str(event.step), names, f"again: {event.data['reason']}")
         elif event.type == "environment.wanted":
             for mark, words in _claim(event.data):

@@ -67,12 +67,13 @@ def watch(branches: tuple[str, ...], every: str, from_now: bool, once: bool, as_
             "another `penstock watch` is at work in this checkout, and one is enough: it takes several "
             "--branch. End that one, or let it be"
         )
+    sound(opened)
     gc.enable()
     watchers = Observers(
         plugins,
         opened.home,
         0,
-        sound(opened),
+        opened.journal.tip()[0],
         in_child=lock.drop,
         sections=plan.observers,
         project=plan.name,
@@ -276,13 +277,8 @@ class Watch:
             refused = New(changes.REFUSED, None, data, time.time())
             opened.journal.append(changes.NO_RUN, [refused, *more])
             return 2
-        options: dict[str, Any] = {
-            "selected": None,
-            "approve": [],
-            "dirty": False,
-            "parameters": plan.parameters,
-        }
-        options |= {"trigger": change.trigger, **given}
+        given |= {"parameters": plan.parameters, "trigger": change.trigger}
+        options = {"selected": None, "approve": [], "dirty": False, **given}
         state, events = new_run(opened.journal, home, plan, options, more)
         tell(state.run)
         return work(opened, plugins, state, first=events)

@@ -120,11 +120,10 @@ def _refuse_superseded(state: RunState, names: list[str]) -> None:
 
 
 def _last_waiting(opened: Opened) -> RunState:
-    for line in opened.journal.runs():
-        if line.state in ("waiting", "running"):
-            state = opened.state(str(line.run))
-            if state.asked:
-                return state
+    for line in opened.journal.runs(unfinished=True):
+        state = opened.state(str(line.run))
+        if state.asked:
+            return state
     raise ConfigError("no run waits for an approval. The runs: penstock runs")
 
 

@@ -1,0 +1,48 @@
+"""The journal's tables, and how those of an earlier release become those of this one.
+
+SQLite keeps the version in the file (`user_version`). Each step leads from one version to the next, and is a
+transaction of its own: whoever is killed on the way leaves a journal of a version that exists.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (  # 1: the first
+        "CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, "
+        "time REAL NOT NULL, type TEXT NOT NULL, step TEXT, data TEXT NOT NULL, hash BLOB NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS events_of_run ON events (run, id)",
+        "CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, plan TEXT NOT NULL, "
+        "started REAL NOT NULL, state TEXT NOT NULL, finished REAL, revision TEXT)",
+    ),
+    (  # 2: what is found by its type, and runs that are not over, however many there were before
+        "CREATE INDEX events_of_type ON events (type, id)",
+        "CREATE INDEX runs_open ON runs (run) WHERE state IN ('running', 'waiting')",
+    ),
+)
+"""What leads to version 1, 2, …: a step that was released is never changed, others are added below it."""
+NEWEST = len(STEPS)
+
+
+def version_of(database: sqlite3.Connection) -> int:
+    """The version of a journal; 0 for one that is empty."""
+    found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def migrate(database: sqlite3.Connection) -> None:
+    """Bring a journal to the newest version; it is left as it is where it has that already."""
+    while version_of(database) < NEWEST:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            number = version_of(database)
+            if number < NEWEST:  # another process may have been faster
+                for statement in STEPS[number]:
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version={number + 1}")
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
