@@ -19,15 +19,16 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 LAYERS = (
     # values, and what is said about them
     *("errors", "units", "model", "words", "keys", "hookspecs", "importing", "inhouse", "plugins", "matrix"),
-    *("tomlfile", "configfile", "faults", "versions", "people", "sections", "config"),
+    *("tomlfile", "configfile", "faults", "versions", "people", "caching", "sections", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
+    *("patterns", "cachekey"),
     # one machine
     *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
     # one step
-    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
+    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "tools", "worker"),
     # the shell
-    *("executor", "observers", "signals", "runs", "holds", "record", "engine", "cli"),
+    *("executor", "observers", "signals", "runs", "holds", "record", "cache", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -41,6 +42,8 @@ PURE = (
     "scheduler",
     "evidence",
     "reports",
+    "patterns",
+    "cachekey",
     "request",
     "summary",
 )

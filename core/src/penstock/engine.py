@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from penstock import scheduler, summary
+from penstock.cache import TICKET, Cache
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.holds import Holds
 from penstock.home import Home, Lock
@@ -48,6 +49,9 @@ from penstock.scheduler import (
 from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
 from penstock.worker import Worker
+
+_PATIENCE_FOR_TOOLS = 60.0
+"""Seconds that plugins have to say which tools they run; after that no step is taken from the cache."""
 
 Observer = Callable[[Event | Progress, RunState], None]
 
@@ -83,6 +87,8 @@ class Engine:
         self._stopped: dict[str, str] = {}  # ticket → why
         self._holds = Holds(self.home)
         self._record = Record(self.journal, self.state, self._tell)
+        self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
+        self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
 
@@ -93,6 +99,7 @@ class Engine:
                 for name in self.state.running:  # a rollout that was cut off: its environment is taken again
                     self._holds.take(self.plan.by_name[name], wait=True)
                 self._record.catch_up()  # with what was said before anybody could call
+                self._ask_for_tools()
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
             # Whoever called until now was told that the run goes on.
@@ -109,6 +116,9 @@ class Engine:
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
+        if self._tools_by is not None and self._tools_by <= time.time():
+            self._tools_by = None
+            self.executor.end(TICKET)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
         if self.display and (due := self.display.due()) is not None and due <= time.time():
@@ -139,7 +149,7 @@ class Engine:
     def _patience(self, wake: float | None) -> float | None:
         """How long to wait for news: until the scheduler, or what is shown, has something to do."""
         due = self.display.due() if self.display else None
-        moments = [moment for moment in (wake, due) if moment is not None]
+        moments = [moment for moment in (wake, due, self._tools_by) if moment is not None]
         return max(0.0, min(moments) - time.time()) if moments else None
 
     # --- what the scheduler says ---
@@ -175,6 +185,13 @@ class Engine:
 
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
+        if step.keys.cached is not None and not self.state.steps[name].attempts:
+            if not self._cache.ready:
+                return  # the answer about tools is on its way, and leads to another turn
+            take = not self.state.options.get("no_cache")
+            if found := self._cache.look(self.state, name, time.time(), take=take).data:
+                self._record.write("step.finished", name, found)
+                return
         if not self._holds.take(step):
             self._again = True
             return
@@ -233,6 +250,10 @@ class Engine:
         if isinstance(news, Progress):
             self.observer(news, self.state)
             return
+        if news.ticket == TICKET:
+            self._tools_by = None
+            self._cache.learn(news.response)
+            return
         name = self._busy.pop(news.ticket)
         operation = self._ops.pop(news.ticket, None)
         response = news.response
@@ -250,6 +271,9 @@ class Engine:
 
     def _settle(self, name: str, response: Response) -> None:
         step = self.plan.by_name[name]
+        if step.keys.cached is not None:
+            data = self._cache.kept(self.state, name, response)
+            response = response.model_copy(update={"data": data})
         if response.outcome == "pending":
             self._record.write("approval.requested", name, {"reason": response.reason})
         elif response.outcome == "passed" and "targets" in response.data:
@@ -283,6 +307,13 @@ class Engine:
         self._finish(name, state, response.reason, **response.data, fault=response.outcome == "error")
 
     # --- requests ---
+
+    def _ask_for_tools(self) -> None:
+        """What is looked up in the cache depends on them: a worker finds out while the source is fetched."""
+        question = None if self._cache.ready else self._cache.question(self.state)
+        if question is not None:
+            self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
+            self._record.after_commit(partial(self.executor.submit, TICKET, question))
 
     def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
         ticket = ticket or name

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,11 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_of_run ON events (run, id);
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, plan TEXT NOT NULL, started REAL NOT NULL,
     state TEXT NOT NULL, finished REAL, revision TEXT);
+"""
+_CREATE_RESULTS = """
+CREATE TABLE IF NOT EXISTS results (event INTEGER PRIMARY KEY, key TEXT NOT NULL, step TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS results_by_key ON results (key, event);
+CREATE INDEX IF NOT EXISTS results_by_step ON results (step, event);
 """
 
 
@@ -60,7 +65,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            if _only_to_read(path):
+            self._reads_only = _only_to_read(path)
+            if self._reads_only:
                 uri = f"{path.resolve().as_uri()}?immutable=1"
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
             else:
@@ -76,6 +82,8 @@ class Journal:
             if version == 0:
                 self._db.executescript(_CREATE)
                 self._db.execute(f"PRAGMA user_version={_SCHEMA}")
+            if not self._reads_only:
+                self._db.executescript(_CREATE_RESULTS)
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 
@@ -146,6 +154,39 @@ class Journal:
         query = "SELECT id, run, time, type, step, data FROM events WHERE type = ? ORDER BY id DESC"
         return (_event(*row) for row in self._read(query, (kind,)))
 
+    def results(self, keys: Sequence[str], limit: int = 5) -> list[tuple[int, Event | None]]:
+        """The results on record under one of these keys, the newest first, each by the number of its event.
+
+        In place of an event whose record was edited stands None.
+        """
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT event FROM results WHERE key IN ({marks}) ORDER BY event DESC LIMIT ?"  # noqa: S608
+        return [(number, self._sound(number)) for (number,) in list(self._read(query, (*keys, limit)))]
+
+    def last_result(self, step: str) -> Event | None:
+        """The newest result of a step that may be taken over; None also where its record was edited."""
+        query = "SELECT event FROM results WHERE step = ? ORDER BY event DESC LIMIT 1"
+        return next((self._sound(number) for (number,) in list(self._read(query, (step,)))), None)
+
+    def forget(self, event: int) -> None:
+        """Let a result be found no more, once `commit` returns; what happened stays on record."""
+        with self._writing():
+            self._db.execute("DELETE FROM results WHERE event = ?", (event,))
+
+    def _sound(self, number: int) -> Event | None:
+        """An event that stands in the chain, between the one before it and the one behind it."""
+        query = (
+            "SELECT id, run, time, type, step, data, hash FROM events WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
+        previous, found = b"", None
+        for row in self._read(query, (number - 1, number + 1)):
+            if row[0] >= number and _hash(previous, *row[:-1]) != row[-1]:
+                return None
+            if row[0] == number:
+                found = _event(*row[:-1])
+            previous = row[-1]
+        return found
+
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
 
@@ -189,10 +230,12 @@ class Journal:
                 (number, run, at, event.type, event.step, data, previous),
             )
             made.append(Event(id=number, run=run, time=at, type=event.type, step=event.step, data=event.data))
-            self._project(run, event)
+            self._project(run, number, event)
         return made
 
-    def _project(self, run: int, event: New) -> None:
+    def _project(self, run: int, number: int, event: New) -> None:
+        if key := _key_of(event):
+            self._db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (number, key, event.step))
         if not _tells(event):
             return
         row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608
@@ -257,6 +300,14 @@ _TELLING = frozenset(("run.started", "run.finished", "run.waiting", "run.resumed
 def _tells(event: New) -> bool:
     """Whether an event changes its run's line."""
     return event.type in _TELLING or (event.type == "step.finished" and bool(event.data.get("revision")))
+
+
+def _key_of(event: New) -> str | None:
+    """The key under which a result may be taken over, if it may: one that was itself taken over is none."""
+    if event.type != "step.finished" or event.data.get("state") != "passed":
+        return None
+    cache = event.data.get("cache")
+    return str(cache["key"]) if cache else None
 
 
 def _told(line: RunLine | None, run: int, event: New) -> RunLine:

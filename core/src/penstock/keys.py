@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, StrictBool
 
 from penstock.model import Duration, Model
-from penstock.words import Batch, Glob, Name, Secrets, Variables
+from penstock.words import Batch, Glob, Name, Pattern, Secrets, Variable, Variables
 
 
 class Rollout(Model):
@@ -22,6 +22,28 @@ class Rollout(Model):
         default=60, description="How long a target may take until it is healthy; after that it is put back."
     )
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
+
+
+class Cache(Model):
+    """What the result of a step depends on, beside its settings, artifacts, plugin and tools."""
+
+    inputs: tuple[Pattern, ...] | None = Field(
+        default=None,
+        description='Files of the source that count, such as ["src/**", "pyproject.toml"]; with a "!" before '
+        "it, files that do not. By default all files.",
+    )
+    env: tuple[Variable, ...] = Field(
+        default=(), description='Environment variables whose values count, too, such as ["LANG"].'
+    )
+    expires: Duration | None = Field(
+        default=None,
+        description="How long a result is good for; by default one day for a scan, and for ever otherwise.",
+    )
+    ignore_secrets: bool = Field(
+        default=False,
+        strict=True,
+        description="Keeps the result though the step is handed secrets, whose values are not compared.",
+    )
 
 
 class Keys(Model):
@@ -47,6 +69,11 @@ class Keys(Model):
     secrets: Secrets = Field(
         default={}, description='What the step is handed in secret, as NAME = "env:NAME" or "file:PATH".'
     )
+    cache: StrictBool | Cache = Field(
+        default=False,
+        description="Whether a result is taken over while nothing that it depends on has changed, or what "
+        "it depends on; for build, test and scan.",
+    )
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
@@ -57,6 +84,13 @@ class Keys(Model):
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
     rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+
+    @property
+    def cached(self) -> Cache | None:
+        """What its result depends on; None where it is never taken over."""
+        if isinstance(self.cache, bool):
+            return Cache() if self.cache else None
+        return self.cache
 
 
 class Manual(Model):

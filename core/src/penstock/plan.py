@@ -21,7 +21,7 @@ from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
 from penstock.model import Digest, Model
-from penstock.stages import check_needs, meant_by, stages_of
+from penstock.stages import check_cached, check_needs, meant_by, stages_of
 
 _TESTS = ("test", "scan")
 _NAMED = 12  # names in one message
@@ -143,6 +143,7 @@ def make(project: Project, versions: Mapping[str, str]) -> Plan:
     environments = _environments(project)
     check_needs(sections, meant)
     stages = stages_of(sections, environments, meant)
+    check_cached(sections, stages)
     barriers = _barriers(stages, sections)
     wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
     groups = {

@@ -325,6 +325,24 @@ def printed_to(sink: Callable[[bytes], object], *, end_others: Callable[[], None
             os.close(reader)
 
 
+def why_not(program: str, place: Path, error: Exception) -> str:
+    """Why a program could not be started in a directory."""
+    if not isinstance(error, FileNotFoundError):
+        return f"{program} can't be run: {why(error)}"
+    if not place.is_dir():
+        return f"{place} is not there: {program} can't be run in it"
+    if "/" in program and (place / program).exists():
+        return f"{program} can't be run: the interpreter that its first line names is not there"
+    if "/" in program:
+        return f"{program} is not there: it can't be run"
+    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
+
+
+def why(error: Exception) -> str:
+    """What the system, or Python, has against it."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

@@ -23,7 +23,7 @@ from penstock.step import StepInfo
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status"]
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "tools"]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -43,6 +43,8 @@ class Request(Model):
     target: str | None = None
     before: dict[str, JsonValue] | None = None
     approval: Approval | None = None
+    about: tuple[PlanStep, ...] = ()
+    """The steps whose tools are asked for."""
 
 
 class Response(Model):

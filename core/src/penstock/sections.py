@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from penstock import matrix
+from penstock import caching, matrix
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
 from penstock.faults import Place, checked
@@ -16,7 +16,7 @@ from penstock.matrix import MatrixFault, base_of
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"when", "labels", "cache", "inside", "services"}
+LATER = {"when", "labels", "inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -143,6 +143,7 @@ def _section(
     keys = checked(Keys, core, source, full, errors)
     if keys:
         _check_secrets(keys, full, plugins, source, errors)
+        caching.check(keys, full, phase, source, errors)
     uses = keys.uses if keys else table.get("uses")
     if not isinstance(uses, str | None):
         return None

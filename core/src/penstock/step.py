@@ -82,6 +82,7 @@ class Step:
         self._on_progress = on_progress
         self._on_detach = on_detach
         self._inherited = environment
+        self._asked_for_revision = False
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
         self._masker = Masker(self._secrets.values())
         self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
@@ -115,7 +116,16 @@ class Step:
 
     @property
     def revision(self) -> Revision:
-        """The source that the run is about."""
+        """The source that the run is about.
+
+        Where a step asks for it, its result is taken from the cache for this very revision only.
+        """
+        self._asked_for_revision = True
+        return self._info.revision
+
+    @property
+    def stamp(self) -> Revision:
+        """The same for what only dates or names a result, which may then be taken over by another."""
         return self._info.revision
 
     @property
@@ -216,7 +226,7 @@ class Step:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                raise StepFailed(f"{words[0]} can't be started: {_why(error)}") from None
+                raise StepFailed(f"{words[0]} can't be started: {process.why(error)}") from None
         self._on_detach(child.pid)
         child.returncode = 0  # it is not waited for here: otherwise Popen would warn of that
         return child.pid
@@ -277,6 +287,11 @@ class Step:
         return lambda data: _write(self._log, mask.feed(data)), lambda: _write(self._log, mask.close())
 
     @property
+    def asked_for_revision(self) -> bool:
+        """Whether anybody asked which revision it is."""
+        return self._asked_for_revision
+
+    @property
     def has_secrets(self) -> bool:
         """Whether what it prints has to be masked."""
         return bool(self._secrets)
@@ -297,14 +312,14 @@ class Step:
         env |= {
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
-            "PENSTOCK_REVISION": self.revision.commit or "",
+            "PENSTOCK_REVISION": self.stamp.commit or "",
             # The user's own repository is somewhere above, and none of a step's business.
             "GIT_CEILING_DIRECTORIES": str(self.workspace.parent),
         }
         if self.environment:
             env["PENSTOCK_ENVIRONMENT"] = self.environment
-        if self.revision.time is not None:
-            env.setdefault("SOURCE_DATE_EPOCH", str(self.revision.time))
+        if self.stamp.time is not None:
+            env.setdefault("SOURCE_DATE_EPOCH", str(self.stamp.time))
         if lasting:
             own = {*self._secrets, *_variables(self._info.secrets.values())}
             return {
@@ -337,7 +352,7 @@ class Step:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise StepFailed(_why_not(words[0], cwd or self.workspace, error)) from None
+            raise StepFailed(process.why_not(words[0], cwd or self.workspace, error)) from None
 
     def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
         if child.stdout is None and child.stderr is None:
@@ -362,22 +377,6 @@ class Step:
                 f"{self.name}: a secret stands on the command line of {words[0]}, where every user of the "
                 "machine can read it. Hand it over in the environment"
             )
-
-
-def _why_not(program: str, place: Path, error: Exception) -> str:
-    if not isinstance(error, FileNotFoundError):
-        return f"{program} can't be run: {_why(error)}"
-    if not place.is_dir():
-        return f"{place} is not there: {program} can't be run in it"
-    if "/" in program and (place / program).exists():
-        return f"{program} can't be run: the interpreter that its first line names is not there"
-    if "/" in program:
-        return f"{program} is not there: it can't be run"
-    return f"{program} is not on the PATH, so it can't be run. Install it, or add its directory to PATH"
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _write(log: IO[bytes], data: bytes) -> None:

@@ -36,9 +36,10 @@ def _check_variables(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-def _check_variable(name: str) -> None:
+def _check_variable(name: str) -> str:
     if not name or "=" in name or "\0" in name:
         raise ValueError(f"{_quoted(name)} is no name of an environment variable. One is such as PORT")
+    return name
 
 
 def _check_secrets(value: object) -> object:
@@ -62,6 +63,11 @@ def _check_glob(value: str) -> str:
         raise ValueError(f'{_quoted(value)} leads out of the workspace. A glob is such as "dist/*"')
     if _STARS.search(value):
         raise ValueError(f'in {_quoted(value)}, "**" must stand alone between slashes, as in "dist/**/*.whl"')
+    return value
+
+
+def _check_pattern(value: str) -> str:
+    _check_glob(value.removeprefix("!"))
     return value
 
 
@@ -91,11 +97,15 @@ Name = Annotated[str, AfterValidator(_check_name)]
 """What sections and environments are called."""
 Title = Annotated[str, AfterValidator(_check_title)]
 """One line for people."""
+Variable = Annotated[str, AfterValidator(_check_variable)]
+"""An environment variable's name."""
 Variables = Annotated[dict[str, str], AfterValidator(_check_variables)]
 """Environment variables."""
 Secrets = Annotated[dict[str, str], BeforeValidator(_check_secrets)]
 """References to secrets, by the variables that they are handed over in."""
 Glob = Annotated[str, AfterValidator(_check_glob)]
 """Files in the workspace."""
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+"""Files of the source that count, or with a "!" before it, that do not."""
 Batch = Annotated[Annotated[int, Strict()] | Percentage, BeforeValidator(_check_batch)]
 """How many targets at a time."""

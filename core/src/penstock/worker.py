@@ -17,8 +17,9 @@ from typing import Any
 
 from pydantic import JsonValue, SecretStr
 
-from penstock import __version__, admission, evidence, gates, process, processes, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock import __version__, admission, evidence, gates, process, processes, summary, tools
+from penstock.answers import all_different, all_handed, checked, keep_matching, keep_report, operate
+from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -30,8 +31,6 @@ from penstock.model import (
     Revision,
     ScanReport,
     Signature,
-    TestReport,
-    Tool,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
@@ -75,6 +74,8 @@ class Worker:
             return self._handled(request)
 
     def _handled(self, request: Request) -> Response:
+        if request.kind == "tools":
+            return self._tell_tools(request)
         step: Step | None = None
         try:
             step = self._prepared(request)
@@ -88,6 +89,15 @@ class Worker:
         if self._workspace:
             self._workspace.tidy()
         return response
+
+    def _tell_tools(self, request: Request) -> Response:
+        try:
+            told = tools.tell(self.plugins, request.about)
+        except BaseException as error:
+            return response_to(error, request, None)
+        finally:
+            self._end_processes()
+        return Response(outcome="passed", data={"tools": told})
 
     def _do(self, request: Request, step: Step) -> Response:
         process_id = os.getpid()
@@ -158,14 +168,15 @@ class Worker:
         data = summary.of(plan_step, result) | {
             "artifacts": [a.model_dump(mode="json") for a in (result if plan_step.phase == "build" else kept)]
         }
-        data |= self._keep_report(result, step)
+        data |= keep_report(result, step, self.home.store)
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        made = evidence.statements(
-            plan_step, result, about, self._circumstances(request, started), self._sbom(result)
-        )
+        circumstances = self._circumstances(request, started)
+        made = evidence.statements(plan_step, result, about, circumstances, self._sbom(result))
         data["evidence"] = self._record(request, made)
+        if plan_step.keys.cached is not None:
+            data["observed"] = observed(circumstances.tools, asked=step.asked_for_revision)
         return Response(outcome="passed", data=data)
 
     def _do_admit(self, request: Request, step: Step) -> Response:
@@ -320,15 +331,6 @@ class Worker:
             },
         )
 
-    def _keep_report(self, result: object, step: Step) -> dict[str, str]:
-        """All cases or findings go into the store: what the journal has of them is their number."""
-        if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
-            return {}
-        found = result.model_dump(mode="json", exclude_defaults=True)
-        if step.has_secrets:
-            found = masked(found, step.mask)
-        return {"report": self.home.store.add_bytes(json.dumps(found).encode())}
-
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
         return Response(
@@ -386,13 +388,8 @@ class Worker:
             version=__version__,
             plugins=request.plugins,
             files=request.files,
-            tools=self._tools(request.step),
+            tools=tools.of(self.plugins, request.step),
             revision=request.info.revision,
             started=started,
             finished=time.time(),
         )
-
-    def _tools(self, plan_step: PlanStep) -> tuple[Tool, ...]:
-        if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
-            return ()
-        return tuple(self._call(plan_step, "penstock_tools") or ())

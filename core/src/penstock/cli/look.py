@@ -157,6 +157,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["tests"] = progress.tests
         if progress.findings is not None:
             entry["findings"] = progress.findings
+        if progress.origin is not None:
+            entry["origin"] = progress.origin
         if progress.publications:
             entry["publications"] = list(progress.publications)
         if progress.rollout is not None:

@@ -34,6 +34,7 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--no-deploy", is_flag=True, help="Only what comes before any environment.")
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
+@click.option("--no-cache", is_flag=True, help="Run every step, also those whose result is known.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def run(
     only: tuple[str, ...],
@@ -41,6 +42,7 @@ def run(
     no_deploy: bool,
     dirty: bool,
     approve: tuple[str, ...],
+    no_cache: bool,
     as_json: bool,
 ) -> int:
     """Run the pipeline, from the source to where it goes."""
@@ -62,7 +64,7 @@ def run(
         opened.journal,
         opened.home,
         plan,
-        {"selected": selected, "approve": list(approve), "dirty": dirty},
+        {"selected": selected, "approve": list(approve), "dirty": dirty, "no_cache": no_cache},
     )
     return work(opened, plugins, state, as_json=as_json, first=events)
 

@@ -239,7 +239,7 @@ class _Launch:
             "tree": str(self._step.workspace.resolve()),
             "bin": str(self._env.bin),
             "emptied": [name for name in _MACHINE if name in os.environ],
-            "epoch": str(self._step.revision.time),
+            "epoch": str(self._step.stamp.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
             "places": self._places,

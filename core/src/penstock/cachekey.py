@@ -1,0 +1,297 @@
+"""What the result of a step depends on → a key; and what differs between two such lists. Pure.
+
+Two steps have the same key only where all that may lead to another result is the same. Everything goes
+into one canonical JSON text, so that no two different lists can come to the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import JsonValue
+
+from penstock.model import Artifact, Revision, Tool
+from penstock.patterns import chosen
+from penstock.plan import PlanStep
+
+FORMAT = 1
+"""The version of what a key is made of: another one makes other keys."""
+ABOUT_REVISION = ("commit", "ref", "tag", "distance", "time", "author", "subject")
+_STANDING_FOR_IT = "PENSTOCK_REVISION"
+_MANY = 40
+"""Artifacts that are listed one by one."""
+
+Parts = dict[str, dict[str, JsonValue]]
+"""What a result depends on, in groups: files, settings, env …, each by name."""
+Entry = Mapping[str, str | int]
+"""One entry of a snapshot's manifest."""
+
+
+class Unusable(NamedTuple):
+    """Why there is no key: a step without one is neither taken over nor kept."""
+
+    why: str
+
+
+class Files(NamedTuple):
+    """The files of the source that count."""
+
+    digest: str
+    listing: bytes | None
+    """What has that digest: a list of the files; None where it is the snapshot's own manifest."""
+
+
+def canonical(value: object) -> bytes:
+    """The one JSON text of a value. Names that are not UTF-8 stand in it as the bytes that they are."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest_of(value: object) -> str:
+    """The digest of a value's canonical JSON text."""
+    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+
+
+def parts_of(
+    step: PlanStep,
+    artifacts: Sequence[Artifact],
+    files: str,
+    env: Mapping[str, str | None],
+    tools: Iterable[Tool],
+    plugin: Mapping[str, str],
+    machine: Mapping[str, str],
+    *,
+    dirty: bool,
+) -> Parts:
+    """All that the result of a step depends on, apart from facts about the revision that it may ask for.
+
+    `files` is the digest of those that count, `env` the variables that count, as the step sees them, and
+    `plugin` and `machine` say which code runs, and where.
+    """
+    return {
+        "format": {"version": FORMAT},
+        "step": {"name": step.name, "phase": step.phase, "artifacts": list(step.keys.artifacts)},
+        "plugin": dict(plugin),
+        "machine": dict(machine),
+        "settings": dict(step.settings),
+        "env": {**step.keys.env, **env},
+        "secrets": dict(step.keys.secrets),
+        "artifacts": {
+            str(number): artifact.model_dump(mode="json") for number, artifact in enumerate(artifacts)
+        },
+        "tools": {str(number): tool.model_dump(mode="json") for number, tool in enumerate(tools)},
+        # What was not committed is on record as such: a clean run does not take it over.
+        "source": {"files": files, "dirty": dirty},
+    }
+
+
+def with_revision(parts: Parts, revision: Revision) -> Parts:
+    """The same for a step that asked which revision it is about."""
+    facts = revision.model_dump(mode="json", include=set(ABOUT_REVISION))
+    return {**parts, "revision": facts}
+
+
+def observed(tools: Iterable[Tool], *, asked: bool) -> dict[str, JsonValue]:
+    """What a worker saw while a step ran: with which tools, and whether it asked for its revision."""
+    return {"tools": digest_of([tool.model_dump(mode="json") for tool in tools]), "revision": asked}
+
+
+def speaks_of_revision(step: PlanStep) -> bool:
+    """Whether its settings themselves say that the result depends on which revision it is."""
+    return _STANDING_FOR_IT in canonical(step.settings).decode()
+
+
+# --- files ---
+
+
+def listed(entries: Iterable[Entry]) -> list[list[str]]:
+    """The entries of a manifest as name, kind and content, in the order of their names."""
+    return sorted([str(entry["path"]), *_content(entry)] for entry in entries)
+
+
+def _content(entry: Entry) -> tuple[str, str]:
+    if "link" in entry:
+        return "link", str(entry["link"])
+    if "dir" in entry:
+        return "directory", ""
+    return "program" if entry["exec"] else "file", str(entry["sha256"])
+
+
+def files_of(entries: Sequence[Entry], patterns: Sequence[str]) -> Files | Unusable:
+    """The files that match, with those that links among them lead to."""
+    by_name = {str(entry["path"]): entry for entry in entries}
+    names, idle = chosen(by_name, patterns)
+    if idle:
+        return Unusable(f'inputs: "{idle[0]}" matches no file of the source')
+    picked = dict.fromkeys(names)
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        entry = by_name[name]
+        if "link" not in entry:
+            continue
+        led_to = _led_to(name, str(entry["link"]), by_name)
+        if led_to is None:
+            return Unusable(f'inputs: "{name}" is a link that leads out of the source')
+        new = [other for other in led_to if other not in picked]
+        picked.update(dict.fromkeys(new))
+        queue += new
+    listing = canonical(listed(by_name[name] for name in picked))
+    return Files("sha256:" + hashlib.sha256(listing).hexdigest(), listing)
+
+
+def _led_to(name: str, target: str, by_name: Mapping[str, Entry]) -> list[str] | None:
+    """What a link leads to, by way of which other links; None where that is outside."""
+    if target.startswith("/"):
+        return None
+    place: list[str] = name.split("/")[:-1]
+    passed: list[str] = []
+    steps = target.split("/")[::-1]
+    seen = {name}
+    while steps:
+        part = steps.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not place:
+                return None
+            place.pop()
+            continue
+        place.append(part)
+        here = "/".join(place)
+        entry = by_name.get(here)
+        if entry is not None and "link" in entry:
+            link = str(entry["link"])
+            if here in seen:
+                return passed  # a circle leads nowhere
+            if link.startswith("/"):
+                return None
+            seen.add(here)
+            passed.append(here)
+            place.pop()
+            steps += link.split("/")[::-1]
+    end = "/".join(place)
+    if not end:
+        return list(by_name)
+    below = [other for other in by_name if other == end or other.startswith(f"{end}/")]
+    return [*passed, *below]
+
+
+# --- what is kept for whoever asks why ---
+
+
+def recorded(parts: Parts) -> dict[str, str]:
+    """The parts as they go on record with a result: what differs can be told, values can't be read."""
+    said: dict[str, str] = {}
+    for group, values in parts.items():
+        if group in ("artifacts", "tools"):
+            for name, text in _things(group, list(values.values())):
+                said[_free(f"{group}.{name}", said)] = text
+        elif group in ("plugin", "machine", "step", "format", "source", "revision"):
+            said |= {f"{group}.{name}": _short(value) for name, value in values.items()}
+        else:
+            said |= {f"{group}.{name}": digest_of(value)[7:23] for name, value in values.items()}
+    return said
+
+
+def _things(group: str, values: list[Any]) -> Iterable[tuple[str, str]]:
+    if group == "artifacts" and len(values) > _MANY:
+        yield f"{len(values)} in all", digest_of(values)[7:23]
+        return
+    for value in values:
+        about = value["version"] if group == "tools" else value["kind"]
+        yield value["name"], f"{about} {digest_of(value)[7:23]}"
+
+
+def _free(name: str, taken: Mapping[str, str]) -> str:
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
+
+
+def _short(value: JsonValue) -> str:
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return text if len(text) <= 80 else digest_of(text)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What is not as it was, in words; the files aside, which have lists of their own."""
+    changed = [
+        name
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name) and name != "source.files"
+    ]
+    groups: dict[str, list[str]] = {}
+    for name in changed:
+        group, _, rest = name.partition(".")
+        groups.setdefault(group, []).append(rest)
+    found: list[str] = []
+    for group, names in groups.items():
+        say = _SAY.get(group)
+        if say is None:
+            found.append(f"{group}: {', '.join(names)}")
+        else:
+            found += [say(name, before.get(f"{group}.{name}"), now.get(f"{group}.{name}")) for name in names]
+    return list(dict.fromkeys(found))
+
+
+def files_changed(before: Iterable[Sequence[str]], now: Iterable[Sequence[str]]) -> list[str]:
+    """The names of files that are new, gone, or other than they were."""
+    was = {entry[0]: list(entry[1:]) for entry in before}
+    is_ = {entry[0]: list(entry[1:]) for entry in now}
+    return sorted(name for name in was.keys() | is_.keys() if was.get(name) != is_.get(name))
+
+
+def in_words(files: Sequence[str]) -> str:
+    """Changed files, short."""
+    more = f" (+{len(files) - 1} more)" if len(files) > 1 else ""
+    return f"changed: {files[0]}{more}"
+
+
+def _tool(name: str, before: str | None, now: str | None) -> str:
+    return _moved(f"tool {name}", before, now)
+
+
+def _artifact(name: str, before: str | None, now: str | None) -> str:
+    how = "is new" if before is None else "is not there any more" if now is None else "is another one"
+    return f"artifact {name} {how}"
+
+
+def _plugin(name: str, before: str | None, now: str | None) -> str:
+    return "the plugin's code" if name == "code" else f"{name} {before or 'unknown'} → {now or 'none'}"
+
+
+def _machine(name: str, before: str | None, now: str | None) -> str:
+    return f"{name} {before or 'unknown'} → {now or 'unknown'}"
+
+
+def _source(_: str, before: str | None, __: str | None) -> str:
+    then = "files that are not committed were taken then"
+    return then if before == "true" else "files that are not committed"
+
+
+def _revision(name: str, before: str | None, now: str | None) -> str:
+    if name == "commit":
+        return f"revision {(before or 'unknown')[:7]} → {(now or 'unknown')[:7]}"
+    return f"{name} of the revision"
+
+
+def _moved(what: str, before: str | None, now: str | None) -> str:
+    old, new = (before or "").rpartition(" ")[0], (now or "").rpartition(" ")[0]
+    if before is None or now is None:
+        return f"{what} {old or 'none'} → {new or 'none'}"
+    return f"{what} {old} → {new}" if old != new else f"{what}: other bytes of the same version"
+
+
+_SAY = {
+    "tools": _tool,
+    "artifacts": _artifact,
+    "plugin": _plugin,
+    "machine": _machine,
+    "source": _source,
+    "revision": _revision,
+}
