@@ -116,8 +116,13 @@ class Cache:
 
     # --- what is there ---
 
-    def look(self, state: RunState, name: str, now: float, *, take: bool = True) -> Looked:
-        """Look for a result of a step that is ready; with `take=False` only what it would depend on."""
+    def look(
+        self, state: RunState, name: str, now: float, *, take: bool = True, keep: bool = False
+    ) -> Looked:
+        """Look for a result of a step that is ready; with `take=False` only what it would depend on.
+
+        One that can't be used is found no more, unless `keep` says that nothing is to be written.
+        """
         step = self._plan.by_name[name]
         known = self._known(state, step)
         if isinstance(known, Unusable):
@@ -125,11 +130,11 @@ class Cache:
         elif not take:
             looked = Looked(known)
         else:
-            looked = self._found(state, step, known, now)
+            looked = self._found(state, step, known, now, keep=keep)
         self._looked[name] = looked
         return looked
 
-    def _found(self, state: RunState, step: PlanStep, known: Known, now: float) -> Looked:
+    def _found(self, state: RunState, step: PlanStep, known: Known, now: float, *, keep: bool) -> Looked:
         if self._signs(state):
             return Looked(known, notes=("not taken from the cache: it comes after the sign step",))
         notes = []
@@ -142,7 +147,8 @@ class Cache:
                     notes.append(f"not taken from the cache: the result of run {event.run} is {too_old}")
                     break
                 return Looked(known, _taken_over(event))
-            self._journal.forget(number)
+            if not keep:
+                self._journal.forget(number)
             run = f"of run {event.run} " if event else ""
             notes.append(f"! not taken from the cache: the result {run}can't be used: {fault}")
         return Looked(known, notes=tuple(notes))
@@ -352,8 +358,13 @@ def _taken_over(event: Event) -> dict[str, Any]:
     return {**event.data, "evidence": evidence, "state": "cached", "origin": origin}
 
 
-def why_it_would_run(home: Home, before: Event | None, known: Known) -> tuple[str, Sequence[str]]:
-    """What is not as it was when a step's newest result was made, in words; and which files are not."""
+def why_it_would_run(
+    home: Home, before: Event | None, known: Known, *, artifacts: bool = True
+) -> tuple[str, Sequence[str]]:
+    """What is not as it was when a step's newest result was made, in words; and which files are not.
+
+    With `artifacts=False` those that it would be handed are not known.
+    """
     if before is None:
         return "never ran", ()
     was: Mapping[str, str] = before.data["cache"]["parts"]
@@ -362,7 +373,7 @@ def why_it_would_run(home: Home, before: Event | None, known: Known) -> tuple[st
     now = cachekey.recorded(parts)
     files = _files_changed(home, was.get("source.files", ""), known.files)
     said = [cachekey.in_words(files)] if files else []
-    said += cachekey.differences(was, now)
+    said += cachekey.differences(was, now, artifacts=artifacts)
     return "; ".join(said), files
 
 

@@ -218,12 +218,14 @@ def _short(value: JsonValue) -> str:
     return text if len(text) <= 80 else digest_of(text)
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What is not as it was, in words; the files aside, which have lists of their own."""
+def differences(before: Mapping[str, str], now: Mapping[str, str], *, artifacts: bool = True) -> list[str]:
+    """What is not as it was, in words; the files aside, which have lists of their own, or also artifacts."""
     changed = [
         name
         for name in dict.fromkeys([*now, *before])
-        if before.get(name) != now.get(name) and name != "source.files"
+        if before.get(name) != now.get(name)
+        and name != "source.files"
+        and (artifacts or not name.startswith("artifacts."))
     ]
     groups: dict[str, list[str]] = {}
     for name in changed:

@@ -6,18 +6,23 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json, warn
+from penstock.cli.common import load_plan, open_project, print_json, warn
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
+from penstock.cli.text import clean
 from penstock.configfile import find
 from penstock.errors import PenstockError
-from penstock.plan import PlanStep
+from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins, installed
+
+if TYPE_CHECKING:
+    from penstock.cli.forecast import Forecast
 
 
 @click.command()
@@ -40,10 +45,13 @@ def _steps(steps: Sequence[PlanStep]) -> str:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def plan(as_json: bool) -> int:
-    """Show the steps in the order in which they can run, and why each waits."""
-    made = load_plan(find(Path.cwd()))[2]
+    """Show the steps in the order in which they can run, why each waits, and what the cache has of it."""
+    path = find(Path.cwd())
+    _, plugins, made = load_plan(path)
+    would = _would(path, plugins, made)
     if as_json:
-        print_json({"digest": made.digest, **made.model_dump(mode="json")})
+        cache = {name: forecast.document() for name, forecast in would.items()}
+        print_json({"digest": made.digest, **made.model_dump(mode="json"), "cache": cache})
         return 0
     click.echo(f"{made.name}  plan {made.digest}")
     width = max(len(step.name) for step in made.steps) + 1
@@ -54,7 +62,18 @@ def plan(as_json: bool) -> int:
             click.echo(f"  {'':<{width}}   ← {need.on}  ({need.why})")
         if step.requires:
             click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
+        if step.name in would:
+            click.echo(clean(f"  {'':<{width}}   {would[step.name].words}"))
     return 0
+
+
+def _would(path: Path, plugins: Plugins, plan: Plan) -> dict[str, Forecast]:
+    """What a run would do with the steps that have a cache; without one nothing is looked at."""
+    if all(step.keys.cached is None for step in plan.steps):
+        return {}
+    from penstock.cli.forecast import forecasts
+
+    return forecasts(open_project(path), plugins, plan)
 
 
 @click.command()

@@ -185,8 +185,11 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     state = opened.state(str(number))
     names = _meant(state, step)
     if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        origin = state.steps[names[0]].origin
+        where = f". What it printed then: penstock logs {origin['run']} {step}" if origin else ""
         click.echo(
-            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing{where}",
+            err=True,
         )
         return 0
     reader = _Reader(opened.home.run(number), names)
