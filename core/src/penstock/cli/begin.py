@@ -129,7 +129,9 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
         except Exception as error:  # a plugin's own trouble is what is asked for here
             yield False, f"{name}: {error}"
             continue
-        said.add(", ".join(f"{tool.name} {tool.version} at {tool.path}" for tool in found))
+        said.add(
+            ", ".join(" ".join(filter(None, (tool.name, tool.version, "at", tool.path))) for tool in found)
+        )
     for line in sorted(said):
         missing = f"the program that it runs is not there. See: penstock plugins info {name}"
         yield bool(line), f"{name}: {line or missing}"
