@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def penstock_build(settings: Do, step):
     did(step)
     exec(settings.do)
     out = step.workspace / "out"
-    out.write_bytes((step.workspace / "src" / "a").read_bytes())
+    out.write_text("built of " + (step.workspace / "src" / "a").read_text())
     return [step.keep(out, "file")]
 
 @hookimpl
@@ -104,13 +104,21 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def warm(once: Path, tmp_path: Path) -> Lab:
-    """A copy of it."""
+def warm(once: Path, tmp_path: Path) -> Iterator[Lab]:
+    """A copy of it; its tool stays where it was."""
     shutil.copytree(once, tmp_path, symlinks=True, dirs_exist_ok=True)
     lab = Lab(tmp_path / "project", tmp_path / "site")
     (lab.root / "did").unlink()
-    # The configuration names the tool where it was; there it stays for all copies but those that move it.
-    return lab
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Lab]:
+    """The same project, before its first run."""
+    lab = make(tmp_path)
+    yield lab
+    lab.close()
 
 
 def run(lab: Lab, *arguments: str, **env: str) -> str:
@@ -160,9 +168,6 @@ def test_a_result_is_taken_over_with_all_that_belongs_to_it(warm: Lab) -> None:
     assert "step.started" not in {event.type for event in warm.events(2) if event.step != "source.it"}
     shown = json.loads(warm.run("show", "--json")[1])
     assert {step["name"]: step["state"] for step in shown["steps"][1:]} == CACHED
-    assert shown["steps"][1]["artifacts"][0]["digest"] == first["cache"]["parts"].get(
-        "x", shown["steps"][1]["artifacts"][0]["digest"]
-    )
     assert shown["steps"][2]["origin"] == origin
     assert "What it printed then: penstock logs 1 test.it" in warm.run("logs", "2", "test.it")[1]
 
@@ -188,11 +193,6 @@ def other_code(lab: Lab) -> None:
 def linked(lab: Lab) -> None:
     (lab.root / "files/src/b").unlink()
     (lab.root / "files/src/b").symlink_to("a")
-
-
-def other_tool(lab: Lab) -> None:
-    (lab.root / "tool").write_text("2")
-    (lab.root / "other").write_text("1")
 
 
 ALL, NONE = ["build.it", "scan.it", "test.it"], list[str]()
@@ -247,25 +247,22 @@ def test_a_step_runs_again_exactly_where_what_it_depends_on_has_changed(warm: La
     assert len(taken) == 3 - len(runs)
 
 
-def test_a_variable_and_a_tool_count(warm: Lab) -> None:
+def test_a_variable_counts(warm: Lab) -> None:
     assert "would run: env: SEEN" in warm.run("plan", SEEN="2")[1]
+
     run(warm, SEEN="2")
+
     assert did(warm) == ["test.it"]
 
-    here = str(warm.root / "here")
-    shutil.copy(
-        next(line for line in (warm.root / "penstock.toml").read_text().split('"') if line.endswith("/tool")),
-        here,
-    )
-    text = (warm.root / "penstock.toml").read_text()
-    old = next(part for part in text.split('"') if part.endswith("/tool"))
-    edit(warm, old, here)
+
+def test_a_tool_counts(once: Path, warm: Lab) -> None:
+    here = warm.root / "tool"
+    edit(warm, str(once / "project" / "tool"), str(here))
     run(warm)
     assert did(warm) == ["test.it"]
-    run(warm)
-    assert did(warm) == []
 
-    Path(here).write_text("2")
+    here.write_text("2")
+
     assert "would run: tool tool: other bytes of the same version" in warm.run("plan", SEEN="1")[1]
     run(warm)
     assert did(warm) == ["test.it"]
@@ -333,7 +330,8 @@ def test_what_is_not_whole_in_the_store_is_made_anew(
     assert did(warm) == [step]
     assert "! not taken from the cache: the result of run 1 can't be used: " in said
     assert digest in said
-    warm.home.store.verify(digest)  # the same bytes came out once more
+    if what != "statement":  # that says in which run it was made
+        warm.home.store.verify(digest)
     assert run(warm).count(f"= {step}") == 1
     assert did(warm) == []
 
@@ -387,14 +385,14 @@ def test_an_entry_that_points_elsewhere_is_not_believed(warm: Lab) -> None:
 # --- what is no entry ---
 
 
-def test_a_step_that_failed_passed_late_or_was_cut_off_is_not_taken_over(tmp_path: Path) -> None:
-    lab = make(tmp_path)
+def test_a_step_that_failed_passed_late_or_was_cut_off_is_not_taken_over(fresh: Lab) -> None:
+    lab = fresh
     edit(lab, "[test.it]", "[test.it]\nretries = 1")
     do = lab.root / "do"
 
     do.write_text("if step.name == 'test.it': raise StepFailed('no')")
     assert lab.run("run", SEEN="1")[0] == 1
-    assert did(lab) == ["build.it", "scan.it", "test.it", "test.it"] or len(did(lab)) == 0
+    assert sorted(did(lab)) == ["build.it", "scan.it", "test.it", "test.it"]
 
     do.write_text("""if step.name == 'test.it' and not Path(step.project, 'late').exists():
     Path(step.project, 'late').touch()
@@ -425,8 +423,8 @@ def test_a_step_that_failed_passed_late_or_was_cut_off_is_not_taken_over(tmp_pat
     assert did(lab) == []
 
 
-def test_a_step_that_asks_for_its_revision_is_taken_over_for_that_one_only(tmp_path: Path) -> None:
-    lab = make(tmp_path)
+def test_a_step_that_asks_for_its_revision_is_taken_over_for_that_one_only(fresh: Lab) -> None:
+    lab = fresh
     (lab.root / "do").write_text(
         "if step.name == 'test.it': step.log(step.revision.short)\nstep.log(step.stamp.short)"
     )
@@ -443,8 +441,8 @@ def test_a_step_that_asks_for_its_revision_is_taken_over_for_that_one_only(tmp_p
     assert "= test.it    1 passed, from run 1\n" in run(lab)
 
 
-def test_a_tool_that_is_replaced_while_a_step_runs_leaves_no_entry(tmp_path: Path) -> None:
-    lab = make(tmp_path)
+def test_a_tool_that_is_replaced_while_a_step_runs_leaves_no_entry(fresh: Lab) -> None:
+    lab = fresh
     (lab.root / "do").write_text("if step.name == 'test.it': Path(step.project, 'tool').write_text('2')")
 
     said = run(lab)
@@ -453,8 +451,8 @@ def test_a_tool_that_is_replaced_while_a_step_runs_leaves_no_entry(tmp_path: Pat
     assert lab.journal.last_result("test.it") is None
 
 
-def test_what_can_not_be_compared_is_not_cached_and_says_why(tmp_path: Path) -> None:
-    lab = make(tmp_path)
+def test_what_can_not_be_compared_is_not_cached_and_says_why(fresh: Lab) -> None:
+    lab = fresh
     edit(lab, '"src/**"]', '"srcc/**"]')
     edit(lab, '"link"], env', '"link"], env')
     (lab.root / "tool").unlink()
@@ -478,10 +476,8 @@ def test_a_result_expires(warm: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not taken from the cache: the result of run 1 is older than 0 s" in said
 
 
-def test_a_plugin_that_never_says_its_tools_holds_nothing_up(
-    tmp_path: Path,
-) -> None:
-    lab = make(tmp_path)
+def test_a_plugin_that_never_says_its_tools_holds_nothing_up(fresh: Lab) -> None:
+    lab = fresh
     edit(lab, "[build.it]", "[test.free]\nuses = 'fake'\nneeds = []\n[build.it]")
     path = next(lab.site.glob("penstock_fake_*.py"))
     path.write_text(
@@ -491,7 +487,6 @@ def test_a_plugin_that_never_says_its_tools_holds_nothing_up(
     )
 
     child = lab.start("run", SEEN="1")
-    until(lambda: (lab.root / "did").exists() or child.poll() is not None, 20) if False else None
     until(lambda: lab.home.journal.exists() and any(e.type == "step.finished" for e in lab.events()), 20)
     child.send_signal(signal.SIGINT)
     said, _ = child.communicate(timeout=30)
