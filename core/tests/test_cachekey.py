@@ -54,7 +54,7 @@ def parts(case: dict[str, Any]) -> cachekey.Parts:
         name=case["name"], phase=case["phase"], uses="shell", settings=case["settings"], keys=keys
     )
     more = {name: case[name] for name in ("files", "env", "tools", "plugin", "machine", "dirty")}
-    return parts_of(step, case["artifacts"], **more)
+    return parts_of(step, cachekey.artifacts_part(case["artifacts"]), **more)
 
 
 def key(case: dict[str, Any]) -> str:
@@ -120,9 +120,30 @@ def test_a_result_for_one_revision_has_a_key_that_no_other_has(
 
 def test_values_of_the_environment_are_not_on_record() -> None:
     step = PlanStep(name="test.a", phase="test", uses="shell", keys=Keys(env={"OWN": "hunter2"}))
-    made = parts_of(step, (), "", {"TOKEN": "swordfish"}, (), {}, {}, dirty=False)
+    made = parts_of(step, {}, "", {"TOKEN": "swordfish"}, (), {}, {}, dirty=False)
 
     assert not {"hunter2", "swordfish"} & set(json.dumps(cachekey.recorded(made)).split('"'))
+
+
+def test_of_many_artifacts_each_one_and_their_order_count() -> None:
+    many = [Artifact(name=str(n), kind="file", digest=f"sha256:{n:064x}") for n in range(100)]
+    other = [*many[:-1], many[-1].model_copy(update={"kind": "wheel"})]
+
+    made = [cachekey.artifacts_part(found) for found in (many, other, many[::-1], many[:-1])]
+
+    assert len({digest_of(part) for part in made}) == 4
+    assert [len(part) for part in made] == [1, 1, 1, 1]
+
+
+COUNTED = {"uses", "env", "secrets", "artifacts"}
+WITHOUT_EFFECT = {
+    *("needs", "timeout", "retries", "matrix", "cache", "environment", "allow_failure", "rollout"),
+}
+
+
+def test_of_every_key_of_a_section_it_is_decided_whether_it_counts() -> None:
+    """Whoever adds a key that a result depends on has to put it into `parts_of`."""
+    assert set(Keys.model_fields) == COUNTED | WITHOUT_EFFECT
 
 
 # --- files ---

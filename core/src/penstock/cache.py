@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from penstock import __version__, cachekey
 from penstock.cachekey import Files, Parts, Unusable
 from penstock.errors import PluginError, StepRefused
@@ -77,6 +79,7 @@ class Cache:
         self._machine: dict[str, str] = {}
         self._entries: tuple[str, list[dict[str, str | int]]] | None = None
         self._files: dict[tuple[str, tuple[str, ...] | None], Files | Unusable] = {}
+        self._parts: dict[int, tuple[tuple[Artifact, ...], dict[str, JsonValue]]] = {}
         self._whole: set[str] = set()
 
     # --- what tools there are ---
@@ -131,7 +134,8 @@ class Cache:
             looked = Looked(known)
         else:
             looked = self._found(state, step, known, now, keep=keep)
-        self._looked[name] = looked
+        if looked.data is None:
+            self._looked[name] = looked
         return looked
 
     def _found(self, state: RunState, step: PlanStep, known: Known, now: float, *, keep: bool) -> Looked:
@@ -188,19 +192,19 @@ class Cache:
         """The data of a step's response as they go on record: with its key, if it may be taken over."""
         data = dict(response.data)
         seen = data.pop("observed", None)
-        looked = self._looked.get(name)
-        if looked is None or response.outcome != "passed":
+        looked = self._looked.pop(name, None) or Looked(None)
+        if response.outcome != "passed":
             return data
-        notes = [*data.get("notes", ()), *looked.notes]
-        known = looked.known
-        if known is not None and seen is not None:
-            if seen["tools"] != known.tools:
-                notes.append("! not kept for the cache: a tool was replaced while the step ran")
-            elif state.steps[name].attempts > 1 or (data.get("tests") or {}).get("flaky"):
-                notes.append("not kept for the cache: it did not pass at once")
+        notes = list(looked.notes)
+        if state.steps[name].attempts > 1 or (data.get("tests") or {}).get("flaky"):
+            notes.append("not kept for the cache: it did not pass at once")
+        elif looked.known is not None and seen is not None:
+            if seen["tools"] == looked.known.tools:
+                entry = self._entry(state, looked.known, bound=bool(seen["revision"]))
+                data["cache"] = {**entry, "notes": data.get("notes", [])}
             else:
-                data["cache"] = self._entry(state, known, bound=bool(seen["revision"]))
-        return {**data, "notes": notes} if notes else data
+                notes.append("! not kept for the cache: a tool was replaced while the step ran")
+        return {**data, "notes": [*data.get("notes", ()), *notes]} if notes else data
 
     def _entry(self, state: RunState, known: Known, *, bound: bool) -> dict[str, Any]:
         revision = state.revision or Revision()
@@ -228,7 +232,10 @@ class Cache:
         if isinstance(tools, str):
             return Unusable(f"its tools can't be told: {tools}")
         artifacts = state.artifacts_for(step.name)
-        files = self._chosen(revision.snapshot, wanted)
+        try:
+            files = self._chosen(revision.snapshot, wanted)
+        except StepRefused as error:
+            return Unusable(str(error))
         if isinstance(files, Unusable):
             return files
         if wanted.inputs == () and not artifacts:
@@ -236,7 +243,7 @@ class Cache:
         env = {name: self._value(name, step, revision) for name in wanted.env}
         parts = cachekey.parts_of(
             step,
-            artifacts,
+            self._handed(artifacts),
             files.digest,
             env,
             tools,
@@ -249,6 +256,12 @@ class Cache:
         seen = cachekey.observed(tools, asked=False)
         bound = cachekey.digest_of(cachekey.with_revision(parts, revision))
         return Known(parts, cachekey.digest_of(parts), bound, files, str(seen["tools"]), revision)
+
+    def _handed(self, artifacts: tuple[Artifact, ...]) -> dict[str, JsonValue]:
+        """What a step is handed, as it counts: steps behind one barrier share one tuple, which stays."""
+        if id(artifacts) not in self._parts:
+            self._parts[id(artifacts)] = artifacts, cachekey.artifacts_part(artifacts)
+        return self._parts[id(artifacts)][1]
 
     def _chosen(self, snapshot: str, wanted: Wanted) -> Files | Unusable:
         key = snapshot, wanted.inputs
@@ -319,7 +332,10 @@ def _code_of(file: str | None) -> str:
     files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
     hasher = hashlib.sha256()
     for each in files:
-        data = each.read_bytes()
+        try:
+            data = each.read_bytes()
+        except OSError:  # what can't be read, such as a link to nothing, can't be executed either
+            continue
         hasher.update(
             f"{each.relative_to(path.parent)}\0{len(data)}\0".encode(errors="surrogateescape") + data
         )
@@ -355,7 +371,9 @@ def _taken_over(event: Event) -> dict[str, Any]:
         "why": "nothing that it depends on has changed",
         **{name: event.data["cache"][name] for name in ("project", "ref", "commit")},
     }
-    return {**event.data, "evidence": evidence, "state": "cached", "origin": origin}
+    # What that run had to say of its own look into the cache is not repeated.
+    notes = event.data["cache"]["notes"]
+    return {**event.data, "notes": notes, "evidence": evidence, "state": "cached", "origin": origin}
 
 
 def why_it_would_run(

@@ -23,6 +23,7 @@ ABOUT_REVISION = ("commit", "ref", "tag", "distance", "time", "author", "subject
 _STANDING_FOR_IT = "PENSTOCK_REVISION"
 _MANY = 40
 """Artifacts that are listed one by one."""
+_IN_ALL = "{} in all"
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""
@@ -46,7 +47,7 @@ class Files(NamedTuple):
 
 def canonical(value: object) -> bytes:
     """The one JSON text of a value. Names that are not UTF-8 stand in it as the bytes that they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def digest_of(value: object) -> str:
@@ -54,9 +55,17 @@ def digest_of(value: object) -> str:
     return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
 
 
+def artifacts_part(artifacts: Sequence[Artifact]) -> dict[str, JsonValue]:
+    """What a step is handed, in order; where it is much, by one digest."""
+    found: list[JsonValue] = [artifact.model_dump(mode="json") for artifact in artifacts]
+    if len(found) > _MANY:
+        return {_IN_ALL.format(len(found)): digest_of(found)}
+    return {str(number): artifact for number, artifact in enumerate(found)}
+
+
 def parts_of(
     step: PlanStep,
-    artifacts: Sequence[Artifact],
+    artifacts: Mapping[str, JsonValue],
     files: str,
     env: Mapping[str, str | None],
     tools: Iterable[Tool],
@@ -67,8 +76,8 @@ def parts_of(
 ) -> Parts:
     """All that the result of a step depends on, apart from facts about the revision that it may ask for.
 
-    `files` is the digest of those that count, `env` the variables that count, as the step sees them, and
-    `plugin` and `machine` say which code runs, and where.
+    `artifacts` is what `artifacts_part` gives, `files` the digest of those that count, `env` the variables
+    that count, as the step sees them; `plugin` and `machine` say which code runs, and where.
     """
     return {
         "format": {"version": FORMAT},
@@ -78,9 +87,7 @@ def parts_of(
         "settings": dict(step.settings),
         "env": {**step.keys.env, **env},
         "secrets": dict(step.keys.secrets),
-        "artifacts": {
-            str(number): artifact.model_dump(mode="json") for number, artifact in enumerate(artifacts)
-        },
+        "artifacts": dict(artifacts),
         "tools": {str(number): tool.model_dump(mode="json") for number, tool in enumerate(tools)},
         # What was not committed is on record as such: a clean run does not take it over.
         "source": {"files": files, "dirty": dirty},
@@ -187,7 +194,7 @@ def recorded(parts: Parts) -> dict[str, str]:
     said: dict[str, str] = {}
     for group, values in parts.items():
         if group in ("artifacts", "tools"):
-            for name, text in _things(group, list(values.values())):
+            for name, text in _things(group, values):
                 said[_free(f"{group}.{name}", said)] = text
         elif group in ("plugin", "machine", "step", "format", "source", "revision"):
             said |= {f"{group}.{name}": _short(value) for name, value in values.items()}
@@ -196,11 +203,11 @@ def recorded(parts: Parts) -> dict[str, str]:
     return said
 
 
-def _things(group: str, values: list[Any]) -> Iterable[tuple[str, str]]:
-    if group == "artifacts" and len(values) > _MANY:
-        yield f"{len(values)} in all", digest_of(values)[7:23]
-        return
-    for value in values:
+def _things(group: str, values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, str):
+            yield name, value[7:23]
+            continue
         about = value["version"] if group == "tools" else value["kind"]
         yield value["name"], f"{about} {digest_of(value)[7:23]}"
 

@@ -73,7 +73,11 @@ def _would(path: Path, plugins: Plugins, plan: Plan) -> dict[str, Forecast]:
         return {}
     from penstock.cli.forecast import forecasts
 
-    return forecasts(open_project(path), plugins, plan)
+    try:
+        return forecasts(open_project(path), plugins, plan)
+    except PenstockError as error:  # the plan can be shown without
+        warn([f"what the cache has can't be told: {error}"])
+        return {}
 
 
 @click.command()
