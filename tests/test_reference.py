@@ -125,7 +125,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         assert set(document) == set(table(JSON, "## penstock show --json"))
         for step in document["steps"]:
             assert set(step) <= step_keys
-            assert step_keys - set(step) <= {"tests", "findings", "publications", "release"}
+            assert step_keys - set(step) <= {"tests", "findings", "publications", "release", "origin"}
 
 
 def run(project: Project, *arguments: str, code: int = 0) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from penstock import config, errors, hookspecs, model, plugins, target
+from penstock.keys import Cache
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -51,6 +52,11 @@ def values() -> str:
 def keys() -> str:
     """The keys that every section may have."""
     return _table(config.Keys)
+
+
+def cache() -> str:
+    """What the key `cache` may say."""
+    return _table(Cache)
 
 
 def penstock() -> str:
@@ -198,7 +204,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, penstock, policy, manual, settings),
+        *(hooks, values, keys, cache, penstock, policy, manual, settings),
         *(commands, plugin_commands, exit_codes),
     )
 }

@@ -57,17 +57,21 @@ def _check_secrets(value: object) -> object:
 
 
 def _check_glob(value: str) -> str:
+    return _glob(value, "workspace", '"dist/*"')
+
+
+def _glob(value: str, of: str, such_as: str) -> str:
     if not value or "\0" in value or value.strip("/.") == "":
-        raise ValueError(f'{_quoted(value)} names no file. A glob is such as "dist/*"')
+        raise ValueError(f"{_quoted(value)} names no file. A glob is such as {such_as}")
     if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError(f'{_quoted(value)} leads out of the workspace. A glob is such as "dist/*"')
+        raise ValueError(f"{_quoted(value)} leads out of the {of}. A glob is such as {such_as}")
     if _STARS.search(value):
         raise ValueError(f'in {_quoted(value)}, "**" must stand alone between slashes, as in "dist/**/*.whl"')
     return value
 
 
 def _check_pattern(value: str) -> str:
-    _check_glob(value.removeprefix("!"))
+    _glob(value.removeprefix("!"), "source", '"src/**"')
     return value
 
 
