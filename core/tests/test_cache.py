@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,15 +203,15 @@ CHANGES: dict[str, tuple[Callable[[Lab], Any], list[str], str]] = {
     "an input": (a_file("src/b"), ALL, "changed: src/b"),
     "an input that is skipped": (a_file("src/skipped"), ["build.it", "scan.it"], ""),
     "another file": (a_file("README"), ["scan.it"], "cached: from run 1"),
-    "a new input": (a_file("src/new"), ALL, "changed: src/new"),
-    "an empty input": (a_file("src/empty", ""), ALL, "changed: src/empty"),
+    "a new input": (a_file("src/new"), ALL, ""),
+    "an empty input": (a_file("src/empty", ""), ALL, ""),
     "what a link leads to": (a_file("far/away"), ["scan.it", "test.it"], "changed: far/away"),
     "a name": (moved, ALL, "changed: src/b (+1 more)"),
-    "a file that becomes a link": (linked, ALL, "changed: src/b"),
-    "a mode": (lambda lab: (lab.root / "files/src/b").chmod(0o755), ALL, "changed: src/b"),
-    "a time": (lambda lab: os.utime(lab.root / "files/src/b", (1, 1)), NONE, "cached: from run 1"),
-    "an input that is gone": (lambda lab: (lab.root / "files/src/b").unlink(), ALL, "changed: src/b"),
-    "the commit alone": (lambda lab: (lab.root / "commit").write_text("2"), NONE, "cached: from run 1"),
+    "a file that becomes a link": (linked, ALL, ""),
+    "a mode": (lambda lab: (lab.root / "files/src/b").chmod(0o755), ALL, ""),
+    "a time": (lambda lab: os.utime(lab.root / "files/src/b", (1, 1)), NONE, ""),
+    "an input that is gone": (lambda lab: (lab.root / "files/src/b").unlink(), ALL, ""),
+    "the commit alone": (lambda lab: (lab.root / "commit").write_text("2"), NONE, ""),
     "a setting": (
         lambda lab: edit(lab, 'tool = "', 'do = "1"\ntool = "'),
         ["test.it"],
@@ -220,7 +222,11 @@ CHANGES: dict[str, tuple[Callable[[Lab], Any], list[str], str]] = {
         ["test.it"],
         "would run: env: OWN",
     ),
-    "a name of the step": (lambda lab: edit(lab, "[test.it]", "[test.other]"), ["test.other"], "never ran"),
+    "a name of the step": (
+        lambda lab: edit(lab, "[test.it]", "[test.other]"),
+        ["test.other"],
+        "would run: no result of it is kept yet",
+    ),
     "files that are kept": (
         lambda lab: edit(lab, "env = {", 'artifacts = ["README"]\nenv = {'),
         ["test.it"],
@@ -478,20 +484,36 @@ def test_a_result_expires(warm: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not taken from the cache: the result of run 1 is older than 0 s" in said
 
 
-def test_a_plugin_that_never_says_its_tools_holds_nothing_up(fresh: Lab) -> None:
-    lab = fresh
-    edit(lab, "[build.it]", "[test.free]\nuses = 'fake'\nneeds = []\n[build.it]")
+def never_says_its_tools(lab: Lab) -> None:
     path = next(lab.site.glob("penstock_fake_*.py"))
-    path.write_text(
-        path.read_text().replace(
-            "    if not settings.tool:\n", "    time.sleep(3600)\n    if not settings.tool:\n"
-        )
+    code = path.read_text()
+    wait = "    if not os.path.exists('said'):\n        open('said', 'w')\n        time.sleep(3600)\n"
+    path.write_text(code.replace("    if not settings.tool:\n", f"{wait}    if not settings.tool:\n"))
+
+
+def test_a_plugin_that_never_says_its_tools_is_waited_for_no_longer_than_it_may(fresh: Lab) -> None:
+    never_says_its_tools(fresh)
+    program = "from penstock import cli, engine; engine._PATIENCE_FOR_TOOLS = 0.5; cli.main(['run'])"
+    env = {**os.environ, "PYTHONPATH": str(fresh.site), "SEEN": "1"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=fresh.root, env=env, capture_output=True, text=True, timeout=60
     )
 
-    child = lab.start("run", SEEN="1")
-    until(lambda: lab.home.journal.exists() and any(e.type == "step.finished" for e in lab.events()), 20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "! not cached: its tools can't be told: that took longer than 0.5 s" in done.stdout
+    assert sorted(did(fresh)) == ALL
+    assert fresh.leftovers() == []
+
+
+def test_a_run_can_be_stopped_while_a_plugin_looks_for_its_tools(fresh: Lab) -> None:
+    never_says_its_tools(fresh)
+    child = fresh.start("run", SEEN="1")
+    until(lambda: fresh.home.journal.exists() and fresh.states(), 20)
+
     child.send_signal(signal.SIGINT)
     said, _ = child.communicate(timeout=30)
 
     assert child.returncode == 130, said
-    assert lab.leftovers() == []
+    assert did(fresh) == []
+    assert fresh.leftovers() == []

@@ -296,8 +296,14 @@ class Cache:
         if name not in self._codes:
             module = self._plugins.modules.get(name)
             file = self._plugins.files.get(name)
-            digest = file.digest if file else _code_of(getattr(module, "__file__", None))
-            self._codes[name] = {name: self._plan.plugins.get(name, ""), "code": digest}
+            self._codes[name] = (
+                {name: file.path, "code": file.digest}  # its version is its digest
+                if file
+                else {
+                    name: self._plan.plugins.get(name, ""),
+                    "code": _code_of(getattr(module, "__file__", None)),
+                }
+            )
         return self._codes[name]
 
     def _where(self) -> dict[str, str]:
@@ -384,7 +390,7 @@ def why_it_would_run(
     With `artifacts=False` those that it would be handed are not known.
     """
     if before is None:
-        return "never ran", ()
+        return "no result of it is kept yet", ()
     was: Mapping[str, str] = before.data["cache"]["parts"]
     bound = any(name.startswith("revision.") for name in was)
     parts = cachekey.with_revision(known.parts, known.revision) if bound else known.parts

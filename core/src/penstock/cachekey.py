@@ -136,10 +136,9 @@ def files_of(entries: Sequence[Entry], patterns: Sequence[str]) -> Files | Unusa
     queue = list(names)
     while queue:
         name = queue.pop()
-        entry = by_name[name]
-        if "link" not in entry:
+        if "link" not in by_name[name]:
             continue
-        led_to = _led_to(name, str(entry["link"]), by_name)
+        led_to = _led_to(name, by_name)
         if led_to is None:
             return Unusable(f'inputs: "{name}" is a link that leads out of the source')
         new = [other for other in led_to if other not in picked]
@@ -149,16 +148,23 @@ def files_of(entries: Sequence[Entry], patterns: Sequence[str]) -> Files | Unusa
     return Files("sha256:" + hashlib.sha256(listing).hexdigest(), listing)
 
 
-def _led_to(name: str, target: str, by_name: Mapping[str, Entry]) -> list[str] | None:
-    """What a link leads to, by way of which other links; None where that is outside."""
-    if target.startswith("/"):
+def _led_to(name: str, by_name: Mapping[str, Entry]) -> list[str] | None:
+    """What a link leads to, and by way of which other links; None where that is outside."""
+    walked = _walk(name, by_name)
+    if walked is None:
         return None
-    place: list[str] = name.split("/")[:-1]
-    passed: list[str] = []
-    steps = target.split("/")[::-1]
-    seen = {name}
-    while steps:
-        part = steps.pop()
+    passed, end = walked
+    if end in by_name:
+        return [*passed, end]
+    return [*passed, *(other for other in by_name if not end or other.startswith(f"{end}/"))]
+
+
+def _walk(name: str, by_name: Mapping[str, Entry]) -> tuple[list[str], str] | None:
+    """The links that are passed on the way from one of them, and the name that it ends at."""
+    *place, last = name.split("/")
+    ahead, passed = [last], list[str]()
+    while ahead:
+        part = ahead.pop()
         if part in ("", "."):
             continue
         if part == "..":
@@ -166,24 +172,18 @@ def _led_to(name: str, target: str, by_name: Mapping[str, Entry]) -> list[str] |
                 return None
             place.pop()
             continue
-        place.append(part)
-        here = "/".join(place)
-        entry = by_name.get(here)
-        if entry is not None and "link" in entry:
-            link = str(entry["link"])
-            if here in seen:
-                return passed  # a circle leads nowhere
-            if link.startswith("/"):
-                return None
-            seen.add(here)
+        here = "/".join([*place, part])
+        link = by_name.get(here, {}).get("link")
+        if link is None:
+            place.append(part)
+        elif str(link).startswith("/"):
+            return None
+        elif here in passed:
+            return passed, here  # in a circle
+        else:
             passed.append(here)
-            place.pop()
-            steps += link.split("/")[::-1]
-    end = "/".join(place)
-    if not end:
-        return list(by_name)
-    below = [other for other in by_name if other == end or other.startswith(f"{end}/")]
-    return [*passed, *below]
+            ahead += str(link).split("/")[::-1]
+    return passed, "/".join(place)
 
 
 # --- what is kept for whoever asks why ---
