@@ -167,7 +167,7 @@ def test_two_trees_have_one_digest_only_where_they_are_the_same(one: list[Any], 
     assume(isinstance(first, Files) and isinstance(second, Files))
     assert isinstance(first, Files)
     assert isinstance(second, Files)
-    same = sorted(map(repr, one)) == sorted(map(repr, two))
+    same = {entry["path"]: entry for entry in one} == {entry["path"]: entry for entry in two}
 
     assert (first.digest == second.digest) == same
 

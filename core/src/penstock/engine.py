@@ -253,8 +253,8 @@ class Engine:
         if news.ticket == TICKET:
             late = self._tools_by is None
             self._tools_by = None
-            why = f"that took longer than {_PATIENCE_FOR_TOOLS:g} s"
-            self._cache.learn(Response(outcome="cancelled", reason=why) if late else news.response)
+            slow = f"that took longer than {_PATIENCE_FOR_TOOLS:g} s"
+            self._cache.learn(Response(outcome="cancelled", reason=slow) if late else news.response)
             return
         name = self._busy.pop(news.ticket)
         operation = self._ops.pop(news.ticket, None)
