@@ -19,6 +19,8 @@ from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
+_JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
+
 
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
@@ -85,7 +87,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
+        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
         **more,
     )
 

@@ -26,6 +26,7 @@ from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
     Artifact,
+    Evidence,
     Pending,
     Refusal,
     Revision,
@@ -149,6 +150,8 @@ class Worker:
         more: dict[str, Any] = {}
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
+        if plan_step.phase == "publish":
+            more["evidence"] = self._shown(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
@@ -362,6 +365,14 @@ class Worker:
         with self._printing(step):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
+
+    def _shown(self, request: Request) -> list[Evidence]:
+        """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
+        name = request.step.uses or ""
+        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
+            name, "penstock_publish", "evidence"
+        )
+        return [self._check(request, entry) for entry in request.evidence] if asks else []
 
     def _check(self, request: Request, reference: Reference) -> Any:
         return check_reference(self.home, self.plugins, request.trust, reference)[0]
