@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError, StepFailed
@@ -155,6 +155,14 @@ def keep_report(result: object, step: Step, store: Store) -> dict[str, str]:
     if step.has_secrets:
         found = masked(found, step.mask)
     return {"report": store.add_bytes(json.dumps(found).encode())}
+
+
+def sbom_of(result: object, store: Store) -> dict[str, JsonValue] | None:
+    """The bill of materials that a scan made, if it made one."""
+    if not isinstance(result, ScanReport) or result.sbom is None:
+        return None
+    found: dict[str, JsonValue] = json.loads(store.read(result.sbom.digest))
+    return found
 
 
 def _kind(path: Path) -> str:

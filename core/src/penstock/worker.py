@@ -7,7 +7,6 @@ the request: the same request can be worked on by any worker.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, SecretStr
+from pydantic import SecretStr
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary, tools
-from penstock.answers import all_different, all_handed, checked, keep_matching, keep_report, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, keep_report, operate, sbom_of
 from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
@@ -30,7 +29,6 @@ from penstock.model import (
     Pending,
     Refusal,
     Revision,
-    ScanReport,
     Signature,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
@@ -176,7 +174,7 @@ class Worker:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
         circumstances = self._circumstances(request, started)
-        made = evidence.statements(plan_step, result, about, circumstances, self._sbom(result))
+        made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
         if plan_step.keys.cached is not None:
             data["observed"] = observed(circumstances.tools, asked=step.asked_for_revision)
@@ -383,12 +381,6 @@ class Worker:
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
-
-    def _sbom(self, result: object) -> dict[str, JsonValue] | None:
-        if not isinstance(result, ScanReport) or result.sbom is None:
-            return None
-        found: dict[str, JsonValue] = json.loads(self.home.store.read(result.sbom.digest))
-        return found
 
     def _circumstances(self, request: Request, started: float) -> Circumstances:
         return Circumstances(
