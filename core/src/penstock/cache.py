@@ -7,10 +7,8 @@ the chained journal, and all that it names is compared with its digest before it
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +47,7 @@ class Known:
     """Of results that are good for this revision only."""
     files: Files
     tools: str
-    """The digest of its tools, as `cachekey.observed` gives it."""
+    """The digest of its tools."""
     revision: Revision
 
 
@@ -253,9 +251,8 @@ class Cache:
         )
         if cachekey.speaks_of_revision(step):
             parts = cachekey.with_revision(parts, revision)
-        seen = cachekey.observed(tools, asked=False)
         bound = cachekey.digest_of(cachekey.with_revision(parts, revision))
-        return Known(parts, cachekey.digest_of(parts), bound, files, str(seen["tools"]), revision)
+        return Known(parts, cachekey.digest_of(parts), bound, files, cachekey.of_tools(tools), revision)
 
     def _handed(self, artifacts: tuple[Artifact, ...]) -> dict[str, JsonValue]:
         """What a step is handed, as it counts: steps behind one barrier share one tuple, which stays."""
@@ -380,37 +377,3 @@ def _taken_over(event: Event) -> dict[str, Any]:
     # What that run had to say of its own look into the cache is not repeated.
     notes = event.data["cache"]["notes"]
     return {**event.data, "notes": notes, "evidence": evidence, "state": "cached", "origin": origin}
-
-
-def why_it_would_run(
-    home: Home, before: Event | None, known: Known, *, artifacts: bool = True
-) -> tuple[str, Sequence[str]]:
-    """What is not as it was when a step's newest result was made, in words; and which files are not.
-
-    With `artifacts=False` those that it would be handed are not known.
-    """
-    if before is None:
-        return "no result of it is kept yet", ()
-    was: Mapping[str, str] = before.data["cache"]["parts"]
-    bound = any(name.startswith("revision.") for name in was)
-    parts = cachekey.with_revision(known.parts, known.revision) if bound else known.parts
-    now = cachekey.recorded(parts)
-    files = _files_changed(home, was.get("source.files", ""), known.files)
-    said = [cachekey.in_words(files)] if files else []
-    said += cachekey.differences(was, now, artifacts=artifacts)
-    return "; ".join(said), files
-
-
-def _files_changed(home: Home, before: str, now: Files) -> list[str]:
-    if before == now.digest:
-        return []
-    try:
-        listing = now.listing if now.listing is not None else home.store.read(now.digest)
-        return cachekey.files_changed(_listed(home.store.read(before)), _listed(listing))
-    except (StepRefused, ValueError, LookupError, TypeError):
-        return ["files"]
-
-
-def _listed(text: bytes) -> list[list[str]]:
-    found = json.loads(text)
-    return cachekey.listed(found["entries"]) if isinstance(found, dict) else found

@@ -100,9 +100,16 @@ def with_revision(parts: Parts, revision: Revision) -> Parts:
     return {**parts, "revision": facts}
 
 
-def observed(tools: Iterable[Tool], *, asked: bool) -> dict[str, JsonValue]:
-    """What a worker saw while a step ran: with which tools, and whether it asked for its revision."""
-    return {"tools": digest_of([tool.model_dump(mode="json") for tool in tools]), "revision": asked}
+def observed(step: PlanStep, tools: Iterable[Tool], *, asked: bool) -> dict[str, JsonValue]:
+    """Of a step with a cache: with which tools it really ran, and whether it asked for its revision."""
+    if step.keys.cached is None:
+        return {}
+    return {"observed": {"tools": of_tools(tools), "revision": asked}}
+
+
+def of_tools(tools: Iterable[Tool]) -> str:
+    """The digest of a step's tools."""
+    return digest_of([tool.model_dump(mode="json") for tool in tools])
 
 
 def speaks_of_revision(step: PlanStep) -> bool:

@@ -176,8 +176,7 @@ class Worker:
         circumstances = self._circumstances(request, started)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
-        if plan_step.keys.cached is not None:
-            data["observed"] = observed(circumstances.tools, asked=step.asked_for_revision)
+        data |= observed(plan_step, circumstances.tools, asked=step.asked_for_revision)
         return Response(outcome="passed", data=data)
 
     def _do_admit(self, request: Request, step: Step) -> Response:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from penstock.cache import Cache, why_it_would_run
+from penstock import cachekey
+from penstock.cache import Cache, Known
+from penstock.cachekey import Files
 from penstock.cli.common import Opened, ask_worker
+from penstock.errors import StepRefused
+from penstock.home import Home
 from penstock.model import Event
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
@@ -70,7 +76,7 @@ def _forecast(
     if looked.known is None or looked.notes:
         return Forecast(None, False, looked.notes[0].removeprefix("! ")), None
     last = opened.journal.last_result(step.name)
-    why, files = why_it_would_run(opened.home, last, looked.known, artifacts=first is None)
+    why, files = _why(opened.home, last, looked.known, artifacts=first is None)
     if first is not None and last is not None:
         why = why or f"{first} would run, and what it builds is not known yet"
     return Forecast(last.run if last else None, False, why, tuple(files)), None
@@ -93,3 +99,37 @@ def _not_known(state: RunState, step: PlanStep) -> str | None:
 
 def _event(kind: str, step: str | None, data: dict[str, Any]) -> Event:
     return Event(id=0, run=0, time=time.time(), type=kind, step=step, data=data)
+
+
+def _why(
+    home: Home, before: Event | None, known: Known, *, artifacts: bool = True
+) -> tuple[str, Sequence[str]]:
+    """What is not as it was when a step's newest result was made, in words; and which files are not.
+
+    With `artifacts=False` those that it would be handed are not known.
+    """
+    if before is None:
+        return "no result of it is kept yet", ()
+    was: Mapping[str, str] = before.data["cache"]["parts"]
+    bound = any(name.startswith("revision.") for name in was)
+    parts = cachekey.with_revision(known.parts, known.revision) if bound else known.parts
+    now = cachekey.recorded(parts)
+    files = _files_changed(home, was.get("source.files", ""), known.files)
+    said = [cachekey.in_words(files)] if files else []
+    said += cachekey.differences(was, now, artifacts=artifacts)
+    return "; ".join(said), files
+
+
+def _files_changed(home: Home, before: str, now: Files) -> list[str]:
+    if before == now.digest:
+        return []
+    try:
+        listing = now.listing if now.listing is not None else home.store.read(now.digest)
+        return cachekey.files_changed(_listed(home.store.read(before)), _listed(listing))
+    except (StepRefused, ValueError, LookupError, TypeError):
+        return ["files"]
+
+
+def _listed(text: bytes) -> list[list[str]]:
+    found = json.loads(text)
+    return cachekey.listed(found["entries"]) if isinstance(found, dict) else found
