@@ -26,7 +26,7 @@ def write_penstock(project: Path, graph: Graph) -> None:
         "[penstock]",
         'plugins = ["git", "shell"]',
         (
-            f'\n[test.{name}]\nuses = "shell"\nrun = ["{COMMAND}"]\n'
+            f'\n[test.{name}]\nuses = "shell"\nrun = ["{COMMAND}"]\ncache = true\n'
             f"needs = [{_quoted(f'test.{need}' for need in needs)}]"
             for name, needs in graph.items()
         ),
@@ -50,10 +50,11 @@ PENSTOCK = Tool(
     write=write_penstock,
     run=("penstock", "run"),
     ran=count(r"^✓ test\."),
+    cached=True,
     pip=(str(ROOT / "core"), str(ROOT / "plugins/git"), str(ROOT / "plugins/shell")),
     needs=("git",),
-    note="journal durable, each step in a worker process, its evidence on record; W6 is a full run, as there "
-    "is no cache yet",
+    note="journal durable, each step in a worker process, its evidence on record; in W6 each result is "
+    "compared with its digests before it is taken over",
 )
 
 

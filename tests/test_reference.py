@@ -132,7 +132,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         for step in document["steps"]:
             assert set(step) <= step_keys
             optional = {"tests", "findings", "publications", "release", "superseded_by", "flaky", "retried"}
-            assert step_keys - set(step) <= optional
+            assert step_keys - set(step) <= {*optional, "origin"}
 
 
 def run(project: Project, *arguments: str, code: int = 0) -> list[dict[str, Any]]:

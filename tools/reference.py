@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from penstock import config, errors, hookspecs, model, plugins, quarantine, target
+from penstock.keys import Cache
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -61,6 +62,11 @@ def retries() -> str:
 def parameter() -> str:
     """An entry of `[parameters]`."""
     return _table(config.Parameter)
+
+
+def cache() -> str:
+    """What the key `cache` may say."""
+    return _table(Cache)
 
 
 def penstock() -> str:
@@ -218,7 +224,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, retries, parameter, penstock, policy, quarantined, manual, settings),
+        *(hooks, values, keys, retries, cache, parameter, penstock, policy, quarantined, manual, settings),
         *(commands, plugin_commands, exit_codes),
     )
 }

@@ -21,18 +21,29 @@ LAYERS = (
     *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("sections", "observe", "retention", "config"),
+    *("caching", "sections", "observe", "retention", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports", "flaky", "comparison", "changes"),
+    *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
     *("secrets", "artifacts", "home", "chain", "migrations", "journal", "tries", "processes", "process"),
     *("workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
-    *("step", "target", "request", "answers", "outcomes", "admission", "summary", "reported", "worker"),
+    *(
+        "step",
+        "target",
+        "request",
+        "answers",
+        "outcomes",
+        "admission",
+        "summary",
+        "reported",
+        "tools",
+        "worker",
+    ),
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "holds"),
-    *("sealing", "audit", "engine", "cli"),
+    *("sealing", "audit", "cache", "engine", "cli"),
     "testing",
 )
 PURE = (
@@ -56,6 +67,8 @@ PURE = (
     "reports",
     "flaky",
     "quarantine",
+    "patterns",
+    "cachekey",
     "request",
     "summary",
     "changes",

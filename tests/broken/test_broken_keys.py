@@ -12,6 +12,8 @@ from tests.broken.place import Place
 HEAD = '[penstock]\nplugins = ["plain", "shell"]\n\n'
 
 QUARANTINE = HEAD + '[test.a]\nuses = "plain"\n[[quarantine]]\n'
+TEST = '[test.a]\nuses = "shell"\nrun = "true"\n'
+DEPLOYED = '[build.box]\nuses = "plain"\n[deploy.prod]\nuses = "plain"\nplace = "x"\n'
 
 CASES: dict[str, tuple[str, str]] = {
     "a quarantine for a step that there is not": (
@@ -613,6 +615,63 @@ CASES: dict[str, tuple[str, str]] = {
     "a matrix of a key that there is not": (
         HEAD + '[test.a]\nuses = "shell"\nrun = "true"\nmatrix = { xyzzy = ["x"] }\n',
         "penstock.toml:7: [test.a] matrix.xyzzy: there is no such key. The keys are cwd, reports, run, and those of every section",
+    ),
+    "a cache that is a number": (
+        HEAD + TEST + "cache = 5\n",
+        "penstock.toml:7: [test.a] cache: must be true or false or a table, and not 5",
+    ),
+    "a cache with a word for a list": (
+        HEAD + TEST + 'cache = { inputs = "src" }\n',
+        'penstock.toml:7: [test.a] cache.inputs: must be a list, and not "src"',
+    ),
+    "a cache with a key that there is not": (
+        HEAD + TEST + 'cache = { input = ["src"] }\n',
+        'penstock.toml:7: [test.a] cache.input: there is no such key. Did you mean "inputs"? '
+        "The keys are env, expires, ignore_secrets, inputs",
+    ),
+    "a cache with inputs elsewhere": (
+        HEAD + TEST + 'cache = { inputs = ["../lib/**"] }\n',
+        'penstock.toml:7: [test.a] cache.inputs.0: "../lib/**" leads out of the source. A glob is such as "src/**"',
+    ),
+    "a cache with a star in a word": (
+        HEAD + TEST + 'cache = { inputs = ["src/a**"] }\n',
+        'penstock.toml:7: [test.a] cache.inputs.0: in "src/a**", "**" must stand alone between slashes, as in "dist/**/*.whl"',
+    ),
+    "a cache without inputs that count": (
+        HEAD + TEST + 'cache = { inputs = ["!docs"] }\n',
+        'penstock.toml:7: [test.a] cache.inputs: names only files that do not count. Begin with those that do, such as "**"',
+    ),
+    "a cache that ends some time": (
+        HEAD + TEST + 'cache = { expires = "soon" }\n',
+        'penstock.toml:7: [test.a] cache.expires: "soon" is not a duration. Durations are such as "30s", "5m" or "1h30m"',
+    ),
+    "a cache with what is no variable": (
+        HEAD + TEST + 'cache = { env = ["A=B"] }\n',
+        'penstock.toml:7: [test.a] cache.env.0: "A=B" is no name of an environment variable. One is such as PORT',
+    ),
+    "a cache beside secrets": (
+        HEAD + TEST + 'cache = true\nsecrets = { TOKEN = "env:TOKEN" }\n',
+        "penstock.toml:7: [test.a] cache: the step is handed secrets, whose values are not compared: with "
+        "another one it might come to another result. If not, say so: cache = { ignore_secrets = true }",
+    ),
+    "a cache that counts a secret": (
+        HEAD + TEST + 'cache = { env = ["T"], ignore_secrets = true }\nsecrets = { T = "env:T" }\n',
+        "penstock.toml:7: [test.a] cache.env: T is a secret of this step, and no secret's value is compared",
+    ),
+    "a cache where nothing is cached": (
+        HEAD + DEPLOYED + '[verify.prod]\nuses = "shell"\nrun = "true"\ncache = true\n',
+        "penstock.toml:12: [verify.prod] cache: has no place in this phase: what runs there is looked at in every "
+        "run. It is for build, test and scan",
+    ),
+    "a cache of what is deployed": (
+        HEAD + DEPLOYED + TEST + 'cache = true\nenvironment = "prod"\n',
+        "penstock.toml:12: [test.a] cache: can't stand beside environment: what runs in prod may have changed "
+        "though no input of this step has. Leave one of them out",
+    ),
+    "a cache behind a deployment": (
+        HEAD + DEPLOYED + TEST + 'cache = true\nneeds = ["deploy.prod"]\n',
+        "penstock.toml:12: [test.a] cache: the step comes after a deployment: what runs there may have changed "
+        "though no input of this step has. Leave it out",
     ),
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
+from penstock.artifacts import Store
 from penstock.errors import PluginError, StepFailed
 from penstock.model import (
     Approval,
@@ -153,6 +155,24 @@ def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
                 )
         kept += [step.keep(path, "directory" if path.is_dir() else _kind(path)) for path in found]
     return kept
+
+
+def keep_report(result: object, step: Step, store: Store) -> dict[str, str]:
+    """All cases or findings go into the store: what the journal has of them is their number."""
+    if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
+        return {}
+    found = result.model_dump(mode="json", exclude_defaults=True)
+    if step.has_secrets:
+        found = masked(found, step.mask)
+    return {"report": store.add_bytes(json.dumps(found).encode())}
+
+
+def sbom_of(result: object, store: Store) -> dict[str, JsonValue] | None:
+    """The bill of materials that a scan made, if it made one."""
+    if not isinstance(result, ScanReport) or result.sbom is None:
+        return None
+    found: dict[str, JsonValue] = json.loads(store.read(result.sbom.digest))
+    return found
 
 
 def _kind(path: Path) -> str:

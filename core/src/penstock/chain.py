@@ -212,6 +212,14 @@ def tells(event: New) -> bool:
     return event.type in _TELLING or (event.type == "step.finished" and bool(event.data.get("revision")))
 
 
+def key_of(event: New) -> str | None:
+    """The key under which a result may be taken over, if it may: one that was itself taken over is none."""
+    if event.type != "step.finished" or event.data.get("state") != "passed":
+        return None
+    cache = event.data.get("cache")
+    return str(cache["key"]) if cache else None
+
+
 def told(line: RunLine | None, run: int, event: New) -> RunLine:
     """A run's line after one more event."""
     if line is None:

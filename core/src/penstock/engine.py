@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from penstock import scheduler, sealing, summary
+from penstock.cache import TICKET, Cache
 from penstock.errors import PluginError, sentence
 from penstock.executor import Done, Executor, LocalPool, Progress
 from penstock.facts import Facts
@@ -67,6 +68,9 @@ from penstock.worker import Worker
 
 _LOSSES = 2
 """How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
+_PATIENCE_FOR_TOOLS = 60.0
+"""Seconds that plugins have to say which tools they run; after that no step is taken from the cache."""
+
 Observer = Callable[[Event | Progress, RunState], None]
 _OF_ATTEMPT = ("report", "tests", "summary", "notes")
 """What is kept of an attempt that is followed by another."""
@@ -107,6 +111,8 @@ class Engine:
         self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
         self._holds = Holds(self.home, self.journal, self._record, self.state)
+        self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
+        self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
         self.unsealed = ""
@@ -118,6 +124,7 @@ class Engine:
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
                 self._holds.begin()
                 self._record.catch_up()  # with what was said before anybody could call
+                self._ask_for_tools()
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
             # Whoever called until now was told that the run goes on.
@@ -143,6 +150,9 @@ class Engine:
         if self._no_room:
             self._record.commit()
             raise PluginError(f"{self._no_room} Then: penstock resume {self.state.run}")
+        if self._tools_by is not None and self._tools_by <= time.time():
+            self._tools_by = None
+            self.executor.end(TICKET)
         with contextlib.suppress(BlockingIOError):
             wakeup.recv(4096)
         if self.display and (due := self.display.due()) is not None and due <= time.time():
@@ -176,7 +186,7 @@ class Engine:
     def _patience(self, wake: float | None) -> float | None:
         """How long to wait for news: until the scheduler, or what is shown, has something to do."""
         due = self.display.due() if self.display else None
-        moments = [moment for moment in (wake, due) if moment is not None]
+        moments = [moment for moment in (wake, due, self._tools_by) if moment is not None]
         return max(0.0, min(moments) - time.time()) if moments else None
 
     # --- what the scheduler says ---
@@ -225,6 +235,13 @@ class Engine:
 
     def _start(self, name: str) -> None:
         step = self.plan.by_name[name]
+        if step.keys.cached is not None and not self.state.steps[name].attempts:
+            if not self._cache.ready:
+                return  # the answer about tools is on its way, and leads to another turn
+            take = not self.state.options.get("no_cache")
+            if found := self._cache.look(self.state, name, time.time(), take=take).data:
+                self._record.write("step.finished", name, found)
+                return
         lacks = [label for label in step.keys.labels if label not in self.executor.labels]
         if lacks:
             self._finish(name, "refused", lacking(lacks, self.executor.labels))
@@ -299,6 +316,12 @@ class Engine:
         if isinstance(news, Progress):
             self.observer(news, self.state)
             return
+        if news.ticket == TICKET:
+            late = self._tools_by is None
+            self._tools_by = None
+            slow = f"that took longer than {_PATIENCE_FOR_TOOLS:g} s"
+            self._cache.learn(Response(outcome="cancelled", reason=slow) if late else news.response)
+            return
         response = news.response
         if self._goes_on(news.ticket, response):
             return
@@ -339,6 +362,9 @@ class Engine:
         step = self.plan.by_name[name]
         if flaky := response.data.pop("flaky", None):
             self._record.write("tests.flaky", name, flaky)
+        if step.keys.cached is not None:
+            data = self._cache.kept(self.state, name, response)
+            response = response.model_copy(update={"data": data})
         if response.outcome == "pending":
             self._ask(name, {"reason": response.reason})
         elif response.outcome == "passed" and "targets" in response.data:
@@ -373,6 +399,13 @@ class Engine:
         self._finish(name, state, response.reason, **response.data, fault=response.outcome == "error")
 
     # --- requests ---
+
+    def _ask_for_tools(self) -> None:
+        """What is looked up in the cache depends on them: a worker finds out while the source is fetched."""
+        question = None if self._cache.ready else self._cache.question(self.state)
+        if question is not None:
+            self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
+            self._record.after_commit(partial(self.executor.submit, TICKET, question))
 
     def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
         ticket = ticket or name

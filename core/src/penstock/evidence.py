@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import JsonValue
 
@@ -288,7 +289,7 @@ def _plugin(file: PluginFile) -> dict[str, Any]:
 def _tool(tool: Tool) -> dict[str, Any]:
     return {
         "name": tool.name,
-        "uri": f"pkg:generic/{tool.name}@{tool.version}",
+        "uri": f"pkg:generic/{quote(tool.name)}" + (f"@{tool.version}" if tool.version else ""),
         **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
         "annotations": {"version": tool.version, "path": tool.path},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -153,10 +153,18 @@ def _near(name: str, known: Iterable[str]) -> bool:
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> set[str]:
     """The keys that a table within a model's may have, where that is simple to say."""
     for part in path:
+        if part == model.__name__:  # pydantic's name for one of several things that may stand here
+            continue
         field = model.model_fields.get(part)
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
+        inner = _table_of(field.annotation) if field is not None else None
+        if inner is None:
             return set()
-        model = field.annotation
+        model = inner
     return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def _table_of(annotation: Any) -> type[BaseModel] | None:
+    """The one model that a value may be, if there is one."""
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+    models = [kind for kind in kinds if issubclass(kind, BaseModel)]
+    return models[0] if len(models) == 1 else None

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +51,9 @@ class Events(Protocol):
     def runs_of_steps(self, first: int) -> dict[str, int]: ...  # noqa: D102
     def run(self, number: int) -> RunLine: ...  # noqa: D102
     def runs(self, limit: int | None = None, *, unfinished: bool = False) -> list[RunLine]: ...  # noqa: D102
+    def results(self, keys: Sequence[str], limit: int = 5) -> list[tuple[int, Event | None]]: ...  # noqa: D102
+    def last_result(self, step: str) -> Event | None: ...  # noqa: D102
+    def forget(self, event: int) -> None: ...  # noqa: D102
     def rows(self, first: int = 1) -> Iterator[Row]: ...  # noqa: D102
     def tip(self) -> tuple[int, bytes]: ...  # noqa: D102
     def check(self) -> tuple[int, str, int | None]: ...  # noqa: D102
@@ -200,6 +203,39 @@ class Journal:
             return number, digest
         return 0, b""
 
+    def results(self, keys: Sequence[str], limit: int = 5) -> list[tuple[int, Event | None]]:
+        """The results on record under one of these keys, the newest first, each by the number of its event.
+
+        In place of an event whose record was edited stands None.
+        """
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT event FROM results WHERE key IN ({marks}) ORDER BY event DESC LIMIT ?"  # noqa: S608
+        return [(number, self._sound(number)) for (number,) in list(self._read(query, (*keys, limit)))]
+
+    def last_result(self, step: str) -> Event | None:
+        """The newest result of a step that may be taken over; None also where its record was edited."""
+        query = "SELECT event FROM results WHERE step = ? ORDER BY event DESC LIMIT 1"
+        return next((self._sound(number) for (number,) in list(self._read(query, (step,)))), None)
+
+    def forget(self, event: int) -> None:
+        """Let a result be found no more, once `commit` returns; what happened stays on record."""
+        with self._writing():
+            self._db.execute("DELETE FROM results WHERE event = ?", (event,))
+
+    def _sound(self, number: int) -> Event | None:
+        """An event that stands in the chain, between the one before it and the one behind it."""
+        query = (
+            "SELECT id, run, time, type, step, data, hash FROM events WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
+        previous, found = b"", None
+        for row in self._read(query, (number - 1, number + 1)):
+            if row[0] >= number and chain.link(previous, *row[:-1]) != row[-1]:
+                return None
+            if row[0] == number:
+                found = _event(*row[:-1])
+            previous = row[-1]
+        return found
+
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
 
@@ -245,10 +281,12 @@ class Journal:
                 (number, run, at, event.type, event.step, data, previous),
             )
             made.append(Event(id=number, run=run, time=at, type=event.type, step=event.step, data=event.data))
-            self._project(run, event)
+            self._project(run, number, event)
         return made
 
-    def _project(self, run: int, event: New) -> None:
+    def _project(self, run: int, number: int, event: New) -> None:
+        if key := chain.key_of(event):
+            self._db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (number, key, event.step))
         if not chain.tells(event):
             return
         row = self._db.execute(f"SELECT {_LINE} FROM runs WHERE run = ?", (run,)).fetchone()  # noqa: S608

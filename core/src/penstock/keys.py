@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StrictBool
 
 from penstock.matrix import base_of
 from penstock.model import Duration, Model
-from penstock.words import Batch, Glob, Labels, Name, Secrets, Variables
+from penstock.words import Batch, Glob, Labels, Name, Pattern, Secrets, Variable, Variables
 
 Failure = Literal["failed", "timeout", "error"]
 """What went wrong with an attempt; what a gate refused is never tried again."""
@@ -61,6 +61,28 @@ def _or_a_number(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "integer", "minimum": 0, "maximum": 100}, {"$ref": schema.pop("$ref")}]
 
 
+class Cache(Model):
+    """What the result of a step depends on, beside its settings, artifacts, plugin and tools."""
+
+    inputs: tuple[Pattern, ...] | None = Field(
+        default=None,
+        description='Files of the source that count, such as ["src/**", "pyproject.toml"]; with a "!" before '
+        "it, files that do not. By default all files.",
+    )
+    env: tuple[Variable, ...] = Field(
+        default=(), description='Environment variables whose values count, too, such as ["LANG"].'
+    )
+    expires: Duration | None = Field(
+        default=None,
+        description="How long a result is good for; by default one day for a scan, and for ever otherwise.",
+    )
+    ignore_secrets: bool = Field(
+        default=False,
+        strict=True,
+        description="Keeps the result though the step is handed secrets, whose values are not compared.",
+    )
+
+
 class Keys(Model):
     """The keys that every section may have."""
 
@@ -92,6 +114,11 @@ class Keys(Model):
     labels: Labels = Field(
         default=(), description='What the machine must be that runs it, such as ["os=linux"].'
     )
+    cache: StrictBool | Cache = Field(
+        default=False,
+        description="Whether a result is taken over while nothing that it depends on has changed, or what "
+        "it depends on; for build, test and scan.",
+    )
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
@@ -102,6 +129,13 @@ class Keys(Model):
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
     rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+
+    @property
+    def cached(self) -> Cache | None:
+        """What its result depends on; None where it is never taken over."""
+        if isinstance(self.cache, bool):
+            return Cache() if self.cache else None
+        return self.cache
 
 
 class Manual(Model):

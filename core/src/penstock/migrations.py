@@ -20,6 +20,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX events_of_type ON events (type, id)",
         "CREATE INDEX runs_open ON runs (run) WHERE state IN ('running', 'waiting')",
     ),
+    (  # 3: results that may be taken over, by their key
+        "CREATE TABLE results (event INTEGER PRIMARY KEY, key TEXT NOT NULL, step TEXT NOT NULL)",
+        "CREATE INDEX results_by_key ON results (key, event)",
+        "CREATE INDEX results_by_step ON results (step, event)",
+    ),
 )
 """What leads to version 1, 2, …: a step that was released is never changed, others are added below it."""
 NEWEST = len(STEPS)

@@ -92,7 +92,7 @@ class Tool(Model):
     """A program that a plugin runs: part of the provenance."""
 
     name: str
-    version: str
+    version: str = Field(description="Empty where it was not asked.")
     path: str
     sha256: str | None = None
 

@@ -33,7 +33,7 @@ class Head(Model):
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal"]
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal", "tools"]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -56,6 +56,8 @@ class Request(Model):
     skipped: dict[str, str] = {}
     """Of the steps whose result the gate asks for, those that were skipped, and why."""
     head: Head | None = None
+    about: tuple[PlanStep, ...] = ()
+    """The steps whose tools are asked for."""
 
 
 class Response(Model):

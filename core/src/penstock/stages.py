@@ -97,6 +97,17 @@ def stages_of(
     return stages
 
 
+def check_cached(sections: Mapping[str, Section], stages: Mapping[str, int]) -> None:
+    """Refuse to take over the result of a step that comes after a deployment. Raises ConfigError."""
+    for name, section in sections.items():
+        if section.keys.cached is not None and stages[name] >= _FIRST_ENVIRONMENT:
+            message = (
+                "the step comes after a deployment: what runs there may have changed though no input of this "
+                "step has. Leave it out"
+            )
+            raise ConfigError(message, section=base_of(name), key="cache")
+
+
 def _stage(
     section: Section, needs: Iterable[str], stages: Mapping[str, int], places: Mapping[str, int]
 ) -> int:

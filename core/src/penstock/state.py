@@ -216,7 +216,8 @@ class RunState:
         step.artifacts = tuple(Artifact.model_validate(entry) for entry in data.get("artifacts", ()))
         step.publications = tuple(data.get("publications", ()))
         step.evidence = (*step.evidence, *data.get("evidence", ()))
-        step.seconds = event.time - (step.started or event.time)
+        began = None if step.origin else step.started  # what was taken over took no time here
+        step.seconds = event.time - (began or event.time)
         if data.get("revision"):
             self.revision = Revision.model_validate(data["revision"])
         self._end(name, data["state"], data.get("reason", ""))

@@ -84,6 +84,7 @@ class Step:
         self._on_progress = on_progress
         self._on_detach = on_detach
         self._inherited = environment
+        self._asked_for_revision = False
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
         self._masker = Masker(self._secrets.values())
         self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
@@ -117,7 +118,16 @@ class Step:
 
     @property
     def revision(self) -> Revision:
-        """The source that the run is about."""
+        """The source that the run is about.
+
+        Where a step asks for it, its result is taken from the cache for this very revision only.
+        """
+        self._asked_for_revision = True
+        return self._info.revision
+
+    @property
+    def stamp(self) -> Revision:
+        """The same for what only dates or names a result, which may then be taken over by another."""
         return self._info.revision
 
     @property
@@ -279,6 +289,11 @@ class Step:
         return lambda data: _write(self._log, mask.feed(data)), lambda: _write(self._log, mask.close())
 
     @property
+    def asked_for_revision(self) -> bool:
+        """Whether anybody asked which revision it is."""
+        return self._asked_for_revision
+
+    @property
     def has_secrets(self) -> bool:
         """Whether what it prints has to be masked."""
         return bool(self._secrets)
@@ -302,15 +317,15 @@ class Step:
         env |= {
             "PENSTOCK_RUN": str(self._info.run),
             "PENSTOCK_STEP": self.name,
-            "PENSTOCK_REVISION": self.revision.commit or "",
+            "PENSTOCK_REVISION": self.stamp.commit or "",
             **variables(self._info.parameters),
             # The user's own repository is somewhere above, and none of a step's business.
             "GIT_CEILING_DIRECTORIES": str(self.workspace.parent),
         }
         if self.environment:
             env["PENSTOCK_ENVIRONMENT"] = self.environment
-        if self.revision.time is not None:
-            env.setdefault("SOURCE_DATE_EPOCH", str(self.revision.time))
+        if self.stamp.time is not None:
+            env.setdefault("SOURCE_DATE_EPOCH", str(self.stamp.time))
         if lasting:
             own = {*self._secrets, *_variables(self._info.secrets.values())}
             return {

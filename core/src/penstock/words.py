@@ -37,9 +37,10 @@ def _check_variables(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-def _check_variable(name: str) -> None:
+def _check_variable(name: str) -> str:
     if not name or "=" in name or "\0" in name:
         raise ValueError(f"{_quoted(name)} is no name of an environment variable. One is such as PORT")
+    return name
 
 
 def _check_secrets(value: object) -> object:
@@ -77,12 +78,21 @@ def _check_labels(value: object) -> object:
 
 
 def _check_glob(value: str) -> str:
+    return _glob(value, "workspace", '"dist/*"')
+
+
+def _glob(value: str, of: str, such_as: str) -> str:
     if not value or "\0" in value or value.strip("/.") == "":
-        raise ValueError(f'{_quoted(value)} names no file. A glob is such as "dist/*"')
+        raise ValueError(f"{_quoted(value)} names no file. A glob is such as {such_as}")
     if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError(f'{_quoted(value)} leads out of the workspace. A glob is such as "dist/*"')
+        raise ValueError(f"{_quoted(value)} leads out of the {of}. A glob is such as {such_as}")
     if _STARS.search(value):
         raise ValueError(f'in {_quoted(value)}, "**" must stand alone between slashes, as in "dist/**/*.whl"')
+    return value
+
+
+def _check_pattern(value: str) -> str:
+    _glob(value.removeprefix("!"), "source", '"src/**"')
     return value
 
 
@@ -112,6 +122,8 @@ Name = Annotated[str, AfterValidator(_check_name)]
 """What sections and environments are called."""
 Title = Annotated[str, AfterValidator(_check_title)]
 """One line for people."""
+Variable = Annotated[str, AfterValidator(_check_variable)]
+"""An environment variable's name."""
 Variables = Annotated[dict[str, str], AfterValidator(_check_variables)]
 """Environment variables."""
 Secrets = Annotated[dict[str, str], BeforeValidator(_check_secrets)]
@@ -131,5 +143,7 @@ Labels = Annotated[
 """What a machine must be; as `name` or `name=value`."""
 Glob = Annotated[str, AfterValidator(_check_glob)]
 """Files in the workspace."""
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+"""Files of the source that count, or with a "!" before it, that do not."""
 Batch = Annotated[Annotated[int, Strict()] | Percentage, BeforeValidator(_check_batch)]
 """How many targets at a time."""

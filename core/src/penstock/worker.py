@@ -7,7 +7,6 @@ the request: the same request can be worked on by any worker.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
-
-from penstock import admission, evidence, gates, process, processes, reported, summary
+from penstock import admission, evidence, gates, process, processes, reported, summary, tools
 from penstock.answers import (
     all_different,
     all_handed,
     checked,
     keep_matching,
     operate,
+    sbom_of,
     status_of,
     the_one_asked_for,
 )
+from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
@@ -37,9 +36,7 @@ from penstock.model import (
     Pending,
     Refusal,
     Revision,
-    ScanReport,
     Signature,
-    Tool,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
@@ -83,6 +80,8 @@ class Worker:
             return self._handled(request)
 
     def _handled(self, request: Request) -> Response:
+        if request.kind == "tools":
+            return self._tell_tools(request)
         step: Step | None = None
         try:
             step = self._prepared(request)
@@ -97,6 +96,15 @@ class Worker:
         if self._workspace:
             self._workspace.tidy(wholly=with_secrets)
         return response
+
+    def _tell_tools(self, request: Request) -> Response:
+        try:
+            told = tools.tell(self.plugins, request.about)
+        except BaseException as error:
+            return response_to(error, request, None)
+        finally:
+            self._end_processes()
+        return Response(outcome="passed", data={"tools": told})
 
     def _do(self, request: Request, step: Step) -> Response:
         process_id = os.getpid()
@@ -174,10 +182,10 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        made = evidence.statements(
-            plan_step, result, about, self._circumstances(request, started), self._sbom(result)
-        )
+        circumstances = self._circumstances(request, started)
+        made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
+        data |= observed(plan_step, circumstances.tools, asked=step.asked_for_revision)
         return Response(outcome="passed", data=data)
 
     def _do_admit(self, request: Request, step: Step) -> Response:
@@ -361,16 +369,5 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _sbom(self, result: object) -> dict[str, JsonValue] | None:
-        if not isinstance(result, ScanReport) or result.sbom is None:
-            return None
-        found: dict[str, JsonValue] = json.loads(self.home.store.read(result.sbom.digest))
-        return found
-
     def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return circumstances(request, self._tools(request.step), started, time.time())
-
-    def _tools(self, plan_step: PlanStep) -> tuple[Tool, ...]:
-        if plan_step.uses is None or not self.plugins.has(plan_step.uses, "penstock_tools"):
-            return ()
-        return tuple(self._call(plan_step, "penstock_tools") or ())
+        return circumstances(request, tools.of(self.plugins, request.step), started, time.time())

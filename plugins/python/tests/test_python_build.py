@@ -138,6 +138,12 @@ def test_setuptools_scm_knows_version_and_files(build: Build, make_step: StepMak
     ) in make_step.log_of(step)
 
 
+def test_only_a_version_from_git_makes_a_build_one_of_its_revision(build: Build) -> None:
+    """Otherwise each commit would build anew what the cache has."""
+    assert not build(HATCHLING, {"formats": ["wheel"]})[1].asked_for_revision
+    assert build(SCM, {"formats": ["wheel"]})[1].asked_for_revision
+
+
 def test_a_version_of_the_users_own_wins(build: Build, make_step: StepMaker) -> None:
     files = project(
         '"hatchling", "hatch-vcs"',

@@ -191,3 +191,20 @@ def test_credentials_reach_the_fetch_and_nothing_else(
     with pytest.raises(StepFailed):
         scan(make_step, program)
     assert "TRIVY_USERNAME" not in make_step.log_of(make_step.steps[-1])
+
+
+def test_the_database_is_a_tool_too_where_it_is_asked(fake_trivy: Fake, tmp_path: Path) -> None:
+    program = fake_trivy("")
+    there = tmp_path / "cache" / "db"
+    there.mkdir(parents=True)
+    (there / "trivy.db").write_text("")
+    (there / "metadata.json").write_text('{"UpdatedAt": "2026-11-24T06:07:08.123456789Z"}')
+
+    def tools(*scanners: str) -> dict[str, str]:
+        settings = {"path": str(program), "database_directory": str(tmp_path / "cache"), "scanners": scanners}
+        return {tool.name: tool.version for tool in penstock_tools(Trivy.model_validate(settings))}
+
+    assert tools("vulnerability")["trivy-db"] == "2026-11-24T06:07:08Z"
+    assert set(tools("secret")) == {"trivy"}
+    (there / "metadata.json").unlink()
+    assert set(tools("vulnerability")) == {"trivy"}

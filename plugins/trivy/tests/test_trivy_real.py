@@ -334,7 +334,7 @@ def test_skipped_and_unreadable_things_are_said(make_step: StepMaker, zipped: Ar
 
 
 def test_tools_name_the_real_program(trivy: Path) -> None:
-    (tool,) = penstock_tools(Trivy(path=str(trivy)))
+    tool, *_ = penstock_tools(Trivy(path=str(trivy)))
     assert tool.name == "trivy"
     assert tool.path == str(trivy)
     assert tool.sha256 is not None
@@ -342,7 +342,7 @@ def test_tools_name_the_real_program(trivy: Path) -> None:
 
 
 def test_other_program_than_the_pinned_one_is_refused(make_step: StepMaker, trivy: Path) -> None:
-    (tool,) = penstock_tools(Trivy())
+    tool, *_ = penstock_tools(Trivy())
     assert scan(make_step, files={"x.py": "x"}, sha256=f"sha256:{tool.sha256}").findings == ()
     with pytest.raises(StepFailed, match="and `sha256` says sha256:0000"):
         scan(make_step, files={"x.py": "x"}, sha256="sha256:" + "0" * 64)

@@ -6,21 +6,25 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import ValidationError
 
 from penstock import config
-from penstock.cli.common import load_plan, print_json, warn
+from penstock.cli.common import load_plan, open_project, print_json, warn
 from penstock.cli.schema import refresh
 from penstock.cli.terminal import sign
 from penstock.cli.text import clean
 from penstock.configfile import find
 from penstock.errors import PenstockError
 from penstock.parameters import as_text
-from penstock.plan import PlanStep
+from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins, installed
 from penstock.terms import cut
+
+if TYPE_CHECKING:
+    from penstock.cli.forecast import Forecast
 
 
 @click.command()
@@ -44,10 +48,13 @@ def _steps(steps: Sequence[PlanStep]) -> str:
 @click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def plan(words: tuple[str, ...], as_json: bool) -> int:
-    """Show the steps in the order in which they can run, and why each waits."""
-    made = load_plan(find(Path.cwd()), words)[2]
+    """Show the steps in the order in which they can run, why each waits, and what the cache has of it."""
+    path = find(Path.cwd())
+    _, plugins, made = load_plan(path, words)
+    would = _would(path, plugins, made)
     if as_json:
-        print_json({"digest": made.digest, **made.model_dump(mode="json")})
+        cache = {name: forecast.document() for name, forecast in would.items()}
+        print_json({"digest": made.digest, **made.model_dump(mode="json"), "cache": cache})
         return 0
     click.echo(f"{made.name}  plan {made.digest}")
     for name, value in made.parameters.items():
@@ -62,7 +69,22 @@ def plan(words: tuple[str, ...], as_json: bool) -> int:
             click.echo(f"  {'':<{width}}   when: {cut(step.keys.when)}")
         if step.requires:
             click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
+        if step.name in would:
+            click.echo(clean(f"  {'':<{width}}   {would[step.name].words}"))
     return 0
+
+
+def _would(path: Path, plugins: Plugins, plan: Plan) -> dict[str, Forecast]:
+    """What a run would do with the steps that have a cache; without one nothing is looked at."""
+    if all(step.keys.cached is None for step in plan.steps):
+        return {}
+    from penstock.cli.forecast import forecasts
+
+    try:
+        return forecasts(open_project(path), plugins, plan)
+    except PenstockError as error:  # the plan can be shown without
+        warn([f"what the cache has can't be told: {error}"])
+        return {}
 
 
 @click.command()
@@ -118,7 +140,9 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
         except Exception as error:  # a plugin's own trouble is what is asked for here
             yield False, f"{name}: {error}"
             continue
-        said.add(", ".join(f"{tool.name} {tool.version} at {tool.path}" for tool in found))
+        said.add(
+            ", ".join(" ".join(filter(None, (tool.name, tool.version, "at", tool.path))) for tool in found)
+        )
     for line in sorted(said):
         missing = f"the program that it runs is not there. See: penstock plugins info {name}"
         yield bool(line), f"{name}: {line or missing}"

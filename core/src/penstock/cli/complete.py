@@ -26,7 +26,8 @@ _GLOBAL = "-C=DIR --directory=DIR --version -h --help"
 USAGE = {
     # positional arguments by what they are, then options, those that take a value with what it is
     "init": "--add=ANY --uses=PLUGIN --ci=CI",
-    "run": "--only=STEP --to=ENV --no-deploy --rev=ANY --dirty --set=PARAMETER --approve=ENV --json",
+    "run": "--only=STEP --to=ENV --no-deploy --rev=ANY --dirty --set=PARAMETER --approve=ENV --no-cache "
+    "--json",
     "show": "RUN|STEP STEP --json",
     "logs": "RUN|STEP STEP -f --follow",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",

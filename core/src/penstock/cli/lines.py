@@ -149,6 +149,8 @@ def step_lines(name: str, step: StepState, names: int, look: Look, tail: Iterabl
     time = duration(step.seconds) if step.seconds >= 0.05 else ""
     words = step.summary if step.state in LETS_ON else (_account(step) or step.summary)
     head, _, more = words.partition("\n")
+    if step.state == "cached" and step.origin:
+        head = f"{head}, from run {step.origin['run']}".removeprefix(", ")
     if step.state == "refused":
         head = f"refused: {head}"
     lines = row(look, step.state, name, names, head, time)

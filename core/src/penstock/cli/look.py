@@ -203,6 +203,8 @@ def describe(state: RunState) -> dict[str, Any]:
             entry["findings"] = progress.findings
         if progress.superseded_by is not None:
             entry["superseded_by"] = progress.superseded_by
+        if progress.origin is not None:
+            entry["origin"] = progress.origin
         if progress.publications:
             entry["publications"] = list(progress.publications)
         if progress.rollout is not None:
@@ -233,8 +235,11 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
     names = _meant(state, step)
     not_pruned(state, "its logs with it")
     if step is not None and not follow and not any(state.steps[name].attempts for name in names):
+        origin = state.steps[names[0]].origin
+        where = f". What it printed then: penstock logs {origin['run']} {step}" if origin else ""
         click.echo(
-            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing", err=True
+            f"{step} is {state.steps[names[0]].state} in run {number}, and has printed nothing{where}",
+            err=True,
         )
         return 0
     reader = _Reader(opened.home.run(number), names)

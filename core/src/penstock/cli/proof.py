@@ -81,7 +81,7 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
     if as_json:
         print_json(_document(state, artifact, links, faults))
     else:
-        _print(artifact, links, faults)
+        _print(artifact, links, faults, state)
     return 1 if faults else 0
 
 
@@ -188,6 +188,7 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
                 "predicate_type": link.evidence.predicate_type,
                 "statement": link.evidence.digest,
                 "signers": [signer.identity for signer in link.signers],
+                "origin": _origin(link, state),
                 "invalid": link.evidence.invalid,
             }
             for link in links
@@ -195,17 +196,17 @@ def _document(state: RunState, artifact: Artifact, links: list[Link], faults: li
     }
 
 
-def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
+def _print(artifact: Artifact, links: list[Link], faults: list[str], state: RunState) -> None:
     click.echo(clean(f"{artifact.name}  {artifact.digest}"))
     rows = [("passed", "source", line) for line in _sources(links)]
     for link in links:
-        state = "failed" if link.evidence.invalid else "passed"
+        mark = "failed" if link.evidence.invalid else "passed"
         said = link.evidence.invalid or _say(link.evidence, artifact.digest)
         word = _WORD.get(link.evidence.predicate_type, "evidence")
-        rows.append((state, word, f"{link.reference.step}: {said}"))
+        rows.append((mark, word, f"{link.reference.step}: {said}{_taken_from(link, state)}"))
     look = Look.of(sys.stdout).inside(2)
-    for state, word, said in rows:
-        for line in row(look, state, word, 11, said):
+    for mark, word, said in rows:
+        for line in row(look, mark, word, 11, said):
             click.echo(f"  {line}")
     identities = sorted({signer.identity for link in links for signer in link.signers})
     if faults:
@@ -216,6 +217,17 @@ def _print(artifact: Artifact, links: list[Link], faults: list[str]) -> None:
         click.echo(f"  All signatures verify, by {', '.join(person(identity) for identity in identities)}")
     else:
         click.echo("  Nothing is signed: the digests match, but nobody vouches for them")
+
+
+def _origin(link: Link, state: RunState) -> dict[str, Any] | None:
+    """Where a step's result was taken over from, if it was."""
+    step = state.steps.get(link.reference.step)
+    return step.origin if step is not None else None
+
+
+def _taken_from(link: Link, state: RunState) -> str:
+    origin = _origin(link, state)
+    return f"; cached, from run {origin['run']}" if origin else ""
 
 
 def _sources(links: list[Link]) -> list[str]:

@@ -48,6 +48,7 @@ EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, 
 @click.option("--dirty", is_flag=True, help="Take files that are not committed, too; recorded as such.")
 @click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
 @click.option("--approve", multiple=True, metavar="ENV", help="Approve ENV in advance, as yourself.")
+@click.option("--no-cache", is_flag=True, help="Run every step, also those whose result is known.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON Lines on standard output.")
 def run(
     only: tuple[str, ...],
@@ -57,6 +58,7 @@ def run(
     dirty: bool,
     words: tuple[str, ...],
     approve: tuple[str, ...],
+    no_cache: bool,
     as_json: bool,
 ) -> int:
     """Run the pipeline, from the source to where it goes."""
@@ -84,6 +86,7 @@ def run(
             "selected": selected,
             "approve": list(approve),
             "dirty": dirty,
+            "no_cache": no_cache,
             "parameters": plan.parameters,
             **given,
         },

@@ -241,7 +241,7 @@ class _Launch:
             "modules": [unit.replace("/", ".") for unit in self._units],
             "tree": str(self._step.workspace.resolve()),
             "bin": str(self._env.bin),
-            "epoch": str(self._step.revision.time),
+            "epoch": str(self._step.stamp.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
             "places": self._places,

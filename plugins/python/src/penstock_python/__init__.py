@@ -160,7 +160,7 @@ def _why(step: Step, done: frontend.Outcome, source: Path, out: Path, installer:
 
 def _compare(step: Step, output: Output) -> None:
     """Note in the log where a tagged release has another version than its tag."""
-    revision = step.revision
+    revision = step.stamp
     tagged = version.tag_version(revision.tag) if revision.tag else None
     if tagged is not None and not revision.distance and not revision.dirty and tagged != output.version:
         step.log(f"Note: the tag {revision.tag} says {tagged}, the {output.format} is {output.version}")

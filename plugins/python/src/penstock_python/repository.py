@@ -33,8 +33,8 @@ def make(step: Step) -> None:
         boundary(step.workspace)
         step.log("git is not there: a build backend that asks it for the project's files gets none")
         return
-    env = environment(step.revision)
-    for argv in commands(step.revision):
+    env = environment(step.stamp)
+    for argv in commands(step.stamp):
         done = step.run([*WITHOUT_GIT_DIR, *argv], env=env, quiet=True, check=False)
         if done.returncode != 0:
             raise StepFailed(

@@ -6,12 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from penstock import Artifact, Proposal, ScanReport, Step, StepFailed, TestReport, Verification, hookimpl
+from penstock import (
+    Artifact,
+    Proposal,
+    ScanReport,
+    Step,
+    StepFailed,
+    TestReport,
+    Tool,
+    Verification,
+    hookimpl,
+)
 
 from penstock_shell import command, found, judge
 from penstock_shell.found import BadReportError, Report
 from penstock_shell.judge import Ended
-from penstock_shell.settings import Build, Scan, Test, Verify
+from penstock_shell.settings import Build, Programs, Scan, Test, Verify
 
 PENSTOCK_API = 1
 
@@ -53,6 +63,14 @@ def penstock_verify(settings: Verify, step: Step) -> Verification:
     return _judged(
         settings, step, settings.reports, lambda ended, reports: judge.verify(ended, reports, step.mask)
     )
+
+
+@hookimpl
+def penstock_tools(settings: Programs) -> list[Tool]:
+    """The programs that the command names; which version they have, none of them was asked."""
+    from penstock_shell import programs
+
+    return programs.tools(settings.run)
 
 
 @hookimpl

@@ -61,6 +61,10 @@ class Build(Settings):
     cwd: Inside = Field(default=".", description="Runs it in this directory of the workspace.")
 
 
+class Programs(Build, extra="ignore"):
+    """What all phases have: enough to say which programs are run."""
+
+
 class Test(Build):
     """Runs a command that tests; its exit status and its reports must agree."""
 

@@ -24,14 +24,21 @@ def penstock_scan(settings: Trivy, step: Step) -> ScanReport:
 
 @hookimpl
 def penstock_tools(settings: Trivy) -> list[Tool]:
-    """Trivy itself, by version and digest; left out where it is missing. StepFailed where it must not run."""
-    from penstock_trivy import binary
+    """Trivy itself, by version and digest, and its database; left out where it is missing.
+
+    StepFailed where it must not run.
+    """
+    from penstock_trivy import binary, database
 
     program = binary.find(settings.path)
     if program is None:
         return []
     version = binary.version_of(program, _ask)
-    return [Tool(name="trivy", version=version, path=str(program), sha256=binary.sha256_of(program))]
+    tool = Tool(name="trivy", version=version, path=str(program), sha256=binary.sha256_of(program))
+    if "vulnerability" not in settings.scanners:
+        return [tool]
+    known = database.present(database.directory_of(settings.database_directory))
+    return [tool, *([known.as_tool()] if known else [])]
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock import StepFailed
+from penstock import StepFailed, Tool
 
 _WAY_OUT = (
     'Let it be fetched (database = "fetch", the default), or leave vulnerabilities out: '
@@ -29,6 +30,14 @@ class Database:
     def age(self, now: datetime) -> float:
         """Seconds since it was made."""
         return max(0.0, (now - self.updated).total_seconds())
+
+    def as_tool(self) -> Tool:
+        """What the verdict rests on beside the program: which one it is, it says in its metadata."""
+        metadata = self.directory / "db" / "metadata.json"
+        digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
+        return Tool(
+            name="trivy-db", version=f"{self.updated:%Y-%m-%dT%H:%M:%SZ}", path=str(metadata), sha256=digest
+        )
 
     def describe(self, now: datetime) -> str:
         """How old it is, in words."""

@@ -122,7 +122,7 @@ class _Look:
         """A CycloneDX document about all packages seen, kept in the store."""
         source = self.step.tmp / "packages.json"
         target = self.step.tmp / "sbom.cdx.json"
-        name = self.step.revision.short
+        name = self.step.stamp.short
         source.write_text(json.dumps(report.merged(raws, self.tree.shown, name)))
         _run(self.step, command.convert(self.program, source, target, self.files))
         try:
