@@ -61,9 +61,9 @@ def penstock_source(settings: Git, step: Step) -> Revision:
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
-    entries = snapshot.write(step, found, commit.name)
+    entries, answers = snapshot.write(step, found, commit.name, *repository.about(commit.name))
     notes = _say_what_is_missing(step, found, entries)
-    standing = repository.standing(found, commit.name)
+    standing = repository.standing(found, answers)
     taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
     ref = standing.branch if settings.ref in HEAD else settings.ref

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -91,12 +92,17 @@ def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
     raise StepFailed(_no_head(found) if ref in HEAD else _unknown(found, ref))
 
 
-def standing(repository: Repository, commit: str) -> Standing:
-    """How a commit stands to the working tree and to the tags.
+def about(commit: str) -> tuple[Sequence[str], ...]:
+    """What git is asked for `standing`.
 
     Filter drivers are not run, so what one of them would undo may be among what is not committed.
     """
-    status, described = repository.git.ask_all(_STATUS, ("describe", "--tags", "--long", commit))
+    return _STATUS, ("describe", "--tags", "--long", commit)
+
+
+def standing(repository: Repository, answers: Sequence[Answer]) -> Standing:
+    """How a commit stands to the working tree and to the tags, from the answers to `about`."""
+    status, described = answers
     output = repository.git.must(status, "status", what="looking for files that are not committed")
     tag, distance = parse.describe(described.output) if described.ok else (None, 0)
     return Standing(
