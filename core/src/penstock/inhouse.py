@@ -13,10 +13,10 @@ import linecache
 import stat
 import sys
 import traceback
-from dataclasses import dataclass
 from importlib.abc import ExecutionLoader
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import NamedTuple
 
 from penstock.errors import PluginError, in_words
 from penstock.importing import Interrupted
@@ -36,8 +36,7 @@ class PluginFile(Model):
     digest: Digest
 
 
-@dataclass(frozen=True)
-class InHouse:
+class InHouse(NamedTuple):
     """A plugin that is a file of the project, with its bytes."""
 
     file: PluginFile

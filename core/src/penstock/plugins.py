@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 from pydantic import BaseModel
@@ -46,8 +46,7 @@ class NoSettings(Settings):
     """The settings of a plugin that has none."""
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(NamedTuple):
     """A plugin that is installed, whether or not this project enables it."""
 
     name: str
@@ -66,8 +65,7 @@ class Installed:
         return module
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(NamedTuple):
     """A plugin that can't be used, and why."""
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -78,8 +77,7 @@ def _variants(
     return sections
 
 
-@dataclass(frozen=True)
-class _InMatrix:
+class _InMatrix(NamedTuple):
     """Says of what came out of a matrix that it stands there."""
 
     source: Place

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -27,8 +26,7 @@ from penstock.state import RunState
 from penstock.worker import Worker
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """A project that was found, with its home."""
 
     path: Path

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,8 +80,7 @@ class Answer(NamedTuple):
         return self.returncode == 0
 
 
-@dataclass(frozen=True)
-class Git:
+class Git(NamedTuple):
     """Git in one directory: the user's repository, or a private one where `env` says so."""
 
     step: Step

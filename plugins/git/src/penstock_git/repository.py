@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +42,7 @@ _STATUS = (
 )
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository, and the place of the project in it."""
 
     git: Git
@@ -82,9 +79,7 @@ def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
         _ABOUT, ("cat-file", "--batch"), _FILTERS, given=os.fsencode("\n".join(names) + "\n")
     )
     found = _described(git, project, about)
-    found = dataclasses.replace(
-        found, git=dataclasses.replace(git, disabled_filters=tuple(parse.filters(filters.output)))
-    )
+    found = found._replace(git=git._replace(disabled_filters=tuple(parse.filters(filters.output))))
     output = git.must(read, "cat-file", what="reading the commit")
     head, wanted = parse.commits(output, len(names))
     if wanted is not None:
