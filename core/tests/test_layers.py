@@ -23,7 +23,18 @@ LAYERS = (
     # pure: from values to values
     *("stages", "plan", "progress", "state", "gates", "rollout", "scheduler", "evidence", "reports"),
     # one machine
-    *("secrets", "artifacts", "home", "journal", "processes", "process", "workspace", "proof"),
+    *(
+        "secrets",
+        "trees",
+        "disk",
+        "artifacts",
+        "home",
+        "journal",
+        "processes",
+        "process",
+        "workspace",
+        "proof",
+    ),
     # one step
     *("step", "target", "request", "answers", "outcomes", "admission", "summary", "worker"),
     # the shell

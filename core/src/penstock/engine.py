@@ -170,6 +170,8 @@ class Engine:
         elif isinstance(action, Stop):
             self._stop(action)
         elif isinstance(action, Conclude):
+            # Statements are durable in the journal; whoever reads them once the run is over looks here.
+            self.home.store.sync()
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._record.write(kind, None, {"state": action.state})
 

@@ -19,6 +19,9 @@ from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
+SMALL = 8192
+"""Bytes of a statement that travels in the event which names it: durable with that, in one go."""
+
 
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""

@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, SecretStr
+from pydantic import JsonValue
 
 from penstock import __version__, admission, evidence, gates, process, processes, summary
-from penstock.answers import all_different, all_handed, checked, keep_matching, operate
+from penstock.answers import all_different, all_handed, checked, keep_matching, operate, secret_of
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
-    Artifact,
     Pending,
     Refusal,
     Revision,
@@ -37,7 +36,7 @@ from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
-from penstock.request import Request, Response
+from penstock.request import SMALL, Request, Response
 from penstock.secrets import masked, plain, resolve
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
@@ -62,6 +61,8 @@ class Worker:
     _surroundings: process.Surroundings | None = None
     _steps: list[Step] = field(default_factory=list)
     """What the request at hand has opened."""
+    _statements: dict[str, str] = field(default_factory=dict)
+    """What it leaves as evidence, by digest: the event that names it brings it to the journal."""
 
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
@@ -120,7 +121,9 @@ class Worker:
             if step.has_secrets:
                 data = masked(data, step.mask)
             step.close()
-        self._steps = []
+        if self._statements:
+            data = {**data, "statements": self._statements}
+        self._steps, self._statements = [], {}
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
         return Response(outcome=response.outcome, reason=reason, data=data)
@@ -171,11 +174,13 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        on_record = [self._check(request, entry) for entry in request.evidence]
+        on_record = [
+            check_reference(self.home, self.plugins, request.trust, entry)[0] for entry in request.evidence
+        ]
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
-                self._check_bytes(artifact)
+                check_bytes(self.home, artifact)
             except StepRefused as error:
                 refusals.append(
                     Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
@@ -288,13 +293,7 @@ class Worker:
 
     def _find_secret(self, reference: str) -> str:
         def ask(reference: str) -> str | None:
-            answer = self.plugins.ask_all("penstock_secret", reference=reference)[0]
-            if answer is not None and not isinstance(answer, SecretStr):
-                raise PluginError(
-                    f"penstock_secret must return SecretStr or None, and returned {type(answer).__name__} "
-                    f'for "{reference}"'
-                )
-            return None if answer is None else answer.get_secret_value()
+            return secret_of(self.plugins.ask_all("penstock_secret", reference=reference)[0], reference)
 
         return resolve(reference, ask)
 
@@ -345,7 +344,7 @@ class Worker:
             Reference(
                 step=request.step.name,
                 predicate_type=statement["predicateType"],
-                statement=self.home.store.add_bytes(data),
+                statement=self._keep_statement(data),
             )
             for statement, data in zip(made, raw, strict=True)
         ]
@@ -361,11 +360,13 @@ class Worker:
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
-    def _check(self, request: Request, reference: Reference) -> Any:
-        return check_reference(self.home, self.plugins, request.trust, reference)[0]
-
-    def _check_bytes(self, artifact: Artifact) -> None:
-        check_bytes(self.home, artifact)
+    def _keep_statement(self, data: bytes) -> str:
+        """Put a statement into the store; a small one is durable with its event, and not on its own."""
+        small = len(data) <= SMALL
+        digest = self.home.store.add_bytes(data, durable=not small)
+        if small:
+            self._statements[digest] = data.decode()
+        return digest
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)
