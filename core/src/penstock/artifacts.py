@@ -49,11 +49,14 @@ class Store:
 
         Those that need not be `durable` outlive this process at once, and a power cut after `sync`.
         """
+        return self._add_bytes(data, None, durable=durable)
+
+    def _add_bytes(self, data: bytes, together: dict[str, str] | None, *, durable: bool = True) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self._sound(digest):
             with self._new() as file:
                 file.write(data)
-                self._settle(file, digest, durable=durable)
+                self._settle(file, digest, together, durable=durable)
         return digest
 
     def sync(self) -> None:
@@ -79,11 +82,7 @@ class Store:
             original.seek(0)
             with self._new() as file:
                 digest, size = _copy(original, file)  # again: it may have changed meanwhile
-                if together is None:
-                    self._settle(file, digest)
-                else:
-                    _finish(file)
-                    together[digest] = file.name
+                self._settle(file, digest, together)
         return digest, size
 
     def add_tree(self, root: Path, *, leave_out: frozenset[str] = frozenset()) -> tuple[str, int]:
@@ -105,9 +104,10 @@ class Store:
                     entry["exec"] = int(bool(info.st_mode & stat.S_IXUSR))
                     total += size
                 entries.append(entry)
-        # Escaped, a name that is not UTF-8 stands in the manifest as the bytes that it is.
-        manifest = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":"))
-        return self.add_bytes(manifest.encode()), total
+            # Escaped, a name that is not UTF-8 stands in the manifest as the bytes that it is.
+            manifest = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":"))
+            digest = self._add_bytes(manifest.encode(), together)
+        return digest, total
 
     def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
         """Keep a file or a directory as an artifact. Raises as `add_file`."""
@@ -239,8 +239,15 @@ class Store:
         except OSError as error:
             raise PluginError(f"the artifact store {self.root} can't be written: {error.strerror}") from error
 
-    def _settle(self, file: IO[bytes], digest: str, *, durable: bool = True) -> None:
-        _finish(file)
+    def _settle(
+        self, file: IO[bytes], digest: str, together: dict[str, str] | None, *, durable: bool = True
+    ) -> None:
+        """Nothing more is written to a new file: it comes into the store now, or with those in `together`."""
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)
+        if together is not None:
+            together[digest] = file.name
+            return
         if durable:
             os.fsync(file.fileno())
         self._put(file.name, digest)
@@ -258,12 +265,6 @@ class Store:
             f"the bytes in the store are not those of {digest}: they were changed after they were kept. "
             f"The file: {self.path(digest)}"
         )
-
-
-def _finish(file: IO[bytes]) -> None:
-    """Nothing more is written to it, by anybody."""
-    file.flush()
-    os.fchmod(file.fileno(), 0o444)
 
 
 def _created(path: Path) -> IO[bytes]:
