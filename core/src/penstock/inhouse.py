@@ -6,7 +6,6 @@ file meanwhile; nothing is compiled to disk.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import linecache
@@ -144,6 +143,8 @@ def _bytes(root: Path, place: Path, path: PurePosixPath) -> bytes:
 
 
 def _near(place: Path, path: PurePosixPath) -> str:
+    import difflib  # most runs make no such message
+
     there = [file.name for file in place.parent.glob("*.py") if file.exists()]
     near = difflib.get_close_matches(path.name, there, n=1)
     return f'. Did you mean "./{path.with_name(near[0])}"?' if near else ""
