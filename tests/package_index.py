@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
-import hashlib
 import http.client
 import io
 import json
 import subprocess
 import sys
 import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+
+from penstock.testing import write_wheel
 
 _SERVE = """
 import json, pathlib, sys, warnings
@@ -151,40 +150,20 @@ def proxy(upstream: str, change: Change | None = None) -> Iterator[Proxy]:
         thread.join()
 
 
-def _metadata(name: str, version: str) -> str:
-    return (
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: a toy\n"
-        "Description-Content-Type: text/markdown\n\n# A toy\n"
-    )
+_METADATA = ("Summary: a toy", "Description-Content-Type: text/markdown", "", "# A toy")
 
 
 def build_wheel(place: Path, text: str, name: str = "demo", version: str = "1.0") -> Path:
-    info = f"{name}-{version}.dist-info"
-    members = {
-        f"{name}/__init__.py": text,
-        f"{info}/METADATA": _metadata(name, version),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    rows = [
-        f"{member},sha256={base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode().rstrip('=')},"
-        f"{len(content.encode())}"
-        for member, content in members.items()
-    ]
-    path = place / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in {
-            **members,
-            f"{info}/RECORD": "\n".join([*rows, f"{info}/RECORD,,", ""]),
-        }.items():
-            archive.writestr(member, content)
-    return path
+    files = {f"{name}/__init__.py": text}
+    return write_wheel(place, files, name=name, version=version, metadata=_METADATA)
 
 
 def build_sdist(place: Path, text: str, name: str = "demo", version: str = "1.0") -> Path:
     path = place / f"{name}-{version}.tar.gz"
+    described = "\n".join(("Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *_METADATA, ""))
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
-        for member, content in {"PKG-INFO": _metadata(name, version), f"{name}.py": text}.items():
+        for member, content in {"PKG-INFO": described, f"{name}.py": text}.items():
             info = tarfile.TarInfo(f"{name}-{version}/{member}")
             info.size = len(content.encode())
             archive.addfile(info, io.BytesIO(content.encode()))

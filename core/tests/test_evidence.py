@@ -287,7 +287,11 @@ def test_what_was_published_is_a_statement_and_each_release_another() -> None:
     publication, release = evidence.statements(step("publish"), published, [WHEEL, image], CIRCUMSTANCES)
 
     assert publication["predicateType"] == "https://penstock.dev/attestation/publication/v0.1"
-    assert publication["subject"] == [*SUBJECT, {"name": "shop", "digest": {"sha256": "e" * 64}}]
+    assert publication["subject"] == [
+        *SUBJECT,
+        {"name": "shop", "digest": {"sha256": "e" * 64}},
+        {"name": "shop (manifest)", "digest": {"sha256": SNAPSHOT.removeprefix("sha256:")}},
+    ]
     assert publication["predicate"] == {
         "step": "publish.x",
         "publications": [
@@ -477,6 +481,7 @@ def test_evidence_that_holds() -> None:
         digest=record.digest,
         statement=STATEMENT,
         signers=("key:1", "key:1"),
+        bundles=("bundle0", "bundle1"),
     )
     assert found.subjects == {A}
     assert [signer.public_key for signer in signers] == ["PEM", "PEM"]

@@ -57,7 +57,7 @@ HOOKS = {
     "penstock_scan": ["settings", "step"],
     "penstock_sign": ["settings", "step", "statements"],
     "penstock_check_signature": ["settings", "signature", "statement"],
-    "penstock_publish": ["settings", "step"],
+    "penstock_publish": ["settings", "step", "evidence"],
     "penstock_approve": ["settings", "step"],
     "penstock_targets": ["settings", "step"],
     "penstock_verify": ["settings", "step"],

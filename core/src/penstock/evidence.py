@@ -166,6 +166,7 @@ def check(
         digest=reference.statement,
         statement=statement,
         signers=tuple(signer.identity for signer in signers) if invalid is None else (),
+        bundles=reference.bundles if invalid is None else (),
         invalid=invalid,
     )
     return evidence, signers
@@ -188,14 +189,20 @@ def _statement(
 ) -> dict[str, Any]:
     return {
         "_type": STATEMENT,
-        "subject": [_subject(artifact) for artifact in about] or [_source(circumstances.revision)],
+        "subject": _subjects(about) or [_source(circumstances.revision)],
         "predicateType": predicate_type,
         "predicate": predicate,
     }
 
 
-def _subject(artifact: Artifact) -> dict[str, Any]:
-    return {"name": artifact.name, "digest": {"sha256": artifact.digest.removeprefix("sha256:")}}
+def _subjects(about: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Each artifact, by each digest that it is known by: an image has one in registries, one in engines."""
+    named = [
+        (f"{artifact.name} ({what})" if what else artifact.name, digest)
+        for artifact in about
+        for what, digest in (("", artifact.digest), *artifact.digests.items())
+    ]
+    return [{"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}} for name, digest in named]
 
 
 def _source(revision: Revision) -> dict[str, Any]:

@@ -137,8 +137,11 @@ def penstock_check_signature(settings: Any, signature: Signature, statement: byt
 
 
 @hookspec(firstresult=True)
-def penstock_publish(settings: Any, step: Step) -> Sequence[Publication]:
+def penstock_publish(settings: Any, step: Step, evidence: Sequence[Evidence]) -> Sequence[Publication]:
     """Make the artifacts available elsewhere, by digest, without changing a byte.
+
+    `evidence` are the statements of the steps that it waits for, checked: what belongs beside an artifact
+    where others look for it.
 
     Say where each of them is; what the step was not handed, it can't have published. The answer goes on
     record, signed where the pipeline signs, with a release attestation for each `purl`. A step that was

@@ -81,6 +81,11 @@ class Artifact(Model):
     digests: dict[str, str] = Field(
         default={}, description="Other digests of the same thing, by what they are."
     )
+    parts: tuple[Digest, ...] = Field(
+        default=(),
+        description="Further bytes in the store that it is made of, such as an image's layers: compared with "
+        "their digests where its own are.",
+    )
 
 
 class Tool(Model):
@@ -232,6 +237,9 @@ class Evidence(Model):
     digest: Digest = Field(description="Of the statement's bytes.")
     statement: dict[str, JsonValue]
     signers: tuple[str, ...] = Field(default=(), description="Whose signatures verify.")
+    bundles: tuple[str, ...] = Field(
+        default=(), description="The digests of its signatures' Sigstore bundles, in the store."
+    )
     invalid: str | None = Field(default=None, description="Why a signature, or the statement, does not hold.")
 
     @property

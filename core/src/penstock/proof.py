@@ -47,6 +47,8 @@ def check_bytes(home: Home, artifact: Artifact) -> None:
             if "sha256" in entry:
                 store.verify(str(entry["sha256"]))
     store.verify(artifact.digest)
+    for part in artifact.parts:
+        store.verify(part)
 
 
 def with_bundles(

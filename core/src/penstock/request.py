@@ -19,6 +19,7 @@ from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
+_JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
 SMALL = 8192
 """Bytes of a statement that travels in the event which names it: durable with that, in one go."""
 
@@ -86,7 +87,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase == "sign" else (),
+        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
         **more,
     )
 

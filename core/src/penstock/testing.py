@@ -1,14 +1,18 @@
 """Fixtures for plugin authors: `pytest_plugins = ["penstock.testing"]` in a conftest.
 
 `make_step` gives a real step over a real store in a temporary directory, so that a hook can be called
-in a test just as a worker calls it. `load_plugin` gives a plugin that is a file of the project.
+in a test just as a worker calls it. `load_plugin` gives a plugin that is a file of the project, and
+`write_wheel` a wheel that pip installs, for a step to be handed.
 
 PYTEST_DONT_REWRITE: tests may import this before pytest does, and it asserts nothing.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +90,43 @@ def load_plugin(path: Path) -> ModuleType:
     for broken in loaded.broken.values():
         raise PluginError(str(broken))
     return loaded.modules[path.stem]
+
+
+def write_wheel(
+    place: Path,
+    files: Mapping[str, str],
+    *,
+    name: str = "demo",
+    version: str = "1.0",
+    tag: str = "py3-none-any",
+    metadata: Sequence[str] = (),
+    entry_points: str = "",
+) -> Path:
+    """A wheel of these files in the directory `place`, as a build backend would write it (PEP 427).
+
+    `metadata` are further lines of its METADATA, `entry_points` the text of its entry_points.txt. The same
+    arguments give the same bytes.
+    """
+    info = f"{name}-{version}.dist-info"
+    described = ("Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, "")
+    members = {
+        **files,
+        f"{info}/METADATA": "\n".join(described),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: penstock\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        **({f"{info}/entry_points.txt": entry_points} if entry_points else {}),
+    }
+    rows = [f"{member},sha256={_for_record(text)},{len(text.encode())}" for member, text in members.items()]
+    members[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""])
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(zipfile.ZipInfo(member), text)
+    return path
+
+
+def _for_record(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
 def _nobody(_: str) -> str | None:

@@ -24,6 +24,7 @@ from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
+    Evidence,
     Pending,
     Refusal,
     Revision,
@@ -142,6 +143,8 @@ class Worker:
         more: dict[str, Any] = {}
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
+        if plan_step.phase == "publish":
+            more["evidence"] = self._shown(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
@@ -174,9 +177,7 @@ class Worker:
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
-        on_record = [
-            check_reference(self.home, self.plugins, request.trust, entry)[0] for entry in request.evidence
-        ]
+        on_record = [self._check(request, entry) for entry in request.evidence]
         refusals: list[Refusal] = []
         for artifact in release.artifacts:
             try:
@@ -367,6 +368,17 @@ class Worker:
         if small:
             self._statements[digest] = data.decode()
         return digest
+
+    def _shown(self, request: Request) -> list[Evidence]:
+        """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
+        name = request.step.uses or ""
+        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
+            name, "penstock_publish", "evidence"
+        )
+        return [self._check(request, entry) for entry in request.evidence] if asks else []
+
+    def _check(self, request: Request, reference: Reference) -> Any:
+        return check_reference(self.home, self.plugins, request.trust, reference)[0]
 
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)

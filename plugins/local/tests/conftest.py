@@ -4,13 +4,12 @@ import hashlib
 import socket
 import time
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from penstock import Artifact, Health, Release, Revision, Step
-from penstock.testing import StepMaker, make_step
+from penstock.testing import StepMaker, make_step, write_wheel
 from penstock_local import control, layout, penstock_targets, processes
 from penstock_local.layout import Instance
 from penstock_local.settings import Local
@@ -51,21 +50,12 @@ RUN = ("{python}", "-m", "toy", "{port}")
 
 def wheel(path: Path, version: str) -> Path:
     """A wheel that serves its version over HTTP."""
-    path.mkdir(parents=True, exist_ok=True)
-    info = f"toy-{version}.dist-info"
     files = {
         "toy/__init__.py": "",
         "toy/__main__.py": SERVER.format(version=version, mode="good"),
         "toy/data.txt": "",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: toy\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
-    target = path / f"toy-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(zipfile.ZipInfo(name), text)
-    return target
+    return write_wheel(path, files, name="toy", version=version)
 
 
 def free_port(count: int = 1) -> int:

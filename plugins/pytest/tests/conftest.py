@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import base64
-import hashlib
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from penstock import Step, TestReport
-from penstock.testing import StepMaker, make_step
+from penstock.testing import StepMaker, make_step, write_wheel
 from penstock_pytest import Pytest, penstock_test
 
 __all__ = ["make_step"]
@@ -19,35 +16,8 @@ __all__ = ["make_step"]
 def make_wheel(tmp_path: Path) -> Callable[..., Path]:
     """Writes a wheel as a build backend would."""
 
-    def make(
-        name: str,
-        files: Mapping[str, str],
-        *,
-        version: str = "1.0",
-        metadata: Sequence[str] = (),
-        entry_points: str = "",
-        tag: str = "py3-none-any",
-    ) -> Path:
-        info = f"{name}-{version}.dist-info"
-        described = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, ""]
-        members = {
-            **files,
-            f"{info}/METADATA": "\n".join(described),
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: {tag}\n",
-            **({f"{info}/entry_points.txt": entry_points} if entry_points else {}),
-        }
-        path = tmp_path / "wheels" / f"{name}-{version}-{tag}.whl"
-        path.parent.mkdir(exist_ok=True)
-        record = []
-        with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(member, text)
-                digest = (
-                    base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-                )
-                record.append(f"{member},sha256={digest},{len(text.encode())}")
-            archive.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,", ""]))
-        return path
+    def make(name: str, files: Mapping[str, str], **more: Any) -> Path:
+        return write_wheel(tmp_path / "wheels", files, name=name, **more)
 
     return make
 

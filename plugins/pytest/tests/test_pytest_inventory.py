@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from penstock_pytest.propose import propose
 from penstock_pytest.requirements import Choice
 
 TEST = "def test_it():\n    pass\n"
+MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n'
 CASE = "import unittest\n\nclass It(unittest.TestCase):\n    def test_it(self):\n        pass\n"
 
 
@@ -125,6 +127,20 @@ def test_the_paths_that_pytest_is_told(
             {"runtests.py": "", "setup.cfg": "[tool:pytest]\n"},
             (),
             id="a runner beside pytest's configuration",
+        ),
+        pytest.param(
+            {"manage.py": MANAGE}, (("-C", "", "manage.py", "test", "--noinput"),), id="a Django project"
+        ),
+        pytest.param(
+            {"site/manage.py": MANAGE, "site/app/tests.py": CASE},
+            (("-C", "site", "manage.py", "test", "--noinput"),),
+            id="a Django project below",
+        ),
+        pytest.param({"manage.py": "print()\n"}, (), id="a script of that name"),
+        pytest.param(
+            {"manage.py": MANAGE, "pytest.ini": "[pytest]\nDJANGO_SETTINGS_MODULE = a\n"},
+            (),
+            id="a Django project with pytest",
         ),
         pytest.param({}, (), id="nothing says so"),
     ],
@@ -354,6 +370,70 @@ def test_what_init_sees(tmp_path: Path, files: dict[str, str], saw: str) -> None
     found = propose(_project(tmp_path, files))
     assert found is not None
     assert (found.saw, found.sections) == (saw, {"test.pytest": {}})
+
+
+def test_tests_that_no_python_of_this_machine_fits_are_not_proposed(tmp_path: Path) -> None:
+    project = '[project]\nrequires-python = ">=3.90"\n[build-system]\n'
+
+    found = propose(_project(tmp_path, {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert (found.sections, found.enable) == ({}, False)
+    assert "not added: the project needs Python >=3.90, and here is 3." in found.unsure[0]
+
+
+def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "python3.18"
+    program.parent.mkdir()
+    program.write_text(
+        """#!/bin/sh\necho '["/opt/3.18/bin/python3.18", "3.18.2", [3, 18], "python3.18"]'\n"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    project = '[project]\nrequires-python = ">=3.18"\n[build-system]\n'
+
+    found = propose(_project(tmp_path / "it", {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert found.sections == {"test.pytest": {"python": "3.18"}}
+
+
+def test_of_a_repository_that_is_no_package_each_project_with_tests_has_a_step(tmp_path: Path) -> None:
+    files = {f"packages/{name}/pyproject.toml": "" for name in ("one", "two", "none")}
+    files |= {f"packages/{name}/tests/test_a.py": TEST for name in ("one", "two")}
+    files |= {"pyproject.toml": "[tool.uv.workspace]\n", "tests/test_all.py": TEST}
+
+    found = propose(_project(tmp_path, files))
+
+    assert found is not None
+    assert found.saw == "tests of packages/one, packages/two"
+    assert found.sections == {
+        "test.pytest": {"paths": ["tests/"]},
+        "test.one": {"directory": "packages/one"},
+        "test.two": {"directory": "packages/two"},
+    }
+
+
+@pytest.mark.parametrize("of_root", ["[build-system]\nrequires = []\n", None])
+def test_of_a_package_the_tests_are_one_step_whatever_lies_below(tmp_path: Path, of_root: str | None) -> None:
+    root = {"pyproject.toml": of_root} if of_root else {"setup.py": ""}
+
+    found = propose(_project(tmp_path, {**root, "toy/pyproject.toml": "", "toy/tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert found.sections == {"test.pytest": {}}
+
+
+def test_what_the_tests_of_a_workspace_need_stands_above_its_members(tmp_path: Path) -> None:
+    groups = '[dependency-groups]\ndev = ["pytest-asyncio"]\n'
+    _project(tmp_path, {"pyproject.toml": groups, "uv.lock": UV, "a/pyproject.toml": ""})
+
+    member = Inventory(tmp_path / "a", "3.11.7", above=[tmp_path]).wanted(Choice())
+    own = Inventory(tmp_path / "a", "3.11.7").wanted(Choice())
+
+    assert (member.lines, member.lock.file) == (("pytest-asyncio",), "uv.lock")
+    assert member.origin == 'dependency group "dev" of pyproject.toml, above a'
+    assert (own.lines, own.lock.file) == ((), "")
 
 
 def test_init_says_that_there_are_no_tests(tmp_path: Path) -> None:

@@ -181,6 +181,62 @@ def test_what_is_found(
     assert (wanted.origin, wanted.lines, wanted.extras) == (origin, lines, chosen)
 
 
+POETRY = '[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = "^3.11"\nflask = "^3"\n'
+
+
+@pytest.mark.parametrize(
+    ("tree", "origin", "lines"),
+    [
+        pytest.param({"requirements.txt": "flask\n"}, "requirements.txt", ("flask",), id="file"),
+        pytest.param(
+            {"requirements.txt": "flask\n", "requirements-dev.txt": "-r requirements.txt\npytest\n"},
+            "requirements-dev.txt, and requirements.txt",
+            ("flask", "pytest"),
+            id="beside the tests' own",
+        ),
+        pytest.param(
+            {"requirements/base.txt": "flask\n", "requirements/test.txt": "pytest\n"},
+            "requirements/test.txt, and requirements/base.txt",
+            ("flask", "pytest"),
+            id="in a directory",
+        ),
+        pytest.param(
+            {"requirements.txt": "flask==3.0 \\\n  --hash=sha256:abc \\\n  --hash sha256:def\n"},
+            "requirements.txt",
+            ("flask==3.0",),
+            id="hashes",
+        ),
+        pytest.param(
+            {"pyproject.toml": POETRY}, "[tool.poetry.dependencies]", ("flask>=3,<4",), id="Poetry's table"
+        ),
+        pytest.param(
+            {"pyproject.toml": '[project]\ndependencies = ["flask"]\n', "requirements.txt": "click\n"},
+            "nothing says what the tests need",
+            ("flask",),
+            id="the standard's own table",
+        ),
+        pytest.param(
+            {"setup.py": "", "requirements.txt": "click\n"},
+            "nothing says what the tests need",
+            (),
+            id="a package, that says it itself",
+        ),
+    ],
+)
+def test_what_an_application_needs_is_needed_by_its_tests(
+    tmp_path: Path, tree: dict[str, str], origin: str, lines: tuple[str, ...]
+) -> None:
+    wanted = Project(write(tmp_path, tree)).wanted(Choice())
+
+    assert (wanted.origin, wanted.lines) == (origin, lines)
+
+
+def test_files_that_the_section_names_are_all_that_is_installed(tmp_path: Path) -> None:
+    write(tmp_path, {"requirements.txt": "flask\n", "t.txt": "pytest\n"})
+
+    assert Project(tmp_path).wanted(Choice(requirements_files=("t.txt",))).lines == ("pytest",)
+
+
 def test_an_extra_of_any_name_that_names_pytest_is_found(tmp_path: Path) -> None:
     built = wheel("all", "docs", requires=('pytest>=8; extra == "all"', 'sphinx; extra == "docs"'))
     assert Project(tmp_path, [built]).wanted(Choice()).extras == ("all",)
@@ -252,7 +308,7 @@ def test_a_requirements_file_is_made_flat(tmp_path: Path) -> None:
         },
     )
     flat = files.flatten(tmp_path, ["-r r/test.txt"])
-    assert flat.lines == ("a==1      --hash=sha256:00", "c")
+    assert flat.lines == ("a==1", "c")
     assert flat.constraints == ("b<2",)
     assert flat.left_out == ("d @ file:///x", "-e ./elsewhere")
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from penstock import Artifact, Step, TestReport
-from penstock.testing import StepMaker, make_step
+from penstock.testing import StepMaker, make_step, write_wheel
 from penstock_tox import Tox, penstock_test
 
 __all__ = ["make_step"]
@@ -19,23 +19,7 @@ _OURS = ("TOX_USER_CONFIG_FILE", "TOXENV")
 @pytest.fixture
 def make_wheel(tmp_path: Path) -> Callable[..., Path]:
     """Writes a wheel as a build backend would."""
-
-    def make(files: Mapping[str, str], name: str = "demo", tag: str = "py3-none-any") -> Path:
-        info = f"{name}-1.0.dist-info"
-        members = {
-            **files,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: {tag}\n",
-        }
-        path = tmp_path / "wheels" / f"{name}-1.0-{tag}.whl"
-        path.parent.mkdir(exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(member, text)
-            archive.writestr(f"{info}/RECORD", "".join(f"{m},,\n" for m in [*members, f"{info}/RECORD"]))
-        return path
-
-    return make
+    return partial(write_wheel, tmp_path / "wheels")
 
 
 @pytest.fixture(scope="session")

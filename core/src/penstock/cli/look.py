@@ -149,6 +149,7 @@ def describe(state: RunState) -> dict[str, Any]:
             "summary": progress.summary,
             "artifacts": [
                 {"name": artifact.name, "kind": artifact.kind, "digest": artifact.digest}
+                | ({"digests": artifact.digests} if artifact.digests else {})
                 for artifact in progress.artifacts
             ],
             "evidence": [entry["predicate_type"] for entry in progress.evidence],

@@ -79,6 +79,11 @@ def _hatch(environments: _Table, names: Sequence[str]) -> Iterator[Found]:
         )
 
 
+def for_use(tool: object) -> list[str]:
+    """What Poetry's table says that the project itself needs."""
+    return poetry_lines(_dict(_dict(_dict(tool).get("poetry")).get("dependencies")))
+
+
 def _poetry(poetry: _Table, names: Sequence[str]) -> Iterator[Found]:
     groups = _dict(poetry.get("group"))
     for name in names:

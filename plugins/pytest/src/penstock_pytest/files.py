@@ -10,7 +10,9 @@ from pathlib import Path
 from penstock import ConfigError
 
 _FOLDERS = ("requirements", "requirements-files", "reqs", "")
+_FOR_USE = ("requirements.txt", "base.txt", "main.txt", "common.txt", "prod.txt", "production.txt")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_HASH = re.compile(r"\s--hash[=\s]\S+")
 _OWN = re.compile(
     r"^(?:-e\s*|--editable[ =])?(?:\.|\./|\{toxinidir\}/?)(?:\[(?P<extras>[^\]]*)\])?(?:\s*;.*)?$"
 )
@@ -43,6 +45,12 @@ def find(root: Path, names: Sequence[str]) -> Iterator[str]:
         )
     for folder in ("tests",) if "tests" in names else ():
         yield from (f"{folder}/requirements.txt",) if (root / folder / "requirements.txt").is_file() else ()
+
+
+def for_use(root: Path) -> str | None:
+    """The requirements file of an application: what it needs where it runs."""
+    places = [_FOR_USE[0], *(str(Path(folder, name)) for folder in _FOLDERS if folder for name in _FOR_USE)]
+    return next((path for path in places if (root / path).is_file()), None)
 
 
 def flatten(root: Path, lines: Sequence[str]) -> Flat:
@@ -93,9 +101,12 @@ class _Flattener:
 
 
 def logical_lines(text: str) -> list[str]:
-    """The lines of a requirements file: continued ones joined, comments and empty ones left out."""
+    """The lines of a requirements file: continued ones joined, comments and empty ones left out.
+
+    Hashes too: pip wants them of all or of none, and not all that the tests need stands in such a file.
+    """
     joined = re.sub(r"\\\r?\n", " ", text)
-    lines = (_COMMENT.sub("", line).strip() for line in joined.splitlines())
+    lines = (_HASH.sub("", _COMMENT.sub("", line)).strip() for line in joined.splitlines())
     return [line for line in lines if line]
 
 

@@ -15,14 +15,19 @@ from penstock_pytest.wheels import Wheel
 if TYPE_CHECKING:
     from penstock_pytest import Pytest
 
+_DJANGO = "DJANGO_SETTINGS_MODULE"
 _RUNNERS = ("runtests.py", "run_tests.py")  # what a project without pytest calls its own
 
 
 class Inventory:
     """Configuration, files and requirements of a suite. Everything is read once, and nothing is run."""
 
-    def __init__(self, root: Path, python: str, wheels: Sequence[Wheel] = ()) -> None:
+    def __init__(
+        self, root: Path, python: str, wheels: Sequence[Wheel] = (), *, above: Sequence[Path] = ()
+    ) -> None:
         self.root = root
+        self.above = above
+        """Directories that hold the project, such as a workspace's, the nearest first."""
         self.python = python
         self.wheels = wheels
         self.config = pytestconfig.read(root)
@@ -39,8 +44,19 @@ class Inventory:
 
     def wanted(self, choice: Choice) -> Wanted:
         """What is to be installed; where nothing is chosen, completed by what configuration and tests use."""
-        found = self.project.wanted(choice).model_copy(update={"lock": self._lock(choice)})
+        found = self.project.wanted(choice)
+        if not choice.made and not found.anything:
+            found = self._wanted_above(choice) or found
+        found = found.model_copy(update={"lock": self._lock(choice)})
         return found if choice.made else self.project.completed(found, self._needs())
+
+    def _wanted_above(self, choice: Choice) -> Wanted | None:
+        """What a workspace says that the tests of all its members need."""
+        for place in self.above:
+            found = Project(place, self.wheels).wanted(choice)
+            if found.anything:
+                return found.model_copy(update={"origin": f"{found.origin}, above {self.root.name}"})
+        return None
 
     def unittests(self, settings: Pytest, wanted: Wanted) -> tuple[tuple[str, ...], ...]:
         """What is run with unittest instead of pytest; nothing: pytest it is."""
@@ -49,13 +65,22 @@ class Inventory:
         if settings.runner is None and not self._is_unittest(wanted):
             return ()
         tox = self.project.tox
-        commands = tox.unittests(self.root) if tox else ()
+        commands = (tox.unittests(self.root) if tox else ()) or self._django()
         if settings.runner == "unittest" and (settings.paths or not commands):
             names = settings.paths or self.files.all_of_unittest
             return (("-m", "unittest", *settings.args, *names),)
         # Such programs are started where they lie, and find their data there.
         scripts = tuple(("-C", *os.path.split(file)) for file in self.files.programs)
         return tuple((*command, *settings.args) for command in commands or self._own_runner() or scripts)
+
+    def _django(self) -> tuple[tuple[str, ...], ...]:
+        """A Django project's own way, which sets up its applications and a database for the tests."""
+        for place in (self.root, *sorted(path for path in self.root.iterdir() if path.is_dir())):
+            script = place / "manage.py"
+            if script.is_file() and _DJANGO in script.read_text(encoding="utf-8", errors="replace"):
+                inner = place.relative_to(self.root).as_posix()
+                return (("-C", "" if inner == "." else inner, "manage.py", "test", "--noinput"),)
+        return ()
 
     def _own_runner(self) -> tuple[tuple[str, ...], ...]:
         return next((((name,),) for name in _RUNNERS if (self.root / name).is_file()), ())
@@ -75,7 +100,8 @@ class Inventory:
         return paths
 
     def _lock(self, choice: Choice) -> locks.Lock:
-        lock = locks.read(self.root, self.python) if choice.locked else locks.Lock()
+        read = (locks.read(place, self.python) for place in (self.root, *self.above) if choice.locked)
+        lock = next((lock for lock in read if lock.file), locks.Lock())
         own = {wheel.name for wheel in self.wheels}
         return lock.model_copy(
             update={"lines": tuple(line for line in lock.lines if line.partition("==")[0] not in own)}

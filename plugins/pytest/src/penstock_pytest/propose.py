@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections import Counter
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from penstock import ConfigError, Proposal
+from pydantic import JsonValue
 
 from penstock_pytest import Pytest
 from penstock_pytest.inventory import Inventory
-from penstock_pytest.python import own
+from penstock_pytest.python import fitting, own
 from penstock_pytest.requirements import Choice
 
 _SHOWN = 2
@@ -23,6 +27,8 @@ def propose(root: Path) -> Proposal | None:
         if not any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return None
         return Proposal(saw="no tests", unsure=(_NONE,), enable=False)
+    if members := _members(root, tests):
+        return _of_members(members)
     where = _where(tests)
     try:
         wanted = tests.wanted(Choice())
@@ -34,7 +40,52 @@ def propose(root: Path) -> Proposal | None:
         where = f"{where}, with unittest"
     if wanted.lock.file:
         origin = f"{origin}, in the versions of {wanted.lock.file}"
-    return Proposal(saw=f"{where}, requirements: {origin}", sections={"test.pytest": {}})
+    saw = f"{where}, requirements: {origin}"
+    requires = tests.project.requires_python
+    python = fitting(requires)
+    if python is None:
+        why = f"the project needs Python {requires}, and here is {own().version}. With one that fits"
+        unsure = (f"not added: {why}: penstock init --add test.pytest",)
+        return Proposal(saw=saw, unsure=unsure, enable=False)
+    wanted_python = {} if python == own() else {"python": ".".join(map(str, python.release))}
+    return Proposal(saw=saw, sections={"test.pytest": {**wanted_python}})
+
+
+def _members(root: Path, tests: Inventory) -> dict[str, list[str]]:
+    """The projects of a repository that is none itself, each with its files of tests; none: it is one."""
+    if any((root / name).is_file() for name in ("setup.py", "setup.cfg")) or _is_built(root):
+        return {}
+    found: dict[str, list[str]] = {}
+    for file in tests.files.usual or tests.files.unusual:
+        parents = PurePosixPath(file).parents
+        homes = (str(parent) for parent in parents if (root / parent / "pyproject.toml").is_file())
+        found.setdefault(next(homes, "."), []).append(file)
+    return found if set(found) - {"."} else {}
+
+
+def _is_built(root: Path) -> bool:
+    try:
+        return "build-system" in tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _of_members(members: dict[str, list[str]]) -> Proposal:
+    """A step for each project of the repository, and one for the tests that belong to none."""
+    sections: dict[str, dict[str, JsonValue]] = {}
+    for directory, files in sorted(members.items()):
+        if directory == ".":
+            sections["test.pytest"] = {"paths": list(dict.fromkeys(map(_place, files)))}
+            continue
+        sections[f"test.{_name(PurePosixPath(directory).name, sections)}"] = {"directory": directory}
+    return Proposal(saw=f"tests of {', '.join(sorted(set(members) - {'.'}))}", sections=sections)
+
+
+def _name(word: str, taken: dict[str, dict[str, JsonValue]]) -> str:
+    """A section's name for a directory's, each once."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", word)[:60].strip("-") or "package"
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(name for name in names if f"test.{name}" not in taken)
 
 
 def _where(tests: Inventory) -> str:

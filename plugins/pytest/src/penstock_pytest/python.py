@@ -6,13 +6,18 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from penstock import ConfigError
+
+from penstock_pytest.installer import find_uv
 
 _PROBE = (
     "import json, os, platform, sys, sysconfig; "
@@ -20,6 +25,8 @@ _PROBE = (
     "list(sys.version_info[:2]), os.path.basename(sysconfig.get_path('stdlib'))]))"
 )
 _OLDEST = (3, 8)
+_NEWEST = 20  # the second number of the newest that is looked for
+_PATIENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,30 @@ def find(wanted: str | None, run: Callable[[list[str]], str | None], uv: Path | 
         f'`python` asks for "{wanted}", and there is no such Python on this machine. Install it, '
         "or name the path of one"
     )
+
+
+def fitting(requires: str) -> Interpreter | None:
+    """The Python for a project's `requires-python`: our own, or else the newest that is here and fits."""
+    try:
+        specifier = SpecifierSet(requires)
+    except InvalidSpecifier:
+        return own()  # its build will say what is wrong with it
+    if specifier.contains(own().version, prereleases=True):
+        return own()
+    for minor in range(_NEWEST, _OLDEST[1] - 1, -1):
+        with suppress(ConfigError):
+            found = find(f"3.{minor}", _output, find_uv())
+            if specifier.contains(found.version, prereleases=True):
+                return found
+    return None
+
+
+def _output(argv: list[str]) -> str | None:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def read(output: str) -> Interpreter | None:

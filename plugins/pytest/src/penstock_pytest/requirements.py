@@ -74,11 +74,19 @@ class Project:
         self.extras = self._extras()
         self.tox = tox.read(root, self.pyproject)
 
+    @property
+    def requires_python(self) -> str:
+        """The versions of Python that the project says it runs on; "" where it says nothing."""
+        return str(self._table("project").get("requires-python", ""))
+
     def wanted(self, choice: Choice) -> Wanted:
         """What the settings name, or else the best that is found."""
         found = self._named(choice) if choice.made else self._found()
         found = self._without_itself(found)
-        return found if self._wheels else self._without_itself(self._without_wheel(found))
+        if self._wheels:
+            return found
+        found = self._without_wheel(found)
+        return self._without_itself(found if choice.made else _joined_for_use(found, self._for_use()))
 
     def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
         """With what is used and not asked for, neither by name here nor among what the wheel needs."""
@@ -194,6 +202,16 @@ class Project:
             extras += [inner for line in more for inner in self._own_extras(line) if inner not in seen]
         return wanted.model_copy(update={"lines": tuple(lines), "extras": ()})
 
+    def _for_use(self) -> Wanted:
+        """What an application needs that is not built, where that does not stand in `[project]`."""
+        if "dependencies" in self._table("project") or (self.root / "setup.py").is_file():
+            return Wanted()
+        poetry = backends.for_use(self.pyproject.get("tool", {}))
+        if poetry:
+            return _checked(Wanted(lines=tuple(poetry), origin="[tool.poetry.dependencies]"))
+        file = files.for_use(self.root)
+        return _from_file(self.root, file) if file else Wanted()
+
     def _without_itself(self, wanted: Wanted) -> Wanted:
         """The wheel, or the tree, stands for the project: no release of it may come from an index."""
         lines = tuple(line for line in wanted.lines if not self._is_own(line))
@@ -259,6 +277,14 @@ def _joined(parts: Sequence[Wanted]) -> Wanted:
         left_out=all_of("left_out"),
         origin=", ".join(part.origin for part in parts),
     )
+
+
+def _joined_for_use(wanted: Wanted, for_use: Wanted) -> Wanted:
+    """With what the application needs, whose versions pip and the tests' own requirements share."""
+    if not for_use.anything:
+        return wanted
+    origin = f"{wanted.origin}, and {for_use.origin}" if wanted.anything else for_use.origin
+    return _joined([for_use, wanted]).model_copy(update={"origin": origin})
 
 
 def _checked(wanted: Wanted) -> Wanted:

@@ -54,7 +54,8 @@ def run(settings: Pytest, step: Step) -> TestReport:
     tool = installer.choose(uv)
     interpreter = python.find(settings.python, lambda argv: _output(step, argv), uv)
     built = _wheels(step, interpreter)
-    tests = Inventory(project, interpreter.version, built)
+    above = [place for place in project.parents if place.is_relative_to(step.workspace.resolve())]
+    tests = Inventory(project, interpreter.version, built, above=above)
     wanted = _wanted(settings, step, tests)
     commands = tests.unittests(settings, wanted)
     for command in commands:

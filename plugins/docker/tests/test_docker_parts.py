@@ -1,0 +1,139 @@
+"""What needs no engine: settings, names, manifests, and what is said where none can be reached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from penstock import Artifact, StepFailed, StepRefused
+from penstock_docker import Image, Service, archive, engine, image, registry, targets
+from penstock_docker.image import Blob, Contents
+from pydantic import ValidationError
+
+digests = st.binary(max_size=8).map(lambda data: "sha256:" + hashlib.sha256(data).hexdigest())
+blobs = st.builds(Blob, digests, st.integers(0, 1 << 40))
+
+
+@given(st.builds(Contents, blobs, st.lists(blobs, max_size=5).map(tuple)))
+def test_a_manifest_is_read_as_it_was_written(contents: Contents) -> None:
+    raw = image.manifest(contents)
+
+    assert image.contents(raw) == contents
+    assert json.loads(raw)["mediaType"] == image.MANIFEST
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"config": 1, "layers": []}', b"\xff"])
+def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
+    with pytest.raises(StepRefused, match="manifest in the store is none"):
+        image.contents(raw)
+
+
+def test_a_manifest_with_more_in_it_is_refused() -> None:
+    raw = image.manifest(Contents(Blob("sha256:" + "0" * 64, 1), ()))
+    more = json.dumps({**json.loads(raw), "annotations": {}}, sort_keys=True, separators=(",", ":"))
+
+    with pytest.raises(StepRefused, match="not one that this plugin wrote"):
+        image.contents(more.encode())
+
+
+@pytest.mark.parametrize(
+    ("repository", "host", "name"),
+    [
+        ("shop", "docker.io", "library/shop"),
+        ("ana/shop", "docker.io", "ana/shop"),
+        ("registry.example.com/shop", "registry.example.com", "shop"),
+        ("localhost/shop", "localhost", "shop"),
+        ("127.0.0.1:5000/a/b", "127.0.0.1:5000", "a/b"),
+    ],
+)
+def test_a_repository_is_read_as_docker_reads_it(repository: str, host: str, name: str) -> None:
+    assert Image(repository=repository).repository == repository
+    assert registry.split(repository) == (host, name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"repository": "https://registry.example.com/shop"},
+        {"repository": "Shop"},
+        {"repository": "registry.example.com/shop:latest"},
+        {"args": {"A B": "x"}},
+        {"builder": "kaniko"},
+    ],
+)
+def test_settings_of_a_build_that_are_wrong(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Image.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"health": "/health"}, "is a path, which needs a port"),
+        ({"hosts": ["local", "local"]}, "names one of them twice"),
+        ({"hosts": []}, "at least 1"),
+        ({"ports": ["eighty:80"]}, "should match pattern"),
+        ({"volumes": ["data"]}, "should match pattern"),
+    ],
+)
+def test_settings_of_a_deploy_step_that_are_wrong(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Service.model_validate(wrong)
+
+
+def test_ports_as_the_engine_wants_them() -> None:
+    service = Service(ports=("8000:80", "127.0.0.1:53:53/udp"))
+
+    assert targets.ports(service) == {"80/tcp": 8000, "53/udp": ("127.0.0.1", 53)}
+
+
+@pytest.mark.parametrize(
+    ("host", "health", "url"),
+    [
+        ("ssh://deploy@web-1", "/health", "http://web-1:8000/health"),
+        ("tcp://10.0.0.7:2376", "/", "http://10.0.0.7:8000/"),
+        ("unix:///run/docker.sock", "/", "http://127.0.0.1:8000/"),
+        ("ssh://deploy@web-1:2222", "https://{host}/health", "https://web-1/health"),
+    ],
+)
+def test_where_a_host_is_asked_for_its_health(host: str, health: str, url: str) -> None:
+    settings = Service(hosts=(host,), ports=("127.0.0.1:8000:80",), health=health)
+
+    assert targets.DockerHost(id="x", host=host, service="shop", settings=settings).health_url() == url
+
+
+def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StepFailed, match=r"can't be reached: there is no such socket\. Start it"),
+        engine.connected(f"unix://{tmp_path}/none.sock"),
+    ):
+        pytest.fail("it was reached")
+
+
+def test_an_engine_that_nobody_is(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        where = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(StepFailed, match="nobody listens there"), engine.connected(where):
+            pytest.fail("it was reached")
+
+
+def test_a_registry_that_is_not_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        repository = f"127.0.0.1:{taken.getsockname()[1]}/shop"
+        with (
+            pytest.raises(StepFailed, match=r"registry 127\.0\.0\.1:\d+ can't be reached"),
+            registry.opened(repository) as place,
+        ):
+            place.has_blob("sha256:" + "0" * 64)
+
+
+def test_an_image_of_another_plugin_is_said() -> None:
+    with pytest.raises(StepFailed, match="built by another plugin"):
+        archive.engine_digest(Artifact(name="x", kind="image", digest="sha256:" + "0" * 64))

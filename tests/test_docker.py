@@ -1,0 +1,105 @@
+"""A service as an image, through the command line: built, tested, signed, published, deployed, put back."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests import engines
+from tests.engines import BASE, Engine
+from tests.projects import Project
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+DOCKERFILE = f"""\
+FROM {BASE}
+COPY www /www
+CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
+"""
+CONFIG = """\
+[penstock]
+plugins = ["git", "docker", "sigstore", "shell"]
+
+[build.image]
+uses = "docker"
+repository = "{registry}/shop"
+
+[test.files]
+uses = "shell"
+run = "test -s www/index.html"
+
+[sign.release]
+uses = "sigstore"
+
+[publish.release]
+uses = "docker"
+tags = ["main"]
+move_tags = true
+
+[deploy.staging]
+uses = "docker"
+ports = ["127.0.0.1:{port}:8080"]
+health = "/"
+start_timeout = "5s"
+stop_grace = "1s"
+rollout = {{ healthy_within = "10s" }}
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with engines.engine(tmp_path_factory.mktemp("engine")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with engines.registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+def page(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_from_a_dockerfile_to_what_serves_and_back(project: Project, engine: Engine, registry: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    project.env["DOCKER_HOST"] = engine.host
+    project.commit(
+        {
+            "Dockerfile": DOCKERFILE,
+            "www/index.html": "one\n",
+            "penstock.toml": CONFIG.format(registry=registry, port=port),
+        }
+    )
+
+    # The digest that serves is the digest that was tested.
+    project.passes("run", timeout=600)
+    first = project.digest("image")
+    assert page(port) == "one\n"
+    [target] = project.json("status", "staging")["targets"]
+    assert (target["release"], target["health"]) == (first, "healthy")
+    [artifact] = project.step("build.image")["artifacts"]
+    [container] = engine.docker("ps", "-q", "-f", "label=dev.penstock.environment=staging").split()
+    assert engine.docker("inspect", "-f", "{{.Image}}", container).strip() == artifact["digests"]["image ID"]
+    assert "All signatures verify" in project.passes("verify", first).out
+
+    project.commit({"www/index.html": "two\n"})
+    project.passes("run", timeout=600)
+    assert page(port) == "two\n"
+
+    # A release that is never well is put back by itself.
+    project.commit({"Dockerfile": DOCKERFILE.replace("8080", "8081")})
+    done = project.run("run", timeout=600)
+    assert done.code == 1
+    assert "put back to what ran before" in done.said
+    assert page(port) == "two\n"
+
+    project.passes("rollback", "staging", timeout=600)
+    assert page(port) == "one\n"
