@@ -22,6 +22,8 @@ from penstock.step import StepInfo
 _JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
 SMALL = 8192
 """Bytes of a statement that travels in the event which names it: durable with that, in one go."""
+WHOLE = frozenset(("hook", "attest", "approve"))
+"""The kinds of request whose response's data goes into an event as it is, with such statements."""
 
 
 class Request(Model):

@@ -37,7 +37,7 @@ from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
-from penstock.request import SMALL, Request, Response
+from penstock.request import SMALL, WHOLE, Request, Response
 from penstock.secrets import masked, plain, resolve
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
@@ -345,7 +345,7 @@ class Worker:
             Reference(
                 step=request.step.name,
                 predicate_type=statement["predicateType"],
-                statement=self._keep_statement(data),
+                statement=self._keep_statement(request.kind, data),
             )
             for statement, data in zip(made, raw, strict=True)
         ]
@@ -361,9 +361,9 @@ class Worker:
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
-    def _keep_statement(self, data: bytes) -> str:
+    def _keep_statement(self, kind: str, data: bytes) -> str:
         """Put a statement into the store; a small one is durable with its event, and not on its own."""
-        small = len(data) <= SMALL
+        small = kind in WHOLE and len(data) <= SMALL
         digest = self.home.store.add_bytes(data, durable=not small)
         if small:
             self._statements[digest] = data.decode()
