@@ -289,7 +289,11 @@ class Engine:
     def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
         ticket = ticket or name
         self._busy[ticket] = name
-        request = make_request(self.plan, self.state, name, kind, **more)
+        step = self.plan.by_name[name]
+        shows = step.phase == "publish" and self.plugins.asks_for(
+            step.uses or "", "penstock_publish", "evidence"
+        )
+        request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
         # The intent is on record before anything is touched.
         self._record.after_commit(partial(self.executor.submit, ticket, request))
 

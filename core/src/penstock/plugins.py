@@ -176,8 +176,11 @@ class Plugins:
         return hasattr(self.modules.get(name), hook)
 
     def asks_for(self, name: str, hook: str, argument: str) -> bool:
-        """Whether a plugin's implementation of a hook names this argument."""
-        return argument in inspect.signature(getattr(self.modules[name], hook)).parameters
+        """Whether a plugin implements a hook, and names this argument."""
+        return (
+            self.has(name, hook)
+            and argument in inspect.signature(getattr(self.modules[name], hook)).parameters
+        )
 
     def _caller(self, name: str, hook: str) -> Callable[..., Any]:
         if (name, hook) not in self._callers:

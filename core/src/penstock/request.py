@@ -19,7 +19,6 @@ from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
-_JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
 SMALL = 8192
 """Bytes of a statement that travels in the event which names it: durable with that, in one go."""
 WHOLE = frozenset(("hook", "attest", "approve"))
@@ -59,12 +58,18 @@ class Response(Model):
     data: dict[str, Any] = {}
 
 
-def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
-    """A request about a step of this run, as things stand."""
+def make_request(
+    plan: Plan, state: RunState, name: str, kind: str, *, shows: bool = False, **more: Any
+) -> Request:
+    """A request about a step of this run, as things stand; with `shows`, its plugin sees the evidence so far.
+
+    That is for those that ask for it: to gather it costs by all steps before this one.
+    """
     step = plan.by_name[name]
     if state.given:  # a release that was admitted once may return on digest and signature alone
         step = step.model_copy(update={"requires": ("deployment", *(("signature",) if plan.signer else ()))})
     signer = plan.signer
+    sees = shows or kind == "admit" or step.phase == "sign"
     signs_now = signer is not None and (state.given or state.steps[signer.name].state in LETS_ON)
     return Request(
         kind=kind,  # type: ignore[arg-type]  # checked by the model
@@ -89,7 +94,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
+        evidence=evidence_so_far(plan, state, name) if sees else (),
         **more,
     )
 

@@ -372,9 +372,7 @@ class Worker:
     def _shown(self, request: Request) -> list[Evidence]:
         """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
         name = request.step.uses or ""
-        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
-            name, "penstock_publish", "evidence"
-        )
+        asks = self.plugins.asks_for(name, "penstock_publish", "evidence")
         return [self._check(request, entry) for entry in request.evidence] if asks else []
 
     def _check(self, request: Request, reference: Reference) -> Any:
