@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import growth, report
+from benchmarks import large_plans, report
 from benchmarks.measure import Sample, TooLongError, medians, run
 from benchmarks.peers import all_tools
 from benchmarks.runner import Bench, Results
@@ -171,14 +171,14 @@ def test_growth_is_told_per_step_and_without_what_one_step_takes() -> None:
         4000: dataclasses.replace(empty, cpu=20.2, peak=140),
     }
 
-    row = growth.line(growth.Growth("run", "chain", samples), empty)
+    row = large_plans.line(large_plans.Growth("run", "chain", samples), empty)
 
     assert row == "| run | chain | 2.00 ms, 10 KiB | 2.00 ms, 20 KiB | 5.00 ms, 26 KiB | 2.50 |"
 
 
-@pytest.mark.parametrize("shape", growth.SHAPES)
+@pytest.mark.parametrize("shape", large_plans.SHAPES)
 def test_growth_is_measured_on_plans_of_the_size_that_is_told(shape: str) -> None:
-    assert [len(growth.SHAPES[shape](size)) for size in (100, 1000)] == [100, 1000]
+    assert [len(large_plans.SHAPES[shape](size)) for size in (100, 1000)] == [100, 1000]
 
 
 def test_an_unknown_name_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.growth`: what each further step costs as plans grow.
+"""`python -m benchmarks.large_plans`: what each further step costs as plans grow.
 
 Nothing may grow faster than the plan: not the time of a run or of a command that only looks, not memory.
 What is reported are ratios: 1.0 means that a step of the largest plan costs what one of the smallest does.
@@ -94,7 +94,7 @@ def measure(cache: Path, shape: str, size: int, limit: float) -> dict[str, Sampl
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_plans", description=__doc__)
     parser.add_argument(
         "--sizes",
         type=lambda text: sorted(int(part) for part in text.split(",")),
