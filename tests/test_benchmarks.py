@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import report
-from benchmarks.measure import TooLongError, medians, run
+from benchmarks import large_plans, report
+from benchmarks.measure import Sample, TooLongError, medians, run
 from benchmarks.peers import all_tools
 from benchmarks.runner import Bench, Results
 from benchmarks.tools import Tool, UnavailableError, install
@@ -161,6 +161,24 @@ def test_a_run_is_measured_with_what_it_waited_for(tmp_path: Path) -> None:
     assert cost.wall == sorted(sample.wall for sample in samples)[1]
     with pytest.raises(TooLongError):
         run(["sleep", "60"], tmp_path / "here", dict(os.environ), 0.1)
+
+
+def test_growth_is_told_per_step_and_without_what_one_step_takes() -> None:
+    empty = Sample(wall=1, cpu=0.2, peak=40, status=0, output="")
+    samples = {
+        100: dataclasses.replace(empty, cpu=0.4, peak=41),
+        1000: dataclasses.replace(empty, cpu=2.2, peak=60),
+        4000: dataclasses.replace(empty, cpu=20.2, peak=140),
+    }
+
+    row = large_plans.line(large_plans.Growth("run", "chain", samples), empty)
+
+    assert row == "| run | chain | 2.00 ms, 10 KiB | 2.00 ms, 20 KiB | 5.00 ms, 26 KiB | 2.50 |"
+
+
+@pytest.mark.parametrize("shape", large_plans.SHAPES)
+def test_growth_is_measured_on_plans_of_the_size_that_is_told(shape: str) -> None:
+    assert [len(large_plans.SHAPES[shape](size)) for size in (100, 1000)] == [100, 1000]
 
 
 def test_an_unknown_name_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

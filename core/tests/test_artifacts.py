@@ -400,6 +400,24 @@ def test_writers_of_the_same_bytes_do_not_hinder_each_other(store: Store, tmp_pa
     assert os.listdir(store.root / "incoming") == []
 
 
+def test_a_tree_does_not_wait_for_the_disk_file_by_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (waits.append(descriptor), fsync(descriptor)))
+    (tmp_path / "in").mkdir()
+    for number in range(50):
+        (tmp_path / "in" / str(number)).write_text(str(number % 40))
+
+    digest, _ = store.add_tree(tmp_path / "in")
+
+    assert waits == [], "all of them come to the disk together"
+    store.write_tree(digest, tmp_path / "out")
+    assert seen(tmp_path / "out") == seen(tmp_path / "in")
+    assert os.listdir(store.root / "incoming") == []
+
+
 def test_a_writer_that_is_killed_leaves_nothing_that_can_be_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "artifacts")
     script = (

@@ -607,6 +607,47 @@ if not Path(step.project, 'pid').exists():
     assert lab.leftovers() == []
 
 
+def test_a_publish_step_whose_plugin_asks_for_the_evidence_sees_all_before_it(lab: Lab) -> None:
+    asks = """
+@hookimpl
+def penstock_publish(settings: Settings, step, evidence):
+    Path(step.project, "saw").write_text(" ".join(sorted(each.step for each in evidence)))
+    return [Publication(artifact=a.digest, location="here#" + a.digest) for a in step.artifacts]
+"""
+    project(lab, a_test("one") + "[publish.it]\nuses = 'asks'\n", asks=asks)
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert (lab.root / "saw").read_text() == "build.it test.one"
+
+
+def test_statements_that_a_power_cut_took_are_back_before_the_run_goes_on(lab: Lab) -> None:
+    # Their files may come out of it empty or not at all: what is durable of them is in the journal.
+    waits = "while not Path(step.project, 'go').exists(): time.sleep(0.01)"
+    project(lab, a_test("one") + a_test("two", waits, needs=["test.one"]) + deploy(lab))
+    child = lab.start("run")
+    until(lambda: started(lab, "test.two"), 20)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    finished = [event for event in lab.events() if event.type == "step.finished"]
+    lost = [entry["statement"] for event in finished for entry in event.data.get("evidence", ())]
+    assert len(lost) == 2
+    for digest, cut in zip(lost, (True, False), strict=True):
+        path = lab.home.store.path(digest)
+        path.unlink()
+        if cut:
+            path.write_bytes(b"")
+    (lab.root / "go").touch()
+
+    code, said = lab.run("resume")
+
+    assert code == 0, said
+    assert lab.states()["deploy.prod"] == "passed"
+    for digest in lost:
+        lab.home.store.verify(digest)
+
+
 def test_a_run_s_plan_is_the_one_that_its_first_event_names(lab: Lab) -> None:
     project(lab, "")
     lab.run("run")

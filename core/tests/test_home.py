@@ -13,7 +13,7 @@ def test_a_home_is_made_once_and_ignores_itself_in_git(tmp_path: Path) -> None:
     first = Home.of(tmp_path)
     (first.root / ".gitignore").write_text("*\n!kept\n")
 
-    assert Home.of(tmp_path) == first
+    assert Home.of(tmp_path).root == first.root == tmp_path / ".penstock"
     assert (tmp_path / ".penstock" / ".gitignore").read_text() == "*\n!kept\n"
 
 

@@ -26,8 +26,8 @@ LAYERS = (
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
     *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
-    *("secrets", "artifacts", "home", "chain", "migrations", "journal", "tries", "processes", "process"),
-    *("workspace", "proof", "pruning", "revisions", "observed", "following"),
+    *("secrets", "trees", "disk", "artifacts", "home", "chain", "migrations", "journal", "tries"),
+    *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *(
         "step",

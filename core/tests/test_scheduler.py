@@ -44,6 +44,16 @@ def make(*sections: Section | str, **more: Any) -> Plan:
     return plan.make(Project(name="shop", root="/", digest=B, plugins=(), sections=tuple(made), **more), {})
 
 
+class Actions(list[Action]):
+    """What to do, which is the same only if it is of the same kind: as tuples, some would be equal."""
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, list)
+        return [(type(action), action) for action in self] == [(type(action), action) for action in other]
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+
 class Run:
     """A run that is told what happened."""
 
@@ -69,8 +79,8 @@ class Run:
 
     def decide(
         self, now: float = 0.0, *, busy: tuple[str, ...] = (), slots: int = 9, **taken: float
-    ) -> list[Action]:
-        return scheduler.decide(self.state, now, busy=set(busy), slots=slots, taken=taken)
+    ) -> Actions:
+        return Actions(scheduler.decide(self.state, now, busy=set(busy), slots=slots, taken=taken))
 
 
 # --- what begins ---

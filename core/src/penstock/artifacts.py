@@ -16,8 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from penstock import disk
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.model import Artifact
+from penstock.trees import remove as remove
+from penstock.trees import walk as walk
 
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
@@ -74,28 +77,45 @@ class Store:
                 if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
                     yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
-    def add_bytes(self, data: bytes) -> str:
-        """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""
+    def add_bytes(self, data: bytes, *, durable: bool = True) -> str:
+        """Keep some bytes; their digest. Raises PluginError where the disk does not take them.
+
+        Those that need not be `durable` outlive this process at once, and a power cut after `sync`.
+        """
+        return self._add_bytes(data, None, durable=durable)
+
+    def _add_bytes(self, data: bytes, together: dict[str, str] | None, *, durable: bool = True) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self._sound(digest):
             with self._new() as file:
                 file.write(data)
-                self._settle(file, digest)
+                self._settle(file, digest, together, durable=durable)
         return digest
+
+    def sync(self) -> None:
+        """Make all that was added durable. Raises PluginError where the disk does not take it."""
+        try:
+            disk.sync(self.root)
+        except OSError as error:
+            raise PluginError(f"the artifact store {self.root} can't be written: {error.strerror}") from error
 
     def add_file(self, source: Path) -> tuple[str, int]:
         """Keep a file's bytes; their digest and size.
 
         Raises StepFailed where it is no file that can be read, PluginError where the disk does not take it.
         """
+        return self._add_file(source, None)
+
+    def _add_file(self, source: Path, together: dict[str, str] | None) -> tuple[str, int]:
+        """Keep a file's bytes now, or when all that stand in `together` are made durable."""
         with _opened(source) as original:
             digest, size = _copy(original, None)
-            if self._sound(digest):
+            if (together is not None and digest in together) or self._sound(digest):
                 return digest, size
             original.seek(0)
             with self._new() as file:
                 digest, size = _copy(original, file)  # again: it may have changed meanwhile
-                self._settle(file, digest)
+                self._settle(file, digest, together)
         return digest, size
 
     def add_tree(self, root: Path, *, leave_out: frozenset[str] = frozenset()) -> tuple[str, int]:
@@ -104,21 +124,23 @@ class Store:
         `leave_out` names entries at the top that do not count.
         """
         entries, total = [], 0
-        for relative, path, info in walk(root, leave_out):
-            entry: dict[str, str | int] = {"path": relative}
-            if stat.S_ISLNK(info.st_mode):
-                entry["link"] = os.readlink(path)
-            elif stat.S_ISDIR(info.st_mode):
-                entry["dir"] = 1
-            else:
-                entry["sha256"], size = self.add_file(Path(path))
-                entry["size"] = size
-                entry["exec"] = int(bool(info.st_mode & stat.S_IXUSR))
-                total += size
-            entries.append(entry)
-        # Escaped, a name that is not UTF-8 stands in the manifest as the bytes that it is.
-        manifest = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":"))
-        return self.add_bytes(manifest.encode()), total
+        with self._together() as together:
+            for relative, path, info in walk(root, leave_out):
+                entry: dict[str, str | int] = {"path": relative}
+                if stat.S_ISLNK(info.st_mode):
+                    entry["link"] = os.readlink(path)
+                elif stat.S_ISDIR(info.st_mode):
+                    entry["dir"] = 1
+                else:
+                    entry["sha256"], size = self._add_file(Path(path), together)
+                    entry["size"] = size
+                    entry["exec"] = int(bool(info.st_mode & stat.S_IXUSR))
+                    total += size
+                entries.append(entry)
+            # Escaped, a name that is not UTF-8 stands in the manifest as the bytes that it is.
+            manifest = json.dumps({"type": TREE, "entries": entries}, sort_keys=True, separators=(",", ":"))
+            digest = self._add_bytes(manifest.encode(), together)
+        return digest, total
 
     def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
         """Keep a file or a directory as an artifact. Raises as `add_file`."""
@@ -233,6 +255,21 @@ class Store:
             os.close(guard)
 
     @contextmanager
+    def _together(self) -> Iterator[dict[str, str]]:
+        """Files that are made durable in one go, and only then are in the store: where each digest's lies."""
+        files: dict[str, str] = {}
+        try:
+            yield files
+            if files:
+                self.sync()
+            for digest, name in files.items():
+                self._put(name, digest)
+        except BaseException:
+            for name in files.values():
+                Path(name).unlink(missing_ok=True)
+            raise
+
+    @contextmanager
     def _new(self) -> Iterator[IO[bytes]]:
         path = self.root / "incoming" / os.urandom(16).hex()
         try:
@@ -245,16 +282,26 @@ class Store:
         except OSError as error:
             raise PluginError(f"the artifact store {self.root} can't be written: {error.strerror}") from error
 
-    def _settle(self, file: IO[bytes], digest: str) -> None:
+    def _settle(
+        self, file: IO[bytes], digest: str, together: dict[str, str] | None, *, durable: bool = True
+    ) -> None:
+        """Nothing more is written to a new file: it comes into the store now, or with those in `together`."""
         file.flush()
         os.fchmod(file.fileno(), 0o444)
-        os.fsync(file.fileno())
+        if together is not None:
+            together[digest] = file.name
+            return
+        if durable:
+            os.fsync(file.fileno())
+        self._put(file.name, digest)
+
+    def _put(self, name: str, digest: str) -> None:
         target = self._place(digest)
         try:
-            os.rename(file.name, target)  # noqa: PTH104
+            os.rename(name, target)  # noqa: PTH104
         except FileNotFoundError:  # the first whose digest begins so
             Path(target).parent.mkdir(exist_ok=True)
-            os.rename(file.name, target)  # noqa: PTH104
+            os.rename(name, target)  # noqa: PTH104
 
     def _tampered(self, digest: str) -> StepRefused:
         return StepRefused(
@@ -329,69 +376,3 @@ def _is_tidy(entries: list[dict[str, str | int]]) -> bool:
             path = path.rpartition("/")[0]
             above.add(path)
     return leaves.isdisjoint(above)
-
-
-def walk(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Every file, link and empty directory under `root`, in a fixed order: relative path, path, lstat.
-
-    Pipes, sockets and devices do not count.
-    """
-    queue = _inside(os.fspath(root), "", leave_out)
-    while queue:  # and not by recursion: directories may be deeper than Python's stack
-        relative, path, info = queue.pop()
-        inner = _inside(path, f"{relative}/") if stat.S_ISDIR(info.st_mode) else []
-        queue.extend(inner)
-        if not inner:
-            yield relative, path, info
-
-
-_COUNTED = frozenset((stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR))
-
-
-def _inside(
-    directory: str, prefix: str, leave_out: frozenset[str] = frozenset()
-) -> list[tuple[str, str, os.stat_result]]:
-    with os.scandir(directory) as scan:
-        entries = [(e.name, e.path, e.stat(follow_symlinks=False)) for e in scan if e.name not in leave_out]
-    entries.sort(reverse=True)
-    return [(prefix + name, path, i) for name, path, i in entries if stat.S_IFMT(i.st_mode) in _COUNTED]
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a directory, whatever its modes and however deep, if it is there."""
-    try:
-        info = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(info.st_mode):
-        path.unlink()
-        return
-    # Level by level: what a directory holds is moved up before it is removed. So neither the length of
-    # a path nor Python's stack limits the depth, and what is left by a kill is removed by the next call.
-    while _remove_level(path):
-        pass
-    path.rmdir()
-
-
-def _remove_level(top: Path) -> bool:
-    """Remove the directories right below one, whose own directories come to stand there; whether any did."""
-    more = False
-    for path, is_directory in _entries(top):
-        if not is_directory:
-            path.unlink()
-            continue
-        for below, is_directory_too in _entries(path):
-            if not is_directory_too:
-                below.unlink()
-                continue
-            below.chmod(0o700)  # only who may write to a directory may move it
-            below.rename(top / os.urandom(12).hex())
-            more = True
-        path.rmdir()
-    return more
-
-
-def _entries(directory: Path) -> list[tuple[Path, bool]]:
-    directory.chmod(0o700)
-    with os.scandir(directory) as scan:
-        return [(directory / entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]

@@ -213,6 +213,8 @@ class Engine:
         elif isinstance(action, Stop):
             self._stop(action)
         elif isinstance(action, Conclude):
+            # Statements are durable in the journal; whoever reads them once the run is over looks here.
+            self.home.store.sync()
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._record.write(kind, None, self.state.end(action.state))
 
@@ -410,7 +412,11 @@ class Engine:
     def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
         ticket = ticket or name
         self._busy[ticket] = name
-        request = make_request(self.plan, self.state, name, kind, **more)
+        step = self.plan.by_name[name]
+        shows = step.phase == "publish" and self.plugins.asks_for(
+            step.uses or "", "penstock_publish", "evidence"
+        )
+        request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
         self._requests[ticket] = request
         # The intent is on record before anything is touched.
         self._record.after_commit(partial(self.executor.submit, ticket, request))

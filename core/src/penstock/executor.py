@@ -98,6 +98,7 @@ class LocalPool:
         self._home = make_worker().home
         self.labels = labels.local()
         process.become_subreaper()
+        Response.model_rebuild()  # its validator is made once, and not in each worker
 
     def submit(self, ticket: str, request: Request) -> None:
         """Hand a request to an idle worker, or to a new one."""

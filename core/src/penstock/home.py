@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +11,11 @@ from penstock.artifacts import Store
 from penstock.errors import PluginError
 
 
-@dataclass(frozen=True)
 class Home:
     """The paths in `.penstock/`."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     @classmethod
     def of(cls, project: Path) -> Home:

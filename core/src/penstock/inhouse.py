@@ -6,17 +6,16 @@ file meanwhile; nothing is compiled to disk.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import linecache
 import stat
 import sys
 import traceback
-from dataclasses import dataclass
 from importlib.abc import ExecutionLoader
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import NamedTuple
 
 from penstock.errors import PluginError, in_words
 from penstock.importing import Interrupted
@@ -36,8 +35,7 @@ class PluginFile(Model):
     digest: Digest
 
 
-@dataclass(frozen=True)
-class InHouse:
+class InHouse(NamedTuple):
     """A plugin that is a file of the project, with its bytes."""
 
     file: PluginFile
@@ -145,6 +143,8 @@ def _bytes(root: Path, place: Path, path: PurePosixPath) -> bytes:
 
 
 def _near(place: Path, path: PurePosixPath) -> str:
+    import difflib  # most runs make no such message
+
     there = [file.name for file in place.parent.glob("*.py") if file.exists()]
     near = difflib.get_close_matches(path.name, there, n=1)
     return f'. Did you mean "./{path.with_name(near[0])}"?' if near else ""

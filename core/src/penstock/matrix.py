@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST = 256
 """How many variants a section may have."""
@@ -34,8 +34,7 @@ class MatrixFault(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """One combination: how its step is named, and its section as if somebody had written it."""
 
     label: str

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 from pydantic import BaseModel
@@ -50,8 +50,7 @@ class NoSettings(Settings):
     """The settings of a plugin that has none."""
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(NamedTuple):
     """A plugin that is installed, whether or not this project enables it."""
 
     name: str
@@ -70,8 +69,7 @@ class Installed:
         return module
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(NamedTuple):
     """A plugin that can't be used, and why."""
 
     name: str
@@ -188,8 +186,11 @@ class Plugins:
         )
 
     def asks_for(self, name: str, hook: str, argument: str) -> bool:
-        """Whether a plugin's implementation of a hook names this argument."""
-        return argument in inspect.signature(getattr(self.modules[name], hook)).parameters
+        """Whether a plugin implements a hook, and names this argument."""
+        return (
+            self.has(name, hook)
+            and argument in inspect.signature(getattr(self.modules[name], hook)).parameters
+        )
 
     def _caller(self, name: str, hook: str) -> Callable[..., Any]:
         if (name, hook) not in self._callers:

@@ -20,7 +20,10 @@ from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
 from penstock.step import StepInfo
 
-_JUDGING = ("sign", "publish")  # phases whose plugins see the evidence so far
+SMALL = 8192
+"""Bytes of a statement that travels in the event which names it: durable with that, in one go."""
+WHOLE = frozenset(("hook", "attest", "approve"))
+"""The kinds of request whose response's data goes into an event as it is, with such statements."""
 
 
 class Head(Model):
@@ -71,8 +74,13 @@ class Response(Model):
     machine has no room. The same request may go well later."""
 
 
-def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any) -> Request:
-    """A request about a step of this run, as things stand."""
+def make_request(
+    plan: Plan, state: RunState, name: str, kind: str, *, shows: bool = False, **more: Any
+) -> Request:
+    """A request about a step of this run, as things stand; with `shows`, its plugin sees the evidence so far.
+
+    That is for those that ask for it: to gather it costs by all steps before this one.
+    """
     step = plan.by_name[name]
     if state.given:  # a release that was admitted once may return on digest and signature alone
         step = step.model_copy(update={"requires": ("deployment", *(("signature",) if plan.signer else ()))})
@@ -80,6 +88,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         by_condition = [name for name, own in state.left_out.items() if own]
         step = step.model_copy(update={"requires": gates.demanded(step, by_condition)})
     signer = plan.signer
+    sees = shows or kind == "admit" or step.phase == "sign"
     signs_now = signer is not None and (state.given or state.steps[signer.name].state in LETS_ON)
     return Request(
         kind=kind,  # type: ignore[arg-type]  # checked by the model
@@ -105,7 +114,7 @@ def make_request(plan: Plan, state: RunState, name: str, kind: str, **more: Any)
         broken=() if state.given else plan.broken,
         signer=signer if signs_now else None,
         trust=signer,
-        evidence=evidence_so_far(plan, state, name) if kind == "admit" or step.phase in _JUDGING else (),
+        evidence=evidence_so_far(plan, state, name) if sees else (),
         skipped={entry: state.steps[entry].reason for entry in step.requires if entry in state.left_out},
         **more,
     )

@@ -8,28 +8,25 @@ bear.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penstock.progress import Kind, RolloutState
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One method of one target, to be called now."""
 
     kind: Kind
     target: str
 
 
-@dataclass(frozen=True)
-class WakeAt:
+class WakeAt(NamedTuple):
     """Nothing to do until then, in seconds since 1970."""
 
     time: float
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """The rollout is over."""
 
     passed: bool

@@ -61,6 +61,16 @@ def load_run(journal: Events, home: Home, run: int) -> RunState:
     return state
 
 
+def restore_statements(journal: Events, home: Home, run: int) -> None:
+    """Put back into the store what a power cut may have taken: the events of the run hold it, too.
+
+    Raises PluginError where the disk does not take it.
+    """
+    for event in journal.events(run):
+        for text in event.data.get("statements", {}).values():
+            home.store.add_bytes(text.encode())
+
+
 @contextlib.contextmanager
 def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[Lock, Lock]]:
     """Hold a run, so that no second engine works on it; with `clean`, end what a killed one left behind.

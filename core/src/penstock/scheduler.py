@@ -7,9 +7,8 @@ ready and running, not with the plan.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock import gates, rollout
 from penstock.keys import Failure
@@ -26,29 +25,25 @@ _LONGEST_PAUSE = 60.0
 NOT_TAKEN: Mapping[str, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Judge:
+class Judge(NamedTuple):
     """Ask whether a step's condition holds: it may start then, and is skipped otherwise."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Begin an attempt at a step: call its hook, or for a deploy step its gate."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Regain:
+class Regain(NamedTuple):
     """Take the environment of a rollout again that was cut off, before anything there is touched."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Operate:
+class Operate(NamedTuple):
     """Call one method of one target of a deploy step."""
 
     step: str
@@ -56,30 +51,26 @@ class Operate:
     target: str
 
 
-@dataclass(frozen=True)
-class AskApproval:
+class AskApproval(NamedTuple):
     """Record that a person's word is waited for."""
 
     step: str
     reason: str
 
 
-@dataclass(frozen=True)
-class Approve:
+class Approve(NamedTuple):
     """Give the approval that the command line gave in advance."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Attest:
+class Attest(NamedTuple):
     """The rollout is done: make and sign its evidence, then finish the step."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """The step is over."""
 
     step: str
@@ -87,8 +78,7 @@ class Finish:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class End:
+class End(NamedTuple):
     """End a running step: its time is over, or somebody said so."""
 
     step: str
@@ -97,8 +87,7 @@ class End:
     failure: Failure = "failed"
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """End an operation on a target: its time is over, or somebody said so. The rollout goes back."""
 
     step: str
@@ -106,8 +95,7 @@ class Stop:
     reason: str
 
 
-@dataclass(frozen=True)
-class Conclude:
+class Conclude(NamedTuple):
     """Nothing is left that could be done: the run is over, or waits for a person."""
 
     state: RunStatus

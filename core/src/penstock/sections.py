@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -32,8 +31,7 @@ NO_MATRIX = {
 """The phases whose steps have no variants, and why."""
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(NamedTuple):
     """What sections are read against."""
 
     plugins: Plugins
@@ -92,8 +90,7 @@ def _variants(
     return sections
 
 
-@dataclass(frozen=True)
-class _InMatrix:
+class _InMatrix(NamedTuple):
     """Says of what came out of a matrix that it stands there."""
 
     source: Place

@@ -42,7 +42,7 @@ from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
-from penstock.request import Request, Response, circumstances, names_in
+from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step, StepInfo
 from penstock.target import Target
@@ -67,6 +67,8 @@ class Worker:
     _surroundings: process.Surroundings | None = None
     _steps: list[Step] = field(default_factory=list)
     """What the request at hand has opened."""
+    _statements: dict[str, str] = field(default_factory=dict)
+    """What it leaves as evidence, by digest: the event that names it brings it to the journal."""
 
     def handle(self, request: Request) -> Response:
         """Do what the request says. Never raises for what a plugin does."""
@@ -137,7 +139,9 @@ class Worker:
             if step.has_secrets:
                 data = masked(data, step.mask, spare=names_in(request))
             step.close()
-        self._steps = []
+        if self._statements:
+            data = {**data, "statements": self._statements}
+        self._steps, self._statements = [], {}
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
         return response.model_copy(update={"reason": reason, "data": data})
@@ -338,7 +342,7 @@ class Worker:
             Reference(
                 step=request.step.name,
                 predicate_type=statement["predicateType"],
-                statement=self.home.store.add_bytes(data),
+                statement=self._keep_statement(request.kind, data),
             )
             for statement, data in zip(made, raw, strict=True)
         ]
@@ -354,12 +358,18 @@ class Worker:
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
+    def _keep_statement(self, kind: str, data: bytes) -> str:
+        """Put a statement into the store; a small one is durable with its event, and not on its own."""
+        small = kind in WHOLE and len(data) <= SMALL
+        digest = self.home.store.add_bytes(data, durable=not small)
+        if small:
+            self._statements[digest] = data.decode()
+        return digest
+
     def _shown(self, request: Request) -> list[Evidence]:
         """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
         name = request.step.uses or ""
-        asks = self.plugins.has(name, "penstock_publish") and self.plugins.asks_for(
-            name, "penstock_publish", "evidence"
-        )
+        asks = self.plugins.asks_for(name, "penstock_publish", "evidence")
         return self._on_record(request) if asks else []
 
     def _on_record(self, request: Request) -> list[Evidence]:

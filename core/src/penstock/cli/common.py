@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -30,8 +29,7 @@ from penstock.state import RunState
 from penstock.worker import Worker
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """A project that was found, with its home."""
 
     path: Path

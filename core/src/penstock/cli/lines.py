@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from penstock.cli.text import clean, fill, lines_of, width, wrap
 from penstock.model import Revision
@@ -38,8 +37,7 @@ _HINTS = 3
 _TARGETS = 12
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What the reader's side can show."""
 
     columns: int | None = None
@@ -74,7 +72,7 @@ class Look:
 
     def inside(self, indent: int) -> Look:
         """The look of what stands behind an indent."""
-        return self if self.columns is None else replace(self, columns=self.columns - indent)
+        return self if self.columns is None else self._replace(columns=self.columns - indent)
 
     @property
     def edge(self) -> int:

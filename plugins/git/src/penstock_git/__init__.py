@@ -77,9 +77,9 @@ def penstock_source(settings: Git, step: Step) -> Revision:
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
-    entries = snapshot.write(step, found, commit.name)
+    entries, answers = snapshot.write(step, found, commit.name, *repository.about(commit.name))
     notes = _say_what_is_missing(step, found, entries)
-    standing = repository.standing(found, commit.name)
+    standing = repository.standing(found, answers)
     taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
     ref = standing.branch if settings.ref in HEAD else settings.ref
@@ -105,7 +105,7 @@ def _revision(commit: Commit, ref: str | None) -> Revision:
 def _take_asked(step: Step, asked: str) -> Revision:
     """The snapshot of a commit that the run is about: what lies in the working tree has no part in it."""
     found, _, commit = repository.find(step, asked)
-    entries = snapshot.write(step, found, commit.name)
+    entries, _ = snapshot.write(step, found, commit.name)
     notes = _say_what_is_missing(step, found, entries)
     _refuse_empty(Git(), step, found, commit)
     ref = step.revision.ref

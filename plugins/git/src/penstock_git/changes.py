@@ -10,8 +10,8 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import StepFailed
 
@@ -20,8 +20,7 @@ from penstock_git import parse
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Trees:
+class Trees(NamedTuple):
     """The working tree's project and the snapshot of it."""
 
     project: Path

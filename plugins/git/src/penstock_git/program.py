@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,8 +81,7 @@ class Answer(NamedTuple):
         return self.returncode == 0
 
 
-@dataclass(frozen=True)
-class Git:
+class Git(NamedTuple):
     """Git in one directory: the user's repository, or a private one where `env` says so."""
 
     step: Step
@@ -95,18 +93,30 @@ class Git:
         """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
         return self.ask_all(arguments, given=given)[0]
 
-    def ask_all(self, *commands: Sequence[str | Path], given: bytes = b"") -> list[Answer]:
-        """Run git several times, side by side, as `ask` does; `given` is each one's input."""
+    def ask_all(
+        self,
+        *commands: Sequence[str | Path],
+        given: bytes = b"",
+        beside: Git | None = None,
+        there: Sequence[Sequence[str | Path]] = (),
+    ) -> list[Answer]:
+        """Run git several times, side by side, as `ask` does; `given` is each one's input.
+
+        What stands in `there` is asked of the git `beside` at the same time.
+        """
         files = self.step.tmp / "git-streams"
         _beside(files, ".in").write_bytes(given)
         env = dict(self.env) | QUIET
         env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
-        text = script(os.environ, frozenset(env), [command(arguments) for arguments in commands])
+        lines = [shlex.join(map(str, command(arguments))) for arguments in commands]
+        if beside is not None:
+            lines += [beside.line(arguments) for arguments in there]
+        text = script(os.environ, frozenset(env), lines)
         ended = self.step.run(
             ["sh", "-c", text, "git", files], cwd=self.cwd, env=env, check=False, quiet=True
         )
-        codes = [ended.returncode] * len(commands)
-        if len(commands) > 1 and ended.returncode == 0:
+        codes = [ended.returncode] * len(lines)
+        if len(lines) > 1 and ended.returncode == 0:
             codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
         if not {NOT_THERE, _NOT_RUN}.isdisjoint(codes):
             raise StepFailed(
@@ -121,6 +131,11 @@ class Git:
             )
             for number, code in enumerate(codes)
         ]
+
+    def line(self, arguments: Sequence[str | Path]) -> str:
+        """The command as the shell takes it, with its own variables and directory: it may stand anywhere."""
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.env)
+        return f"{variables} {shlex.join(map(str, command(('-C', self.cwd, *arguments))))}"
 
     def must(self, answer: Answer, name: str, *, what: str) -> bytes:
         """The output of git's command `name`. Raises StepFailed where it did not do what it was asked to."""
@@ -169,17 +184,14 @@ def command(arguments: Sequence[str | Path]) -> list[str | Path]:
 def script(
     environment: Sequence[str] | os._Environ[str],
     keep: frozenset[str],
-    commands: Sequence[Sequence[str | Path]],
+    commands: Sequence[str],
 ) -> str:
     """The shell script that starts git without the variables that are meant for another git.
 
     Several commands run side by side; how each ended is written down in their order.
     """
     begin = f"unset {led_astray(environment, keep)}; "
-    runs = [
-        f"{shlex.join(map(str, words))} {_STREAMS.format(number=number)}"
-        for number, words in enumerate(commands)
-    ]
+    runs = [f"{line} {_STREAMS.format(number=number)}" for number, line in enumerate(commands)]
     if len(runs) == 1:
         return f"{begin}exec {runs[0]}"
     started = " ".join(f"{run} & p{number}=$!;" for number, run in enumerate(runs))

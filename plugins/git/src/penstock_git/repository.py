@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ _STATUS = (
 )
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository, and the place of the project in it."""
 
     git: Git
@@ -81,9 +79,7 @@ def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
         _ABOUT, ("cat-file", "--batch"), _FILTERS, given=os.fsencode("\n".join(names) + "\n")
     )
     found = _described(git, project, about)
-    found = dataclasses.replace(
-        found, git=dataclasses.replace(git, disabled_filters=tuple(parse.filters(filters.output)))
-    )
+    found = found._replace(git=git._replace(disabled_filters=tuple(parse.filters(filters.output))))
     output = git.must(read, "cat-file", what="reading the commit")
     head, wanted = parse.commits(output, len(names))
     if wanted is not None:
@@ -91,12 +87,17 @@ def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
     raise StepFailed(_no_head(found) if ref in HEAD else _unknown(found, ref))
 
 
-def standing(repository: Repository, commit: str) -> Standing:
-    """How a commit stands to the working tree and to the tags.
+def about(commit: str) -> tuple[Sequence[str], ...]:
+    """What git is asked for `standing`.
 
     Filter drivers are not run, so what one of them would undo may be among what is not committed.
     """
-    status, described = repository.git.ask_all(_STATUS, ("describe", "--tags", "--long", commit))
+    return _STATUS, ("describe", "--tags", "--long", commit)
+
+
+def standing(repository: Repository, answers: Sequence[Answer]) -> Standing:
+    """How a commit stands to the working tree and to the tags, from the answers to `about`."""
+    status, described = answers
     output = repository.git.must(status, "status", what="looking for files that are not committed")
     tag, distance = parse.describe(described.output) if described.ok else (None, 0)
     return Standing(

@@ -14,7 +14,7 @@ from penstock import Step, StepFailed
 
 from penstock_git import parse
 from penstock_git.parse import Entry
-from penstock_git.program import Git, brief
+from penstock_git.program import Answer, Git, brief
 from penstock_git.repository import Repository
 
 # Attributes here go before those that are committed: bytes stay as they are.
@@ -33,18 +33,27 @@ _CONFIG = """\
 _POINTER_SIZES = range(100, 1025)
 
 
-def write(step: Step, repository: Repository, commit: str) -> list[Entry]:
-    """Put the project's files at a commit into the empty workspace; what they are."""
+def write(
+    step: Step, repository: Repository, commit: str, *also: Sequence[str]
+) -> tuple[list[Entry], list[Answer]]:
+    """Put the project's files at a commit into the empty workspace; what they are.
+
+    What stands in `also` is asked of the user's git at the same time: that takes no longer.
+    """
     git = private(step, repository)
     what = f"reading commit {commit[:12]}"
     within = ["--", os.fsdecode(repository.prefix)] if repository.prefix else []
-    listed, read = git.ask_all(
-        ("ls-tree", "-r", "-l", "-z", "--full-tree", commit, *within),
-        ("read-tree", f"{commit}:{os.fsdecode(repository.prefix)}"),
+    *answers, listed, read = repository.git.ask_all(
+        *also,
+        beside=git,
+        there=(
+            ("ls-tree", "-r", "-l", "-z", "--full-tree", commit, *within),
+            ("read-tree", f"{commit}:{os.fsdecode(repository.prefix)}"),
+        ),
     )
     entries = parse.entries(git.must(listed, "ls-tree", what=what), repository.prefix)
     if not entries:
-        return entries
+        return entries, answers
     name = parse.twice(entries)
     if name is not None:
         raise StepFailed(
@@ -59,7 +68,7 @@ def write(step: Step, repository: Repository, commit: str) -> list[Entry]:
             "are missing from a partial or damaged clone, check the commit out with git first; where two "
             "names differ by case only, the file system can't hold both"
         )
-    return entries
+    return entries, answers
 
 
 def private(step: Step, repository: Repository) -> Git:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from penstock import Check, Finding, Model, ScanReport, Severity, TestCase, TestReport, Verification
 
@@ -20,7 +20,7 @@ Mask = Callable[[str], str]
 _M = TypeVar("_M", bound=Model)
 
 
-class Ended(Model):
+class Ended(NamedTuple):
     """What is known of the command."""
 
     name: str
