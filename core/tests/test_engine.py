@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 from penstock import config, plan
-from penstock.engine import Engine, load_run, local_engine, new_run, working_on
+from penstock.engine import Engine, load_run, new_run, working_on
 from penstock.errors import ConfigError, PluginError
 from penstock.executor import Progress
 from penstock.journal import Journal, New
+from penstock.machine import local_engine
 from penstock.model import Event
 from penstock.processes import alive, descendants
 from penstock.request import Request

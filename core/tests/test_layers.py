@@ -42,8 +42,9 @@ LAYERS = (
         "worker",
     ),
     # the shell
-    *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "holds"),
-    *("sealing", "audit", "cache", "engine", "cli"),
+    *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
+    "holds",
+    *("sealing", "audit", "cache", "engine", "machine", "cli"),
     "testing",
 )
 PURE = (

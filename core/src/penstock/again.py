@@ -121,6 +121,8 @@ class _Chooser:
             return f"its section changed since {self._run}: {', '.join(changed[:_NAMED])}{more}"
         if step.uses and before.plugins.get(step.uses) != plan.plugins.get(step.uses):
             return f"the plugin {step.uses} has another version than in {self._run}"
+        if (self._before.steps[step.name].tests or {}).get("quarantined"):
+            return "a test failed, in quarantine"
         if before.parameters != plan.parameters:
             return f"the parameters are not those of {self._run}"
         if self._moved(step.name):

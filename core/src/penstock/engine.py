@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 from penstock import scheduler, sealing, summary
 from penstock.cache import TICKET, Cache
-from penstock.errors import PluginError, sentence
-from penstock.executor import Done, Executor, LocalPool, Progress
+from penstock.errors import PluginError
+from penstock.executor import Done, Executor, Progress
 from penstock.facts import Facts
 from penstock.holds import Holds
-from penstock.home import Home, Lock
+from penstock.home import Home
 from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
@@ -35,7 +35,6 @@ from penstock.plugins import Plugins
 from penstock.process import end_marked, user
 from penstock.record import Record
 from penstock.request import (
-    Request,
     Response,
     approval_of,
     make_request,
@@ -64,10 +63,8 @@ from penstock.scheduler import (
 )
 from penstock.signals import interrupts, wake_socket
 from penstock.state import RunState
-from penstock.worker import Worker
+from penstock.underway import Underway
 
-_LOSSES = 2
-"""How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
 _PATIENCE_FOR_TOOLS = 60.0
 """Seconds that plugins have to say which tools they run; after that no step is taken from the cache."""
 
@@ -101,15 +98,9 @@ class Engine:
     display: Display | None = None
 
     def __post_init__(self) -> None:
-        self._busy: dict[str, str] = {}  # ticket → step
-        self._ops: dict[str, Operate] = {}
-        self._ended: dict[str, End] = {}
-        self._stopped: dict[str, str] = {}  # ticket → why
-        self._requests: dict[str, Request] = {}  # ticket → what its worker was asked
-        self._lost: dict[str, int] = {}  # ticket → how many workers it has lost
-        self._no_room = ""  # why nothing more can be done on this machine
         self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
+        self._underway = Underway(self.executor, self._record)
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
         self._tools_by: float | None = None  # when the answer about tools is waited for no longer
@@ -147,9 +138,9 @@ class Engine:
             return
         for news in self.executor.wait(self._patience(wake), (wakeup.fileno(), calls.fileno())):
             self._take(news)
-        if self._no_room:
+        if self._underway.no_room:
             self._record.commit()
-            raise PluginError(f"{self._no_room} Then: penstock resume {self.state.run}")
+            raise PluginError(f"{self._underway.no_room} Then: penstock resume {self.state.run}")
         if self._tools_by is not None and self._tools_by <= time.time():
             self._tools_by = None
             self.executor.end(TICKET)
@@ -165,8 +156,8 @@ class Engine:
             wake, known, self._again = None, self.state.last_event, False
             if self.state.state != "running":
                 return None
-            busy = set(self._busy.values())
-            slots = max(0, self.slots - len(self._busy))
+            busy = self._underway.steps
+            slots = max(0, self.slots - len(self._underway))
             taken, lost = self._holds.taken, self._holds.lost
             actions = scheduler.decide(
                 self.state, time.time(), busy=busy, slots=slots, taken=taken, lost=lost
@@ -209,9 +200,10 @@ class Engine:
         elif isinstance(action, Finish):
             self._finish(action.step, action.state, action.reason)
         elif isinstance(action, End):
-            self._end(action)
+            if not self._underway.end(action):
+                self._finish(action.step, action.state, action.reason)
         elif isinstance(action, Stop):
-            self._stop(action)
+            self._underway.stop(action)
         elif isinstance(action, Conclude):
             # Statements are durable in the journal; whoever reads them once the run is over looks here.
             self.home.store.sync()
@@ -269,36 +261,17 @@ class Engine:
         assert progress is not None
         self._record.write("rollout.started", action.step, {"op": action.kind, "target": action.target})
         self._record.stage()
-        ticket = f"{action.step}\0{action.target}"
-        self._ops[ticket] = action
         self._submit(
             action.step,
             "target",
-            ticket=ticket,
+            action,
             release=progress.release,
             op=action.kind,
             target=action.target,
             before=progress.targets[action.target].before,
         )
 
-    def _end(self, action: End) -> None:
-        if action.step in self._ended:
-            return
-        self._ended[action.step] = action
-        tickets = [ticket for ticket, step in self._busy.items() if step == action.step]
-        for ticket in tickets:
-            self._record.after_commit(partial(self.executor.end, ticket))
-        if not tickets:
-            self._finish(action.step, action.state, action.reason)
-
-    def _stop(self, action: Stop) -> None:
-        ticket = f"{action.step}\0{action.target}"
-        if ticket not in self._stopped:
-            self._stopped[ticket] = action.reason
-            self._record.after_commit(partial(self.executor.end, ticket))
-
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
-        self._ended.pop(name, None)
         step, rollout = self.plan.by_name[name], self.state.steps[name].rollout
         if rollout is not None and state != "passed":
             data["stands"] = rollout.left_behind
@@ -324,41 +297,19 @@ class Engine:
             slow = f"that took longer than {_PATIENCE_FOR_TOOLS:g} s"
             self._cache.learn(Response(outcome="cancelled", reason=slow) if late else news.response)
             return
-        response = news.response
-        if self._goes_on(news.ticket, response):
+        back = self._underway.back(news.ticket, news.response)
+        if back is None:
             return
-        name = self._busy.pop(news.ticket)
-        failure: Failure = "error" if news.response.outcome == "error" else "failed"
-        operation = self._ops.pop(news.ticket, None)
-        self._lost.pop(news.ticket, None)
+        response, operation, end = back.response, back.operation, back.end
         if operation is not None:
             ok = response.outcome == "passed"
-            why = self._stopped.pop(news.ticket, None)
-            detail = response.reason if why is None or ok else why
-            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": detail}
-            self._record.write("rollout.ended", name, {**data, **response.data})
-            return
-        if name in self._ended:
-            end = self._ended.pop(name)
-            response = Response.model_validate({"outcome": end.state, "reason": end.reason})
-            failure = end.failure
-        self._settle(name, response, failure)
-
-    def _goes_on(self, ticket: str, response: Response) -> bool:
-        """Whether the step is not over with this, since nothing can be said of it: no fault of its own."""
-        request, name = self._requests.pop(ticket), self._busy[ticket]
-        if not response.cause or name in self._ended or ticket in self._stopped:
-            return False
-        if response.cause == "machine":  # left as if cut off here, for whoever resumes the run
-            self._no_room = self._no_room or f"{name}: {sentence(response.reason)}"
-            return True
-        self._lost[ticket] = self._lost.get(ticket, 0) + 1
-        if self._lost[ticket] > _LOSSES:
-            return False
-        self._record.write("step.repeated", name, {"reason": response.reason})
-        self._requests[ticket] = request
-        self._record.after_commit(partial(self.executor.submit, ticket, request))
-        return True
+            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": response.reason}
+            self._record.write("rollout.ended", back.step, {**data, **response.data})
+        elif end is not None:
+            ended = Response.model_validate({"outcome": end.state, "reason": end.reason})
+            self._settle(back.step, ended, end.failure)
+        else:
+            self._settle(back.step, response, "error" if response.outcome == "error" else "failed")
 
     def _settle(self, name: str, response: Response, failure: Failure) -> None:
         step = self.plan.by_name[name]
@@ -409,17 +360,13 @@ class Engine:
             self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
             self._record.after_commit(partial(self.executor.submit, TICKET, question))
 
-    def _submit(self, name: str, kind: str, *, ticket: str | None = None, **more: Any) -> None:
-        ticket = ticket or name
-        self._busy[ticket] = name
+    def _submit(self, name: str, kind: str, operation: Operate | None = None, **more: Any) -> None:
         step = self.plan.by_name[name]
         shows = step.phase == "publish" and self.plugins.asks_for(
             step.uses or "", "penstock_publish", "evidence"
         )
         request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
-        self._requests[ticket] = request
-        # The intent is on record before anything is touched.
-        self._record.after_commit(partial(self.executor.submit, ticket, request))
+        self._underway.submit(request, operation)
 
     # --- what is told ---
 
@@ -451,36 +398,3 @@ class Engine:
                 os._exit(130)
         what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         self._record.write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})
-
-
-def local_engine(
-    project: Path,
-    home: Home,
-    journal: Events,
-    state: RunState,
-    plugins: Plugins,
-    observer: Observer,
-    locks: tuple[Lock, Lock],
-    slots: int,
-    after: int,
-    display: Display | None = None,
-) -> Engine:
-    """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
-    watchers = Observers(
-        plugins,
-        home,
-        state.run,
-        after,
-        in_child=locks[0].drop,
-        sections=state.plan.observers,
-        project=state.plan.name,
-    )
-
-    def in_child() -> None:
-        locks[0].drop()
-        watchers.forget()
-
-    pool = LocalPool(lambda: Worker(project, plugins, home), in_child=in_child)
-    return Engine(
-        project, home, journal, state.plan, plugins, state, pool, observer, slots, watchers, display
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +20,7 @@ from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.journal import New
 from penstock.parameters import as_text
 from penstock.plan import Plan
+from penstock.plugins import Plugins
 from penstock.proof import take_over
 from penstock.state import LETS_ON, RunState
 
@@ -35,18 +35,13 @@ _SIGNS = {"kept": "cached", "again": "running", "left out": "skipped"}
 def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: bool) -> int:
     """Run a revision again, from a step on, and keep what an earlier run found out before.
 
-    Without --from: from what did not pass. The configuration is the one of now.
+    Without --from: from what did not pass. The configuration is the one of now, and for a run of a commit
+    the one that is committed there.
     """
-    path = find(Path.cwd())
-    project, plugins, plan = load_plan(path)
-    warn(project.unusable)
-    opened = open_project(path)
+    opened = open_project()
     sound(opened)
     before = _earlier(opened, run)
-    given = {name: value for name, value in before.plan.parameters.items() if name in project.parameters}
-    if given:
-        words = [f"{name}={as_text(value)}" for name, value in given.items()]
-        project, plugins, plan = load_plan(path, words)
+    plugins, plan, carried = _configured(opened, before)
     dirty = bool(before.options.get("dirty"))
     if dirty:
         plan = with_dirty(plan, plugins)
@@ -72,10 +67,26 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
         "parameters": plan.parameters,
         "no_cache": bool(start),  # who names a step wants it to run
         "rerun": {"run": before.run, "from": list(start)},
+        **carried,
     }
     taken = [_taken_over(name, before, data[name], choice) for name, choice in kept.items()]
     state, events = new_run(opened.journal, opened.home, plan, options, taken)
     return work(opened, plugins, state, as_json=as_json, first=events)
+
+
+def _configured(opened: Opened, before: RunState) -> tuple[Plugins, Plan, dict[str, Any]]:
+    """What is run, with the parameters of the earlier run; and what the run has to record of that."""
+    path, root, carried = opened.path, None, {}
+    if kept := before.options.get("configuration"):
+        path, root = find(opened.home.configuration(kept)), opened.root
+        carried = {"configuration": kept, "revision": before.options["revision"]}
+    project, plugins, plan = load_plan(path, root=root)
+    given = {name: value for name, value in before.plan.parameters.items() if name in project.parameters}
+    if given:
+        words = [f"{name}={as_text(value)}" for name, value in given.items()]
+        project, plugins, plan = load_plan(path, words, root=root)
+    warn(project.unusable)
+    return plugins, plan, carried
 
 
 def _earlier(opened: Opened, run: str) -> RunState:

@@ -27,11 +27,12 @@ from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.config import Project, placed
 from penstock.configfile import find
-from penstock.engine import load_run, local_engine, new_run, working_on
+from penstock.engine import load_run, new_run, working_on
 from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
 from penstock.home import Home
 from penstock.journal import New
+from penstock.machine import local_engine
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins

@@ -1,0 +1,111 @@
+"""The requests that workers are at: of which steps, ended and lost ones, and what comes back of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from penstock.errors import sentence
+from penstock.executor import Executor
+from penstock.record import Record
+from penstock.request import Request, Response
+from penstock.scheduler import End, Operate, Stop
+
+_LOSSES = 2
+"""How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
+
+
+class Back(NamedTuple):
+    """A request that is over."""
+
+    step: str
+    response: Response
+    operation: Operate | None = None
+    """Of which operation on a target; none: of a hook."""
+    end: End | None = None
+    """Why the step was ended, if it was."""
+
+
+class Underway:
+    """Hands requests to workers, once they are on record, and keeps book of them by their tickets."""
+
+    def __init__(self, executor: Executor, record: Record) -> None:
+        self._executor = executor
+        self._record = record
+        self._steps: dict[str, str] = {}  # ticket → step
+        self._requests: dict[str, Request] = {}
+        self._operations: dict[str, Operate] = {}
+        self._lost: dict[str, int] = {}  # ticket → how many workers it has lost
+        self._stopped: dict[str, str] = {}  # ticket → why
+        self._ended: dict[str, End] = {}  # step → why
+        self.no_room = ""
+        """Why nothing more can be done on this machine."""
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def steps(self) -> set[str]:
+        """Those that workers are at."""
+        return set(self._steps.values())
+
+    def submit(self, request: Request, operation: Operate | None = None) -> None:
+        """Hand a request to a worker: its intent is on record before anything is touched."""
+        name = request.step.name
+        ticket = _ticket(name, operation.target) if operation else name
+        self._steps[ticket], self._requests[ticket] = name, request
+        if operation:
+            self._operations[ticket] = operation
+        self._record.after_commit(partial(self._executor.submit, ticket, request))
+
+    def end(self, action: End) -> bool:
+        """End all that is done for a step; False where nothing is, so that the step is over at once."""
+        if action.step in self._ended:
+            return True
+        tickets = [ticket for ticket, step in self._steps.items() if step == action.step]
+        for ticket in tickets:
+            self._ended[action.step] = action
+            self._record.after_commit(partial(self._executor.end, ticket))
+        return bool(tickets)
+
+    def stop(self, action: Stop) -> None:
+        """End an operation on a target."""
+        ticket = _ticket(action.step, action.target)
+        if ticket not in self._stopped:
+            self._stopped[ticket] = action.reason
+            self._record.after_commit(partial(self._executor.end, ticket))
+
+    def back(self, ticket: str, response: Response) -> Back | None:
+        """What a worker's response is about; None where the request is not over with it."""
+        request, name = self._requests.pop(ticket), self._steps[ticket]
+        if self._goes_on(ticket, request, response):
+            return None
+        del self._steps[ticket]
+        self._lost.pop(ticket, None)
+        operation = self._operations.pop(ticket, None)
+        if operation is None:
+            return Back(name, response, end=self._ended.pop(name, None))
+        why = self._stopped.pop(ticket, None)
+        if why is not None and response.outcome != "passed":
+            response = response.model_copy(update={"reason": why})
+        return Back(name, response, operation)
+
+    def _goes_on(self, ticket: str, request: Request, response: Response) -> bool:
+        """Whether the step is not over with this, since nothing can be said of it: no fault of its own."""
+        name = self._steps[ticket]
+        if not response.cause or name in self._ended or ticket in self._stopped:
+            return False
+        if response.cause == "machine":  # left as if cut off here, for whoever resumes the run
+            self.no_room = self.no_room or f"{name}: {sentence(response.reason)}"
+            return True
+        self._lost[ticket] = self._lost.get(ticket, 0) + 1
+        if self._lost[ticket] > _LOSSES:
+            return False
+        self._record.write("step.repeated", name, {"reason": response.reason})
+        self._requests[ticket] = request
+        self._record.after_commit(partial(self._executor.submit, ticket, request))
+        return True
+
+
+def _ticket(step: str, target: str) -> str:
+    return f"{step}\0{target}"
