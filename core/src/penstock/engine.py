@@ -277,7 +277,7 @@ class Engine:
             data["stands"] = rollout.left_behind
         if step.phase == "approve":  # a newer run may be faster
             self._record.join()
-            if name not in self.state.asked and name not in self.state.running:
+            if self.state.steps[name].state not in ("pending", "waiting", "running"):
                 return
         if step.phase == "approve" and name in self.state.approvals:
             data.setdefault("evidence", self.state.approvals[name].get("evidence", []))
