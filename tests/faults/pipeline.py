@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,12 +155,11 @@ class Sixty:
         """The number of the newest run on record; 0 where there is none."""
         if not (self.home / "journal.db").exists():
             return 0
-        try:
-            with sqlite3.connect(f"file:{self.home}/journal.db?mode=ro", uri=True) as database:
-                found = database.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()[0]
-            return int(found)
-        except sqlite3.OperationalError:  # killed before it had a table
-            return 0
+        # Not `mode=ro`: whoever only reads can't take in what a killed process has left in the log beside it.
+        with closing(sqlite3.connect(f"file:{self.home}/journal.db?mode=rw", uri=True)) as database:
+            if not database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'runs'").fetchone():
+                return 0  # killed before it had a table
+            return int(database.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()[0])
 
     def effects(self, run: int) -> list[Effect]:
         path = self.place.base / "effects"

@@ -39,7 +39,7 @@ def one_run(killer: Killer, chance: random.Random) -> int:
         if run > before:
             command = ("resume",)
         if ended.code == 0:
-            assert run == before + 1
+            assert run == before + 1, f"run {run} after run {before}: {command}, {ended.said}"
             sixty.check_run(run)
             return kills
         assert ended.killed, f"ended by itself with {ended.code}:\n{ended.said}"
