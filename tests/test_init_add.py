@@ -51,6 +51,7 @@ def test_a_deploy_step_with_what_the_project_says(project: Project) -> None:
         "  local  releases in ~/releases/shop/staging\n"
         "         ! `run` is its one console script: take it out if that is no service, or add `port` and\n"
         "           `health` if it is\n"
+        "  Others that can: --uses docker\n"
         "Now: penstock plan shows where it stands\n"
     )
     assert config(project) == (
@@ -128,7 +129,7 @@ def test_a_type_check_is_given_an_environment_of_its_own(project: Project) -> No
         (["--add", "deploy"], "--add deploy: a section is PHASE.NAME, such as deploy.staging, and a name is made"),
         (["--add", "deploy.a.b"], "--add deploy.a.b: a section is PHASE.NAME"),
         (["--add", "test.more"], "--add test.more: several plugins can test. Choose one: --uses pytest or --uses shell or --uses tox"),
-        (["--add", "deploy.a", "--uses", "http"], "--uses http: http can't deploy; it can: verify. Who can deploy: local"),
+        (["--add", "deploy.a", "--uses", "http"], "--uses http: http can't deploy; it can: verify. Who can deploy: docker, local"),
         (["--add", "deploy.a", "--uses", "lokal"], 'the plugin "lokal" is not installed. Did you mean "local"?'),
         (["--uses", "local"], "--uses says what --add shall use"),
         (["--add", "deploy.a", "--ci", "github"], "--add and --ci are two things to do"),

@@ -129,6 +129,9 @@ def test_prune_is_told_wrongly(project: Project, tmp_path: Path, capsys: pytest.
     assert project.run_here(capsys, "prune").out == "Nothing to remove: 0 runs, all of them to be kept.\n"
     text = PIPELINE.format(place=tmp_path)
     project.write({"penstock.toml": text.replace("keep = 1", "kepe = 1")})
-    assert refused() == "penstock: penstock.toml:3: [penstock] retention.kepe: there is no such key\n"
+    assert refused() == (
+        'penstock: penstock.toml:3: [penstock] retention.kepe: there is no such key. Did you mean "keep"? '
+        "The keys are keep, older_than, releases\n"
+    )
     project.write({"penstock.toml": text.replace("keep = 1", 'older_than = "-1d"')})
     assert "is not a duration" in refused()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from penstock import chain
 from penstock.model import Event
 
 from core.tests.lab import Lab, until
@@ -352,11 +353,9 @@ def change_event(lab: Lab, change: Callable[[dict[str, Any]], None], *, hash_too
     db = sqlite3.connect(lab.home.journal)
     db.execute("UPDATE events SET data = ? WHERE id = ?", (text, event.id))
     if hash_too:
-        from penstock import journal
-
         row = db.execute("SELECT * FROM events WHERE id = ?", (event.id,)).fetchone()
         [before] = db.execute("SELECT hash FROM events WHERE id = ?", (event.id - 1,)).fetchone()
-        db.execute("UPDATE events SET hash = ? WHERE id = ?", (journal._hash(before, *row[:-1]), event.id))
+        db.execute("UPDATE events SET hash = ? WHERE id = ?", (chain.link(before, *row[:-1]), event.id))
     db.commit()
     db.close()
 

@@ -123,7 +123,7 @@ BROKEN = {
     "unknown key of the core": (
         '[penstock]\nplugin = ["box"]\n',
         'penstock.toml:2: [penstock] plugin: there is no such key. Did you mean "plugins"? '
-        "The keys are name, plugins, requires",
+        "The keys are name, plugins, requires, retention",
     ),
     "plugins as a string": (
         '[penstock]\nplugins = "box"\n',
@@ -579,7 +579,7 @@ BROKEN_PYPROJECT = {
     "key": (
         '[tool.penstock]\nplugin = ["box"]\n',
         'pyproject.toml:2: [tool.penstock] plugin: there is no such key. Did you mean "plugins"? '
-        "The keys are name, plugins, requires",
+        "The keys are name, plugins, requires, retention",
     ),
     "no table": ("[tool]\npenstock = 3\n", "pyproject.toml: [tool.penstock] must be a table"),
     "phase": (

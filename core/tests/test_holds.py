@@ -474,7 +474,8 @@ def test_twenty_engines_deploy_to_one_environment_a_hundred_times(lab: Lab, kill
 
     said = [child.communicate(timeout=120)[0] for child in engines]
     codes = Counter(word for text in said for word in _ended(text))
-    resumed = {run: lab.run("resume", str(run)) for run in lab.journal.unfinished()}
+    unfinished = sorted(line.run for line in lab.journal.runs(unfinished=True))
+    resumed = {run: lab.run("resume", str(run)) for run in unfinished}
 
     count = ENGINES * runs
     assert sum(codes.values()) == count, said

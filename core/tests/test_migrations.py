@@ -131,7 +131,7 @@ def test_a_newer_journal_is_left_alone(path: Path) -> None:
         newer.execute(f"PRAGMA user_version={migrations.NEWEST + 1}")
     before = path.read_bytes()
 
-    with pytest.raises(PluginError, match=r"newer Penstock \(journal version 3, this one reads 2\)"):
+    with pytest.raises(PluginError, match=r"newer Penstock \(journal version 4, this one reads 3\)"):
         Journal(path)
 
     assert path.read_bytes() == before

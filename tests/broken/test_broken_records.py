@@ -89,7 +89,7 @@ JOURNALS: list[tuple[Callable[[Path], None], str]] = [
     (
         newer,
         "penstock: /project/.penstock/journal.db was written by a newer Penstock (journal version 99, this one "
-        "reads 2). Try: pip install --upgrade penstock",
+        "reads 3). Try: pip install --upgrade penstock",
     ),
 ]
 
@@ -158,7 +158,7 @@ def test_a_journal_whose_newest_event_was_changed_is_not_added_to(place: Place) 
 
     assert (done.code, done.out) == (4, "")
     assert done.err == (
-        f"{JOURNAL} was changed: its newest event, 7, is not what was written. Nothing is added to it. "
+        f"{JOURNAL} was changed: its newest event, 8, is not what was written. Nothing is added to it. "
         "What is wrong: penstock audit. Put back a copy of it, or move .penstock away and begin anew\n"
     )
     assert path.read_bytes() == before

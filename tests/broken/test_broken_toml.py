@@ -97,9 +97,9 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         'penstock.toml:2: [penstock] plugins: must be a list, and not "shell"',
     ),
     "plugins that are not installed": (
-        '[penstock]\nplugins = ["plain", "dokcer", "shel"]\n',
-        'penstock.toml:2: [penstock] plugins: the plugin "dokcer" is not installed. Try: pip '
-        "install penstock-dokcer\n"
+        '[penstock]\nplugins = ["plain", "nomade", "shel"]\n',
+        'penstock.toml:2: [penstock] plugins: the plugin "nomade" is not installed. Try: pip '
+        "install penstock-nomade\n"
         'penstock.toml:2: [penstock] plugins: the plugin "shel" is not installed. Did you mean '
         '"shell"? Otherwise: pip install penstock-shel',
     ),
@@ -128,7 +128,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "a key of penstock misspelt": (
         '[penstock]\nplugins=["plain"]\nreqires = ">=0.1"\n',
         'penstock.toml:3: [penstock] reqires: there is no such key. Did you mean "requires"? The '
-        "keys are name, plugins, requires",
+        "keys are name, plugins, requires, retention",
     ),
     "an empty name of the pipeline": (
         '[penstock]\nplugins=["plain"]\nname = ""\n',
@@ -224,9 +224,9 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         "it to plugins in [penstock]",
     ),
     "uses is not installed": (
-        HEAD + '[test.a]\nuses = "docker"\n',
-        'penstock.toml:5: [test.a] uses: the plugin "docker" is not installed. Try: pip install '
-        "penstock-docker. Then add it to plugins in [penstock]",
+        HEAD + '[test.a]\nuses = "nomad"\n',
+        'penstock.toml:5: [test.a] uses: the plugin "nomad" is not installed. Try: pip install '
+        "penstock-nomad. Then add it to plugins in [penstock]",
     ),
     "uses can't do that": (
         HEAD + '[sign.a]\nuses = "shell"\nrun = "true"\n',

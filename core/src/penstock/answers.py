@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, SecretStr, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError, StepFailed
@@ -136,16 +136,6 @@ def all_different(targets: list[Target]) -> list[Target]:
             raise PluginError(f"the plugin names the target {target.id} twice")
         seen.add(target.id)
     return targets
-
-
-def secret_of(answer: object, reference: str) -> str | None:
-    """The value that a plugin found for a reference to a secret. Raises PluginError where it is none."""
-    if answer is not None and not isinstance(answer, SecretStr):
-        raise PluginError(
-            f"penstock_secret must return SecretStr or None, and returned {type(answer).__name__} "
-            f'for "{reference}"'
-        )
-    return None if answer is None else answer.get_secret_value()
 
 
 def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:

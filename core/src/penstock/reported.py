@@ -39,7 +39,7 @@ def _tests(report: TestReport, request: Request, home: Home, step: Step, now: fl
     inputs = flaky.inputs(
         request.step,
         _version(request),
-        step.revision.snapshot,
+        step.stamp.snapshot,
         step.artifacts,
         request.info.parameters,
     )

@@ -15,7 +15,7 @@ from penstock.journal import Events
 from penstock.record import Record
 from penstock.request import Request, Response, seal_request
 from penstock.signals import interrupts
-from penstock.state import RunState
+from penstock.state import LETS_ON, RunState
 
 PATIENCE = 60.0
 """Seconds that the signature may take; the run itself is over by then, and stands."""
@@ -23,8 +23,13 @@ _TICKET = "the journal's seal"
 
 
 def is_asked(state: RunState) -> bool:
-    """Whether a run signs what it leaves: its pipeline has a sign step, which was not left out."""
+    """Whether a run signs what it leaves: its pipeline has a sign step, which was not left out.
+
+    One that was cancelled before it came to that does not: whoever cancels wants it to end.
+    """
     signer = state.plan.signer
+    if signer is not None and state.state == "cancelled" and state.steps[signer.name].state not in LETS_ON:
+        return False
     selected = state.options.get("selected")
     return signer is not None and (state.given is not None or selected is None or signer.name in selected)
 

@@ -495,7 +495,7 @@ def test_secret_that_is_not_declared(make_step: StepMaker) -> None:
         verify(make_step, "http://127.0.0.1:1/", headers=HEADERS)
 
 
-@pytest.mark.parametrize("value", ["s3cr3t\nX-Evil: 1", "s3cr3t\u20ac", "s3cr3t\x00"])
+@pytest.mark.parametrize("value", ["s3cr3t\nX-Evil: 1", "s3cr3t\u20ac"])
 def test_secret_that_no_header_can_hold(make_step: StepMaker, tmp_path: Path, value: str) -> None:
     (tmp_path / "token").write_text(value)
     step = make_step("verify.staging", secrets={"TOKEN": f"file:{tmp_path}/token"})
