@@ -377,11 +377,12 @@ Revision COMMIT, main. NOT in this run: 1 uncommitted file
     ]
     assert "✓ test.style    grep -q def src/app/api.py" in lines
     assert "✓ scan.wheel    no secrets" in lines
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "– sign.release  not started: test.pytest failed",
         "",
         "Failed in T. Run 1. Nothing was signed.",
-        "  penstock logs last test.pytest     whole output",
+        "  penstock logs last test.pytest      whole output",
+        "  penstock shell last test.pytest     a shell where it failed",
     ]
     assert "1 failed, 211 passed" in project.passes("logs", "last", "test.pytest").out
     for columns, rows in ((80, 60), (40, 60)):

@@ -464,7 +464,10 @@ def ended(home: Home, *names: str, failed: str, state: str = "failed", **options
 
 def test_a_run_that_failed_says_what_was_not_done_and_where_to_look(home: Home) -> None:
     all_of_it = ("test.pytest", "sign.release", "publish.it", "deploy.live")
-    hint = "\n  penstock logs last test.pytest     whole output"
+    hint = (
+        "\n  penstock logs last test.pytest      whole output"
+        "\n  penstock shell last test.pytest     a shell where it failed"
+    )
 
     assert ended(home, *all_of_it, failed="test.pytest") == (
         "\nFailed in 14 s. Run 1. Nothing was signed, published or deployed." + hint

@@ -218,7 +218,8 @@ def test_each_failed_step_is_told_once_with_the_end_of_what_it_printed(place: Pl
         "    two\n"
         "\n"
         "Failed in N s. Run 1.\n"
-        "  penstock logs last test.a     whole output\n"
+        "  penstock logs last test.a      whole output\n"
+        "  penstock shell last test.a     a shell where it failed\n"
     )
 
 

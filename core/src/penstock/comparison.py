@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.again import changed_keys
 from penstock.model import ScanReport, TestReport
+from penstock.parameters import as_text
 from penstock.plan import Plan, PlanStep
 from penstock.state import LETS_ON, RunState
 
@@ -35,6 +36,7 @@ def compare(before: Side, after: Side) -> dict[str, Any]:
         "tests": _tests(before, after),
         "findings": _findings(before, after),
         "revision": _revision(before, after),
+        "parameters": _pairs(_said(old.plan), _said(new.plan)),
         "configuration": _configuration(old.plan, new.plan),
         "plugins": _pairs(old.plan.plugins, new.plan.plugins),
         "tools": _pairs(before.tools, after.tools),
@@ -46,7 +48,7 @@ def differs(document: Mapping[str, Any]) -> bool:
     """Whether anything but durations differs."""
     states = document["states"][0] != document["states"][1]
     steps = any(not same(entry["states"]) for entry in document["steps"])
-    subjects = ("revision", "configuration", "plugins", "tools", "artifacts", "findings")
+    subjects = ("revision", "parameters", "configuration", "plugins", "tools", "artifacts", "findings")
     tests = any(document["tests"].get(key) for key in ("failing", "passing", "new", "gone"))
     return states or steps or tests or any(document[name] for name in subjects)
 
@@ -205,6 +207,10 @@ def _changed(old: PlanStep, new: PlanStep) -> dict[str, list[Any]]:
 def _pairs(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, list[str | None]]:
     names = dict.fromkeys([*new, *old])
     return {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
+
+
+def _said(plan: Plan) -> dict[str, str]:
+    return {name: as_text(value) for name, value in plan.parameters.items()}
 
 
 def _artifacts(old: RunState, new: RunState) -> list[dict[str, Any]]:

@@ -111,12 +111,16 @@ def _lines(document: dict[str, Any], states: Sequence[RunState]) -> Iterator[str
     yield from _part("tests", _test_lines(document["tests"]))
     yield from _part("findings", _finding_lines(document["findings"]))
     yield from _part("revision", _revision_lines(document["revision"]))
+    yield from _part("parameters", _moved(document["parameters"]))
     yield from _part("configuration", _configuration_lines(document["configuration"]))
-    for subject in ("plugins", "tools"):
-        rows = [f"{name}  {_pair(pair)}" for name, pair in document[subject].items()]
-        yield from _part(subject, rows)
+    yield from _part("plugins", _moved(document["plugins"]))
+    yield from _part("tools", _moved(document["tools"]))
     yield from _part("artifacts", _artifact_lines(document["artifacts"]))
     yield from _part("durations", _duration_lines(document["steps"]))
+
+
+def _moved(pairs: dict[str, Any]) -> list[str]:
+    return [f"{name}  {_pair(pair)}" for name, pair in pairs.items()]
 
 
 def _part(title: str, rows: Sequence[str] | Iterator[str]) -> Iterator[str]:

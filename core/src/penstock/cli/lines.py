@@ -34,6 +34,8 @@ _LEAST = 20
 _NARROWEST = 20
 _NAMED = 2
 _HINTS = 3
+_ENTERED = ("build", "test", "scan")
+"""Phases whose steps depend on their files and variables alone: a shell with these shows what they saw."""
 _TARGETS = 12
 
 
@@ -219,9 +221,12 @@ def end_lines(state: RunState, took: float, run: str, look: Look) -> list[str]:
     hints: list[tuple[str, str]] = []
     if state.state in ("failed", "refused"):
         first += _nothing_done(state)
-        hints = [
-            (f"penstock logs {run} {name}", "whole output") for name in bad if state.steps[name].attempts
-        ]
+        tried = [name for name in bad if state.steps[name].attempts]
+        hints = [(f"penstock logs {run} {name}", "whole output") for name in tried]
+        inside = [name for name in tried if state.plan.by_name[name].phase in _ENTERED]
+        if inside:
+            shell = (f"penstock shell {run} {inside[0]}", "a shell where it failed")
+            hints = [*hints[: _HINTS - 1], shell]
     if state.state == "cancelled":
         first += _nothing_done(state)
     if state.state == "waiting":
