@@ -511,3 +511,35 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
 def test_what_can_t_be_read_is_not_the_store_s_fault(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match=r"nothing can't be read: No such file or directory"):
         store.add_file(tmp_path / "nothing")
+
+
+class Swept(Store):
+    """A store in which somebody sweeps at the worst of moments: when all files lie there, and none is in it."""
+
+    def sync(self) -> None:
+        Store(self.root).sweep()
+        super().sync()
+
+
+def test_files_that_come_into_the_store_together_are_nobody_s_leftovers(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text(name)
+    store = Swept(tmp_path / "store")
+
+    digest, _ = store.add_tree(tmp_path / "in")
+
+    store.write_tree(digest, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    assert os.listdir(store.root / "incoming") == []
+
+
+def test_what_a_killed_writer_meant_to_bring_in_together_is_swept_away(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add_bytes(b"x")
+    for name in ("00ff", "00ff+11", "22ee+33"):
+        (tmp_path / "incoming" / name).touch()
+
+    store.sweep()
+
+    assert os.listdir(tmp_path / "incoming") == []

@@ -26,7 +26,7 @@ LAYERS = (
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
     *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
-    *("secrets", "trees", "disk", "artifacts", "home", "chain", "migrations", "journal", "tries"),
+    *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *(

@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from penstock import disk
+from penstock import disk, incoming
 from penstock.errors import PluginError, StepFailed, StepRefused
+from penstock.incoming import Batch
 from penstock.model import Artifact
 from penstock.trees import remove as remove
 from penstock.trees import walk as walk
@@ -84,10 +85,10 @@ class Store:
         """
         return self._add_bytes(data, None, durable=durable)
 
-    def _add_bytes(self, data: bytes, together: dict[str, str] | None, *, durable: bool = True) -> str:
+    def _add_bytes(self, data: bytes, together: Batch | None, *, durable: bool = True) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         if not self._sound(digest):
-            with self._new() as file:
+            with self._new(together) as file:
                 file.write(data)
                 self._settle(file, digest, together, durable=durable)
         return digest
@@ -97,7 +98,7 @@ class Store:
         try:
             disk.sync(self.root)
         except OSError as error:
-            raise PluginError(f"the artifact store {self.root} can't be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
 
     def add_file(self, source: Path) -> tuple[str, int]:
         """Keep a file's bytes; their digest and size.
@@ -106,14 +107,14 @@ class Store:
         """
         return self._add_file(source, None)
 
-    def _add_file(self, source: Path, together: dict[str, str] | None) -> tuple[str, int]:
+    def _add_file(self, source: Path, together: Batch | None) -> tuple[str, int]:
         """Keep a file's bytes now, or when all that stand in `together` are made durable."""
         with _opened(source) as original:
             digest, size = _copy(original, None)
-            if (together is not None and digest in together) or self._sound(digest):
+            if (together is not None and digest in together.files) or self._sound(digest):
                 return digest, size
             original.seek(0)
-            with self._new() as file:
+            with self._new(together) as file:
                 digest, size = _copy(original, file)  # again: it may have changed meanwhile
                 self._settle(file, digest, together)
         return digest, size
@@ -231,8 +232,10 @@ class Store:
             with os.scandir(self.root / "incoming") as scan:
                 entries = list(scan)
             for entry in entries:
+                batch, of, _ = entry.path.rpartition(incoming.OF)
                 with suppress(OSError):
-                    _remove_if_left(entry.path)
+                    if not of or not incoming.is_held(batch):
+                        incoming.remove_if_left(entry.path)
 
     def _sound(self, digest: str) -> bool:
         """Whether a digest's bytes are there, undamaged: adding those that are not brings them back."""
@@ -255,41 +258,58 @@ class Store:
             os.close(guard)
 
     @contextmanager
-    def _together(self) -> Iterator[dict[str, str]]:
-        """Files that are made durable in one go, and only then are in the store: where each digest's lies."""
+    def _together(self) -> Iterator[Batch]:
+        """Files that are made durable in one go, and only then are in the store."""
         files: dict[str, str] = {}
-        try:
-            yield files
-            if files:
-                self.sync()
-            for digest, name in files.items():
-                self._put(name, digest)
-        except BaseException:
-            for name in files.values():
-                Path(name).unlink(missing_ok=True)
-            raise
+        with self._held() as name:
+            try:
+                yield Batch(name, files)
+                if files:
+                    self.sync()
+                for digest, path in files.items():
+                    self._put(path, digest)
+            except BaseException:
+                for path in files.values():
+                    Path(path).unlink(missing_ok=True)
+                raise
 
     @contextmanager
-    def _new(self) -> Iterator[IO[bytes]]:
+    def _held(self) -> Iterator[str]:
+        """A file that is held for all that are named after it: whoever sweeps leaves those alone."""
         path = self.root / "incoming" / os.urandom(16).hex()
         try:
-            with _created(path) as file:
+            file = incoming.created(path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with file:
+            try:
+                yield str(path)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> PluginError:
+        return PluginError(f"the artifact store {self.root} can't be written: {error.strerror}")
+
+    @contextmanager
+    def _new(self, together: Batch | None = None) -> Iterator[IO[bytes]]:
+        name = os.urandom(16).hex()
+        path = Path(f"{together.name}{incoming.OF}{name}") if together else self.root / "incoming" / name
+        try:
+            with incoming.created(path) as file:
                 try:
                     yield file
                 except BaseException:
                     path.unlink(missing_ok=True)
                     raise
         except OSError as error:
-            raise PluginError(f"the artifact store {self.root} can't be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
 
-    def _settle(
-        self, file: IO[bytes], digest: str, together: dict[str, str] | None, *, durable: bool = True
-    ) -> None:
+    def _settle(self, file: IO[bytes], digest: str, together: Batch | None, *, durable: bool = True) -> None:
         """Nothing more is written to a new file: it comes into the store now, or with those in `together`."""
         file.flush()
         os.fchmod(file.fileno(), 0o444)
         if together is not None:
-            together[digest] = file.name
+            together.files[digest] = file.name
             return
         if durable:
             os.fsync(file.fileno())
@@ -308,35 +328,6 @@ class Store:
             f"the bytes in the store are not those of {digest}: they were changed after they were kept. "
             f"The file: {self.path(digest)}"
         )
-
-
-def _created(path: Path) -> IO[bytes]:
-    """A new file for its owner alone, held while it is open; its directory is made where it is missing."""
-    while True:
-        try:
-            file = open(path, "xb", opener=_for_owner)  # noqa: SIM115 - who asked closes it
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            continue
-        fcntl.flock(file, fcntl.LOCK_SH)
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()  # it was swept away before it was held
-
-
-def _remove_if_left(path: str) -> None:
-    """Remove a file that no writer holds, also one that will come to hold it in a moment: it looks."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)  # noqa: PTH108 - as it was listed
-    finally:
-        os.close(file)
-
-
-def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 @contextmanager
