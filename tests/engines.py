@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,10 +45,9 @@ def engine(place: Path) -> Iterator[Engine]:
     """A Docker Engine, with a base image of busybox. Skips where there is none to start, or no right to."""
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("a Docker Engine needs dockerd (Debian: docker.io), and root")
-    bridge, network = _bridge(os.getpid())
-    # Names of sockets have at most 107 bytes.
-    short = Path("/run") / f"penstock-{os.getpid()}"
-    short.mkdir(mode=0o700)
+    # Names of sockets have at most 107 bytes, and those of bridges 15. A session may have several engines.
+    short = Path(tempfile.mkdtemp(prefix="penstock-", dir="/run"))
+    bridge, network = _bridge(short.name.removeprefix("penstock-"))
     host = f"unix://{short}/docker.sock"
     _ip("link", "add", bridge, "type", "bridge")
     _ip("addr", "add", network, "dev", bridge)
@@ -97,8 +97,9 @@ def registry(place: Path) -> Iterator[str]:
         child.wait(timeout=_PATIENCE)
 
 
-def _bridge(number: int) -> tuple[str, str]:
-    return f"psk{number}", f"10.{200 + number // 250 % 50}.{number % 250}.1/24"
+def _bridge(name: str) -> tuple[str, str]:
+    number = int.from_bytes(os.urandom(2))
+    return f"psk-{name}", f"10.{200 + number // 250 % 50}.{number % 250}.1/24"
 
 
 def _ip(*arguments: str) -> None:

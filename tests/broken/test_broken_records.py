@@ -277,7 +277,7 @@ def test_two_at_one_run(tmp_path: Path, warm: Warm) -> None:
 
 def test_two_runs_at_once_both_pass(tmp_path: Path, warm: Warm) -> None:
     place = Place.make(tmp_path, warm)
-    place.toml(PIPELINE.replace("[approve.live]\n", ""))
+    place.toml(PIPELINE.replace("[approve.live]\n", "[policy.live]\nsupersede = false\n"))
 
     done = place.run(argv=["sh", "-c", f'"{PENSTOCK}" run & "{PENSTOCK}" run & wait'])
 
