@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock.chain import Row
 from penstock.errors import ConfigError, PluginError
 from penstock.journal import Journal, New
 
@@ -434,3 +435,22 @@ def test_a_copy_of_a_journal_is_a_journal(path: Path, journal: Journal, tmp_path
     shutil.copy(path, tmp_path / "copy.db")
 
     assert json.dumps([event.data for event in Journal(tmp_path / "copy.db").events(run)])
+
+
+class Busy(Journal):
+    """A journal to which another process adds between one look at it and the next."""
+
+    def rows(self, first: int = 1) -> Iterator[Row]:
+        yield from super().rows(first)
+        other = Journal(self._path)
+        other.append(1, [New("run.finished", None, {"state": "passed"}, 2.0)])
+        other.close()
+
+
+def test_what_others_write_meanwhile_is_no_break_of_the_chain(tmp_path: Path) -> None:
+    journal = Busy(tmp_path / "journal.db")
+    journal.begin([New("run.started", None, {"plan": "sha256:" + "0" * 64}, 1.0)])
+
+    assert journal.check()[2] is None
+    assert journal.run(1).state == "passed"
+    journal.close()

@@ -126,8 +126,9 @@ def audit(
     have left something on the disk.
     """
     seen = _Seen()
-    walked = chain.walk(seen.passing(journal.rows()))
-    lines = journal.runs()
+    with journal.at_once():
+        walked = chain.walk(seen.passing(journal.rows()))
+        lines = journal.runs()
     # What stands behind a break is not judged, and so not what the list of runs says of it.
     breaks = [walked.broken] if walked.broken else chain.wrong_lines(walked, lines)
     seals = _seals(seen, check)

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class Events(Protocol):
     def forget(self, event: int) -> None: ...  # noqa: D102
     def rows(self, first: int = 1) -> Iterator[Row]: ...  # noqa: D102
     def tip(self) -> tuple[int, bytes]: ...  # noqa: D102
+    def at_once(self) -> AbstractContextManager[None]: ...  # noqa: D102
     def check(self) -> tuple[int, str, int | None]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
@@ -236,15 +237,28 @@ class Journal:
             previous = row[-1]
         return found
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is read within is all of one moment, whatever others write meanwhile."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
     def check(self) -> tuple[int, str, int | None]:
         """Walk the chain: the number of events, the head's hash, and the id where it breaks, if it does.
 
         Where a run's line in `runs` is not what its events say, that is the event that had the last word.
         """
-        walked = chain.walk(self.rows())
-        if walked.broken is not None:
-            return walked.count, walked.head.hex(), walked.broken.event
-        wrong = chain.wrong_lines(walked, self.runs())
+        with self.at_once():
+            walked = chain.walk(self.rows())
+            if walked.broken is not None:
+                return walked.count, walked.head.hex(), walked.broken.event
+            wrong = chain.wrong_lines(walked, self.runs())
         return walked.count, walked.head.hex(), wrong[0].event if wrong else None
 
     def _check_tip(self) -> None:

@@ -93,7 +93,8 @@ def sound(opened: Opened, run: int | None = None) -> None:
 
     With the number of a run: from there on, for who acts on nothing that was before.
     """
-    broken = opened.journal.check()[2] if run is None else _broken_since(opened.journal, run)
+    with opened.journal.at_once():
+        broken = opened.journal.check()[2] if run is None else _broken_since(opened.journal, run)
     if broken is not None:
         raise PluginError(
             f"the journal {opened.home.journal} was changed: its chain breaks at event {broken}. What it "
