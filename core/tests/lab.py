@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -24,7 +26,7 @@ from penstock.model import Event, Revision
 from penstock.plan import PlanStep
 from penstock.plugins import Installed, Plugins
 from penstock.request import Request, Response
-from penstock.step import StepInfo
+from penstock.stepinfo import StepInfo
 from penstock.worker import Worker
 
 PLAN = "sha256:" + "0" * 64
@@ -35,6 +37,18 @@ from penstock import *
 from penstock import Target, TargetState, Health, Revision, TestReport, TestCase, StepFailed, hookimpl
 PASSED = TestReport(tool="fake 1", cases=(TestCase(name="one", outcome="passed"),))
 """
+ONE_FILE = """
+@hookimpl
+def penstock_source(settings: Settings, step):
+    (step.workspace / "a.txt").write_text("source")
+    return Revision()
+
+@hookimpl
+def penstock_build(settings: Settings, step):
+    return [step.keep(step.workspace / "a.txt", "file")]
+
+"""
+"""Of a plugin: a source of one file, and a build that keeps it."""
 _numbers = itertools.count(1)
 
 
@@ -45,6 +59,16 @@ def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not within {within} s: {condition}"
         time.sleep(0.01)
     return found
+
+
+@contextlib.contextmanager
+def database(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, as somebody who changes the past would open it."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 def gone(pid: int) -> bool:

@@ -30,6 +30,7 @@ LAYERS = (
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *(
+        "stepinfo",
         "step",
         "target",
         "request",

@@ -157,16 +157,6 @@ def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
     return kept
 
 
-def keep_report(result: object, step: Step, store: Store) -> dict[str, str]:
-    """All cases or findings go into the store: what the journal has of them is their number."""
-    if not isinstance(result, TestReport | ScanReport) or getattr(result, "checks_only", False):
-        return {}
-    found = result.model_dump(mode="json", exclude_defaults=True)
-    if step.has_secrets:
-        found = masked(found, step.mask)
-    return {"report": store.add_bytes(json.dumps(found).encode())}
-
-
 def sbom_of(result: object, store: Store) -> dict[str, JsonValue] | None:
     """The bill of materials that a scan made, if it made one."""
     if not isinstance(result, ScanReport) or result.sbom is None:

@@ -228,14 +228,11 @@ class Journal:
         query = (
             "SELECT id, run, time, type, step, data, hash FROM events WHERE id BETWEEN ? AND ? ORDER BY id"
         )
-        previous, found = b"", None
-        for row in self._read(query, (number - 1, number + 1)):
-            if row[0] >= number and chain.link(previous, *row[:-1]) != row[-1]:
-                return None
-            if row[0] == number:
-                found = _event(*row[:-1])
-            previous = row[-1]
-        return found
+        rows = [Row(*row) for row in self._read(query, (number - 1, number + 1))]
+        before = rows.pop(0).hash if rows and rows[0].id < number else b""
+        if not rows or chain.walk(rows, before, number - 1).broken is not None:
+            return None
+        return _event(*rows[0][:-1])
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from penstock.model import Approval, Model, Release, Revision, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
-from penstock.step import StepInfo
+from penstock.stepinfo import StepInfo
 
 SMALL = 8192
 """Bytes of a statement that travels in the event which names it: durable with that, in one go."""

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from penstock import process, processes
+from penstock import process, stepinfo
 from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.home import open_log
-from penstock.model import Artifact, Model, Revision
-from penstock.parameters import Given, variables
+from penstock.model import Artifact, Revision
 from penstock.secrets import Masker, as_bytes
-
-# What would lead a program to another environment or repository: git sets these for its hooks.
-_LEADING_AWAY = (
-    *("VIRTUAL_ENV", "PYTHONHOME"),
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"),
-)
-
-
-class StepInfo(Model):
-    """What a step is about: the part of a step that travels to its worker."""
-
-    name: str
-    phase: str
-    run: int
-    attempt: int = 1
-    plan: str
-    environment: str | None = None
-    revision: Revision
-    artifacts: tuple[Artifact, ...] = ()
-    env: dict[str, str] = {}
-    secrets: dict[str, str] = {}
-    hidden: tuple[str, ...] = ()
-    """Environment variables that hold secrets of other steps."""
-    parameters: dict[str, Given] = {}
+from penstock.stepinfo import StepInfo
 
 
 class Completed(NamedTuple):
@@ -308,38 +282,14 @@ class Step:
         """The environment of what `run` starts; with `lasting`, of what `detach` does."""
         extra = extra or {}
         added = {name: value for name, value in extra.items() if value is not None}
-        hidden = {*self._info.hidden, *_LEADING_AWAY, processes.MARK, *(extra.keys() - added.keys())}
-        env = {name: value for name, value in self._inherited().items() if name not in hidden}
-        # Tools that were installed beside Penstock are found, after those that the user's PATH names.
-        # An empty entry would be the directory that a program runs in.
-        places = [place for place in env.get("PATH", os.defpath).split(os.pathsep) if place]
-        env["PATH"] = os.pathsep.join([*places, str(Path(sys.executable).parent)])
-        env |= {
-            "PENSTOCK_RUN": str(self._info.run),
-            "PENSTOCK_STEP": self.name,
-            "PENSTOCK_REVISION": self.stamp.commit or "",
-            **variables(self._info.parameters),
-            # The user's own repository is somewhere above, and none of a step's business.
-            "GIT_CEILING_DIRECTORIES": str(self.workspace.parent),
-        }
-        if self.environment:
-            env["PENSTOCK_ENVIRONMENT"] = self.environment
-        if self.stamp.time is not None:
-            env.setdefault("SOURCE_DATE_EPOCH", str(self.stamp.time))
+        env = stepinfo.surroundings(
+            self._info, self._inherited(), self.workspace, without=extra.keys() - added.keys()
+        )
         if lasting:
-            own = {*self._secrets, *_variables(self._info.secrets.values())}
-            return {
-                **{name: value for name, value in env.items() if name not in own},
-                **self._info.env,
-                **added,
-            }
-        trace = hashlib.sha256(f"{self._info.plan}/{self._info.run}".encode()).hexdigest()[:32]
-        span = hashlib.sha256(f"{self.name}/{self._info.attempt}".encode()).hexdigest()[:16]
-        env |= {
-            "TMPDIR": str(self.tmp),
-            "TRACEPARENT": f"00-{trace}-{span}-01",
-            processes.MARK: self.mark,
-        }
+            own = {*self._secrets, *stepinfo.secret_variables(self._info)}
+            kept = {name: value for name, value in env.items() if name not in own}
+            return {**kept, **self._info.env, **added}
+        env |= stepinfo.of_attempt(self._info, self.tmp, self.mark)
         return {**env, **self._info.env, **self._secrets, **added}
 
     # --- how ---
@@ -391,11 +341,6 @@ def _write(log: IO[bytes], data: bytes) -> None:
     """Write all of it: an unbuffered file may take less at a time."""
     while data:
         data = data[log.write(data) :]
-
-
-def _variables(references: Iterable[str]) -> set[str]:
-    """The environment variables that secrets come from."""
-    return {ref.removeprefix("env:") for ref in references if ref.startswith("env:")}
 
 
 def _file_name(name: str) -> str:

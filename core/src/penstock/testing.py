@@ -24,7 +24,8 @@ from penstock.errors import PluginError
 from penstock.model import Artifact, Revision
 from penstock.plugins import Plugins
 from penstock.secrets import resolve
-from penstock.step import Places, Step, StepInfo
+from penstock.step import Places, Step
+from penstock.stepinfo import StepInfo
 
 
 class StepMaker:

@@ -44,7 +44,8 @@ from penstock.plugins import HOOK_OF, Plugins
 from penstock.proof import check_bytes, check_reference, with_bundles
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
-from penstock.step import Places, Step, StepInfo
+from penstock.step import Places, Step
+from penstock.stepinfo import StepInfo
 from penstock.target import Target
 from penstock.workspace import Workspace
 
@@ -161,7 +162,7 @@ class Worker:
         if plan_step.phase == "sign":
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         if plan_step.phase == "publish":
-            more["evidence"] = self._shown(request)
+            more["evidence"] = self._on_record(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
@@ -366,13 +367,8 @@ class Worker:
             self._statements[digest] = data.decode()
         return digest
 
-    def _shown(self, request: Request) -> list[Evidence]:
-        """The evidence so far, checked, where the plugin asks for it: that costs the time of its checks."""
-        name = request.step.uses or ""
-        asks = self.plugins.asks_for(name, "penstock_publish", "evidence")
-        return self._on_record(request) if asks else []
-
     def _on_record(self, request: Request) -> list[Evidence]:
+        """The evidence that came with a request, checked."""
         return [check_reference(self.home, self.plugins, request.trust, each)[0] for each in request.evidence]
 
     def _targets(self, request: Request, step: Step) -> list[Target]:

@@ -22,7 +22,8 @@ from penstock.home import Home, Lock
 from penstock.request import make_request
 from penstock.secrets import find
 from penstock.state import RunState
-from penstock.step import Places, Step, StepInfo
+from penstock.step import Places, Step
+from penstock.stepinfo import StepInfo
 from penstock.workspace import Workspace
 
 _NOT_FOUND, _NOT_TO_BE_RUN = 127, 126  # as shells say it

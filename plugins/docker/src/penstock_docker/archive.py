@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +30,8 @@ def keep(client: DockerClient, image_id: str, name: str, step: Step) -> Artifact
     with tarfile.open(saved) as tar:
         config_name, layer_names = _listed(tar)
         config = _member(tar, config_name).read()
-        if _digest(config) != image_id:
-            raise StepRefused(f"the engine was asked for {image_id} and handed out {_digest(config)}")
+        if image.digest_of(config) != image_id:
+            raise StepRefused(f"the engine was asked for {image_id} and handed out {image.digest_of(config)}")
         expected = image.diff_ids(config)
         if len(expected) != len(layer_names):
             raise StepRefused(
@@ -178,7 +177,7 @@ def _note(path: Path, blob: Blob) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{id(blob)}.new")
     new.write_text(f"{blob.digest} {blob.size}")
-    shutil.move(new, path)
+    new.replace(path)
 
 
 def _keep_bytes(data: bytes, name: str, step: Step) -> Blob:
@@ -187,7 +186,3 @@ def _keep_bytes(data: bytes, name: str, step: Step) -> Blob:
     kept = step.keep(path, "blob")
     path.unlink()
     return Blob(kept.digest, kept.size)
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -25,7 +25,7 @@ _FED = 'exec "$@" < "$0"'
 def build(settings: Image, step: Step) -> list[Artifact]:
     """Build the image and keep it; where a repository is named, put it there by its digest."""
     context = _context(settings, step)
-    with engine.connected(settings.host) as client, engine.speaking(engine.address(settings.host)):
+    with engine.connected(settings.host) as client:
         image_id = _built(settings, step, client, context)
         step.log(f"Built {image_id}")
         artifact = archive.keep(client, image_id, _name(settings, step), step)

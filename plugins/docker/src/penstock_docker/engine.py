@@ -18,7 +18,7 @@ _PATIENCE = 600
 """Seconds for one answer of an engine: it may unpack a large image before it says a word."""
 _OWN_SOCKET = "unix:///var/run/docker.sock"
 
-__all__ = ["LOCAL", "DockerClient", "ImageNotFound", "NotFound", "address", "connected", "speaking"]
+__all__ = ["LOCAL", "DockerClient", "ImageNotFound", "NotFound", "address", "connected"]
 
 
 def address(host: str | None) -> str:
@@ -38,7 +38,7 @@ def connected(host: str | None) -> Iterator[DockerClient]:
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
         raise StepFailed(_why_unreachable(where, error)) from None
     try:
-        with speaking(where):
+        with _speaking(where):
             client.ping()
             yield client
     finally:
@@ -59,7 +59,7 @@ def _client(host: str | None, where: str) -> DockerClient:
 
 
 @contextmanager
-def speaking(where: str) -> Iterator[None]:
+def _speaking(where: str) -> Iterator[None]:
     """What an engine refuses is the step's failure; an engine that is gone is the machine's."""
     try:
         yield

@@ -6,6 +6,7 @@ OCI image specification 1.1: https://github.com/opencontainers/image-spec
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,6 +36,16 @@ class Contents(NamedTuple):
     """Compressed, the lowest first."""
 
 
+def digest_of(data: bytes) -> str:
+    """The digest of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def encoded(value: object) -> bytes:
+    """The one JSON text of a manifest."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
 def manifest(contents: Contents) -> bytes:
     """The one manifest of these contents: canonical JSON."""
     value = {
@@ -43,7 +54,7 @@ def manifest(contents: Contents) -> bytes:
         "config": _descriptor(CONFIG, contents.config),
         "layers": [_descriptor(LAYER, layer) for layer in contents.layers],
     }
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return encoded(value)
 
 
 def contents(raw: bytes) -> Contents:

@@ -62,7 +62,7 @@ def _tag(place: Registry, tag: str, artifact: Artifact, raw: bytes, step: Step, 
         return True
     if there is not None and not move:
         raise StepRefused(
-            f"{place.host}/{place.name}:{tag} names another image already, {registry.digest_of(there)}. "
+            f"{place.host}/{place.name}:{tag} names another image already, {image.digest_of(there)}. "
             "Choose a tag "
             "that is free, or say that tags may move: move_tags = true"
         )
@@ -89,7 +89,7 @@ def _referrer(
 ) -> tuple[dict[str, Any], bool]:
     """The descriptor of a manifest that holds one bundle, and whether the registry itself lists it."""
     path = archive.fetched(Blob(bundle, 0), step)
-    for digest, source in ((registry.digest_of(_EMPTY), _file(_EMPTY, step)), (bundle, path)):
+    for digest, source in ((image.digest_of(_EMPTY), _file(_EMPTY, step)), (bundle, path)):
         if not place.has_blob(digest):
             place.put_blob(digest, source)
     annotations = {
@@ -97,12 +97,12 @@ def _referrer(
         "dev.sigstore.bundle.content": "dsse-envelope",
         "dev.sigstore.bundle.predicateType": entry.predicate_type,
     }
-    raw = registry.encoded(
+    raw = image.encoded(
         {
             "schemaVersion": 2,
             "mediaType": image.MANIFEST,
             "artifactType": BUNDLE,
-            "config": {"mediaType": _EMPTY_TYPE, "digest": registry.digest_of(_EMPTY), "size": len(_EMPTY)},
+            "config": {"mediaType": _EMPTY_TYPE, "digest": image.digest_of(_EMPTY), "size": len(_EMPTY)},
             "layers": [
                 {
                     "mediaType": BUNDLE,
@@ -117,7 +117,7 @@ def _referrer(
             "annotations": annotations,
         }
     )
-    digest = registry.digest_of(raw)
+    digest = image.digest_of(raw)
     headers = place.put_manifest(raw, image.MANIFEST, digest)
     descriptor = {
         "mediaType": image.MANIFEST,
@@ -139,7 +139,7 @@ def _list(place: Registry, artifact: Artifact, descriptors: Sequence[dict[str, A
     if not new:
         return
     index = {"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [*listed, *new]}
-    place.put_manifest(registry.encoded(index), image.INDEX, tag)
+    place.put_manifest(image.encoded(index), image.INDEX, tag)
 
 
 def _manifests(raw: bytes) -> list[dict[str, Any]]:
@@ -150,6 +150,6 @@ def _manifests(raw: bytes) -> list[dict[str, Any]]:
 
 
 def _file(data: bytes, step: Step) -> Any:
-    path = step.tmp / registry.digest_of(data)[7:]
+    path = step.tmp / image.digest_of(data)[7:]
     path.write_bytes(data)
     return path

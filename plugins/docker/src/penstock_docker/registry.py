@@ -5,9 +5,7 @@ https://github.com/opencontainers/distribution-spec
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -108,17 +106,17 @@ class Registry:
             answer.close()
             return None
         raw = _limited(answer)
-        if reference.startswith("sha256:") and digest_of(raw) != reference:
+        if reference.startswith("sha256:") and image.digest_of(raw) != reference:
             raise StepRefused(
-                f"{self.host} was asked for {self.name}@{reference} and served {digest_of(raw)}"
+                f"{self.host} was asked for {self.name}@{reference} and served {image.digest_of(raw)}"
             )
         return raw
 
     def blob(self, digest: str) -> bytes:
         """Some bytes, checked. For small ones."""
         raw = _limited(self._ask("GET", f"blobs/{digest}", good=(200,), stream=True))
-        if digest_of(raw) != digest:
-            raise StepRefused(f"{self.host} was asked for {digest} and served {digest_of(raw)}")
+        if image.digest_of(raw) != digest:
+            raise StepRefused(f"{self.host} was asked for {digest} and served {image.digest_of(raw)}")
         return raw
 
     def _ask(
@@ -220,17 +218,7 @@ def _json(answer: requests.Response) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def digest_of(data: bytes) -> str:
-    """The digest of some bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def _innermost(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error) or type(error).__name__
-
-
-def encoded(value: object) -> bytes:
-    """The canonical JSON of a manifest."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -8,7 +8,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,8 +108,8 @@ class DockerHost(Target):
 
     # --- the host ---
 
-    def _engine(self) -> Any:
-        return _Speaking(self.host)
+    def _engine(self) -> AbstractContextManager[DockerClient]:
+        return engine.connected(self.host)
 
     def _bring(self, client: DockerClient, artifact: Artifact, step: Step) -> str:
         wanted = archive.engine_digest(artifact)
@@ -275,19 +276,6 @@ _KEPT = 1
 _FLAPS = 3
 
 
-class _Speaking:
-    """An engine whose refusals are the step's."""
-
-    def __init__(self, host: str) -> None:
-        self._connected = engine.connected(host)
-
-    def __enter__(self) -> DockerClient:
-        return self._connected.__enter__()
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._connected.__exit__(*error)
-
-
 class _Stay(urllib.request.HTTPRedirectHandler):
     """A redirection is an answer, and not the right one."""
 
@@ -313,8 +301,6 @@ def _host_name(host: str) -> str:
 
 def _seconds_since(text: str) -> float:
     """Docker writes times as RFC 3339 with nanoseconds."""
-    from datetime import datetime
-
     try:
         then = datetime.fromisoformat(text[:19] + "+00:00")
     except ValueError:
