@@ -40,8 +40,22 @@ class Engine:
         return done.stdout
 
 
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A real Docker Engine of this session's own."""
+    with _engine(tmp_path_factory.mktemp("engine")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry on loopback: HOST:PORT."""
+    with _registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
 @contextmanager
-def engine(place: Path) -> Iterator[Engine]:
+def _engine(place: Path) -> Iterator[Engine]:
     """A Docker Engine, with a base image of busybox. Skips where there is none to start, or no right to."""
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("a Docker Engine needs dockerd (Debian: docker.io), and root")
@@ -71,7 +85,7 @@ def engine(place: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def registry(place: Path) -> Iterator[str]:
+def _registry(place: Path) -> Iterator[str]:
     """A registry on loopback: its address, HOST:PORT."""
     program = shutil.which("docker-registry")
     if program is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -31,6 +32,15 @@ IDENTITY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+
+
+@functools.cache
+def namespace() -> tuple[str, ...]:
+    """What starts a program with mounts of its own: as root, or in a namespace where one is."""
+    words = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+    done = subprocess.run([*words, "true"], capture_output=True, check=False)
+    assert done.returncode == 0, f"{' '.join(words)} does not work here: {done.stderr.decode()}"
+    return words
 
 
 @dataclass(frozen=True)

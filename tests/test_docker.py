@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import urllib.request
-from collections.abc import Iterator
 
 import pytest
 
-from tests import engines
-from tests.engines import BASE, Engine
+from tests.engines import BASE, Engine, engine, registry
 from tests.projects import Project
+
+__all__ = ["engine", "registry"]
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -47,18 +47,6 @@ start_timeout = "5s"
 stop_grace = "1s"
 rollout = {{ healthy_within = "10s" }}
 """
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with engines.engine(tmp_path_factory.mktemp("engine")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with engines.registry(tmp_path_factory.mktemp("registry")) as address:
-        yield address
 
 
 def page(port: int) -> str:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from penstock.chain import Row
 from penstock.errors import ConfigError, PluginError
 from penstock.journal import Journal, New
 
-from core.tests.lab import until
+from core.tests.lab import database, until
 
 APPENDER = """
 import sys, time
@@ -45,16 +43,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(path: Path) -> Journal:
     return Journal(path)
-
-
-@contextlib.contextmanager
-def database(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, as somebody who changes the past would open it."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def change(path: Path, statement: str, *values: Any) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +13,8 @@ from penstock import migrations
 from penstock.chain import New
 from penstock.errors import PluginError
 from penstock.journal import Journal
+
+from core.tests.lab import database
 
 VERSION_1 = """
 CREATE TABLE events (
@@ -59,15 +58,6 @@ def path(tmp_path: Path) -> Path:
     with database(path) as old:
         old.executescript(VERSION_1)
     return path
-
-
-@contextlib.contextmanager
-def database(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def version(path: Path) -> int:

@@ -13,7 +13,7 @@ from penstock.model import TestCase, TestReport
 from penstock.plan import PlanStep
 from penstock.quarantine import Quarantine
 
-from core.tests.lab import Lab
+from core.tests.lab import ONE_FILE, Lab
 
 TODAY = date(2026, 11, 25)
 STEP = PlanStep(name="test.unit", phase="test", uses="fake")
@@ -219,19 +219,12 @@ def test_an_entry_that_stands_there_twice_is_refused_and_one_that_ended_is_warne
 
 # --- whole runs ---
 
-FAKE = """
+FAKE = (
+    ONE_FILE
+    + """
 class Told(Settings):
     failed: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
-
-@hookimpl
-def penstock_source(settings: Settings, step):
-    (step.workspace / "a.txt").write_text("source")
-    return Revision()
-
-@hookimpl
-def penstock_build(settings: Settings, step):
-    return [step.keep(step.workspace / "a.txt", "file")]
 
 @hookimpl
 def penstock_test(settings: Told, step):
@@ -250,6 +243,7 @@ class Place(Target):
 def penstock_targets(settings: Settings, step):
     return [Place(id="here")]
 """
+)
 PIPELINE = """
 [build.file]
 uses = "fake"

@@ -25,7 +25,7 @@ from penstock.executor import Done
 from penstock.plugins import Plugins
 from penstock.request import Response
 
-from core.tests.lab import Lab, heard
+from core.tests.lab import ONE_FILE, Lab, heard
 
 PEM = "-----BEGIN KEY-----\n" + "\n".join(f"{n}kLm9+/Qz" * 7 for n in range(3)) + "\n-----END KEY-----\n"
 SAMPLES = (
@@ -302,16 +302,9 @@ def test_a_secret_shows_in_nothing_that_a_run_leaves_or_says(lab: Lab) -> None:
     assert kinds >= {"step.retried", "tests.flaky", "rollout.ended", "rollout.began"}
 
 
-PLAIN = """
-@hookimpl
-def penstock_source(settings: Settings, step):
-    (step.workspace / "a.txt").write_text("source")
-    return Revision()
-
-@hookimpl
-def penstock_build(settings: Settings, step):
-    return [step.keep(step.workspace / "a.txt", "file")]
-
+PLAIN = (
+    ONE_FILE
+    + """
 @hookimpl
 def penstock_test(settings: Settings, step):
     print("log in as", *(step.secret(name) for name in sorted(step._secrets)))
@@ -327,6 +320,7 @@ class Place(Target):
 def penstock_targets(settings: Settings, step):
     return [Place(id="live")]
 """
+)
 
 
 def test_a_secret_that_is_an_everyday_word_makes_no_record_useless(lab: Lab) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.broken.place import PENSTOCK, Place, Said
+from tests.projects import namespace
 
 PIPELINE = """
 [build.box]
@@ -23,15 +22,6 @@ JOURNAL = "penstock: the journal /project/.penstock/journal.db"
 AGAIN = "A run that was cut off goes on with: penstock resume"
 GIT = '[penstock]\nplugins = ["git", "shell"]\n\n[test.a]\nuses = "shell"\nrun = "ls"\n'
 PASSED = "✓ source  snapshot of {0}\n✓ test.a  ls\n\nPassed in N s. Run {1}.\n"
-
-
-@functools.cache
-def namespace() -> tuple[str, ...]:
-    """What starts a program with mounts of its own: as root, or in a namespace where one is."""
-    words = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
-    done = subprocess.run([*words, "true"], capture_output=True, check=False)
-    assert done.returncode == 0, f"{' '.join(words)} does not work here: {done.stderr.decode()}"
-    return words
 
 
 def with_mount(place: Place, mount: str, *words: str) -> Said:

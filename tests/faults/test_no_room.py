@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import shutil
-import subprocess
 
 import pytest
 
 from tests.faults.conftest import Ended, Killer
 from tests.faults.test_kills import SEED
-from tests.projects import PENSTOCK
+from tests.projects import PENSTOCK, namespace
 
 pytestmark = pytest.mark.slow
 
@@ -28,15 +26,6 @@ exit $code
 """
 WHOLE = 3_000
 """Nearly as many kilobytes as all of it takes."""
-
-
-@functools.cache
-def namespace() -> tuple[str, ...]:
-    """What starts a program with mounts of its own: as root, or in a namespace where one is."""
-    words = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
-    done = subprocess.run([*words, "true"], capture_output=True, check=False)
-    assert done.returncode == 0, f"{' '.join(words)} does not work here: {done.stderr.decode()}"
-    return words
 
 
 def with_so_much(killer: Killer, size: int) -> tuple[Ended, list[str]]:
