@@ -10,7 +10,7 @@ from typing import NamedTuple
 from penstock.journal import Events
 from penstock.model import Event, Revision
 from penstock.plugins import Plugins
-from penstock.secrets import resolve
+from penstock.secrets import find
 
 
 class Earlier(NamedTuple):
@@ -47,12 +47,7 @@ class Observed:
 
     def secret(self, reference: str) -> str:
         """The value behind a reference such as `env:NAME`. Raises ConfigError where there is none."""
-
-        def ask(reference: str) -> str | None:
-            answer = self._plugins.ask_all("penstock_secret", reference=reference)[0]
-            return None if answer is None else str(answer.get_secret_value())
-
-        return resolve(reference, ask)
+        return find(self._plugins, reference)
 
     def key(self, event: Event) -> str:
         """What a message about this event is known by: the same each time that the event is handed over."""

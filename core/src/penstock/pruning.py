@@ -60,7 +60,7 @@ def needed(journal: Events, home: Home, without: Collection[int]) -> set[str]:
 def young(journal: Events, home: Home) -> float:
     """Since when bytes stay whoever needs them: some run that is being worked on may have just kept them."""
     since = time.time() - _YOUNG
-    for line in journal.runs():
+    for line in journal.runs(unfinished=True):
         if line.state == "running" and home.workers_lock(line.run).is_held():
             begun = [event.time for event in journal.events(line.run) if event.type in _BEGUN]
             since = min([since, *(moment - _YOUNG for moment in begun[-1:])])

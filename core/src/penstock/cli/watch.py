@@ -239,7 +239,7 @@ class Watch:
         journal = self._opened.journal
         return [
             line.run
-            for line in reversed(journal.runs())
+            for line in reversed(journal.runs(unfinished=True))
             if line.state == "running" and journal.events(line.run)[0].data.get("trigger")
         ]
 
