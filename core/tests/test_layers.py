@@ -18,13 +18,13 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
     *("caching", "sections", "observe", "retention", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("scanned", "evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
@@ -65,6 +65,7 @@ PURE = (
     "pointless",
     "scheduler",
     "turns",
+    "scanned",
     "evidence",
     "reports",
     "flaky",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import click
     from pydantic import SecretStr
 
+    from penstock.findings import ScanReport
     from penstock.model import (
         Approval,
         Artifact,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         Publication,
         Refusal,
         Revision,
-        ScanReport,
         Signature,
         Signer,
         TestReport,
