@@ -64,8 +64,11 @@ class Exempted(Model):
     def remark(self) -> str | None:
         """What is to be said about it; None where it does what it is there for."""
         if self.state == "ended":
-            return f"ignore: {self.id} counts again, its exemption ended on {self.until}"
-        return f"ignore: {self.id} matches nothing any more" if self.state == "unused" else None
+            over = f"its exemption ended on {self.until}"
+            return f"ignore: {self.id} counts again, {over}. Mend it, or set a later `until`"
+        if self.state == "unused":
+            return f"ignore: {self.id} matches nothing any more. Remove it"
+        return None
 
 
 class ScanReport(Model):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from penstock_trivy.tree import PLANTED, PLANTED_SECRET, defused
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _PACKED, _PLAIN = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar"
+_BUILDKIT = " # buildkit"
 _SHELL = "/bin/sh -c #(nop) "
 
 
@@ -63,12 +65,11 @@ def write(image: Image, place: Path, canary: str) -> Layout:
     blobs = place / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     # At the bottom, where Trivy might leave secrets out; and at the top, where nothing is taken away.
-    below, above = _layer(canary, PLANTED_SECRET), _layer(canary, PLANTED)
+    # Each has names of its own, since Trivy tells of a secret once where it stands twice under one name.
+    below, above = _layer(f"{canary}/below", PLANTED_SECRET), _layer(canary, PLANTED)
     own = [_descriptor(_media_type(layer.path), layer.digest, layer.size) for layer in image.layers]
     for layer in image.layers:
-        link = blobs / layer.digest.removeprefix("sha256:")
-        if not link.is_symlink():
-            link.symlink_to(layer.path)
+        _same(layer.path, blobs / layer.digest.removeprefix("sha256:"))
     diff_ids = (_digest(below), *(layer.diff_id for layer in image.layers), _digest(above))
     layers = [_blob(blobs, _PLAIN, below), *own, _blob(blobs, _PLAIN, above)]
     config = _blob(blobs, _CONFIG, _encoded(_config(image.config, canary, diff_ids)))
@@ -98,7 +99,8 @@ def _config(config: Mapping[str, Any], canary: str, diff_ids: tuple[str, ...]) -
 
 def _harmless(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A line of the history that hides nothing."""
-    said = _joined(str(entry.get("created_by") or ""))
+    text, mark, _ = str(entry.get("created_by") or "").partition(_BUILDKIT)
+    said = _joined(text) + mark
     instruction = said.removeprefix("/bin/sh -c #(nop)").strip()
     if entry.get("empty_layer") and instruction.startswith("CMD"):
         said = f"{_SHELL}{instruction}"  # Trivy knows the end of another image by its form
@@ -123,14 +125,24 @@ def _joined(text: str) -> str:
 # --- bytes ---
 
 
-def _layer(canary: str, planted: Mapping[str, str]) -> bytes:
+def _layer(directory: str, planted: Mapping[str, str]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, text in planted.items():
-            entry = tarfile.TarInfo(f"{canary}/{name}")
+            entry = tarfile.TarInfo(f"{directory}/{name}")
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     return out.getvalue()
+
+
+def _same(source: Path, target: Path) -> None:
+    """The same file under another name: Trivy follows no symbolic link."""
+    if target.exists():
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError:  # on another disk, or one that knows no links
+        shutil.copyfile(source, target)
 
 
 def _media_type(path: Path) -> str:

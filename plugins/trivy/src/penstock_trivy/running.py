@@ -8,6 +8,8 @@ from penstock import Step, StepFailed
 
 from penstock_trivy import command
 
+_REASON = 500
+
 
 def run(step: Step, argv: Sequence[str], *, credentials: bool = False) -> str:
     """Run Trivy to its end; what it printed. StepFailed, with what it says, where it fails."""
@@ -37,6 +39,5 @@ def failure(step: str, mode: str, status: int, output: str) -> str:
             "(trivy image --download-java-db-only; with database_directory, add --cache-dir and that path), "
             'or leave them out: skip = ["*.jar"]'
         )
-    return (
-        f"trivy {mode} ended with status {status}: {reason[:500]}. Whole output: penstock logs last {step}."
-    )
+    why = reason if len(reason) <= _REASON else f"… {reason[-_REASON:]}"  # it names the cause last
+    return f"trivy {mode} ended with status {status}: {why}. Whole output: penstock logs last {step}."
