@@ -21,6 +21,7 @@ PUBLIC = (
     "Duration",
     "Event",
     "Evidence",
+    "Exempted",
     "Finding",
     "Health",
     "Model",
