@@ -34,7 +34,6 @@ _OF_ENGINES = (
     (
         (
             "verification failed",
-            "unexpected EOF",
             "invalid checksum",
             "unexpected commit digest",
             "failed size",

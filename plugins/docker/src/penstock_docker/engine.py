@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import docker
 import requests
-from docker import DockerClient
+from docker import APIClient, DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
-from docker.utils import version_lt
+from docker.utils import kwargs_from_env, version_lt
 from penstock import ConfigError, StepFailed
 from urllib3.exceptions import HTTPError
 
@@ -70,10 +70,34 @@ def _check_socket(where: str) -> None:
         raise StepFailed(_unreachable(where, complaints.of_connection("No such file or directory")))
 
 
+class _Api(APIClient):
+    """Goes to the engine, and nowhere else."""
+
+    def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        """Waits for no answer for ever: docker-py would, for some of them."""
+        if more.get("timeout") is None:
+            more["timeout"] = self.timeout
+        return super().send(request, **more)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What the machine says of its ways to others (REQUESTS_CA_BUNDLE, HTTP_PROXY) is not for engines."""
+        return {
+            "proxies": {},
+            "stream": stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": cert or self.cert,
+        }
+
+
+class _Client(DockerClient):
+    def __init__(self, **settings: Any) -> None:
+        self.api = _Api(**settings)
+
+
 def _client(host: str | None, where: str, tls: Tls | None, first: float) -> DockerClient:
     if (host is None or host == LOCAL) and not where.startswith("unix://"):
-        return docker.from_env(timeout=first)  # type: ignore[arg-type]  # the stubs want whole seconds
-    return DockerClient(base_url=where, timeout=first, tls=_tls(where, tls))  # type: ignore[arg-type]
+        return _Client(**kwargs_from_env(), timeout=first)
+    return _Client(base_url=where, timeout=first, tls=_tls(where, tls))
 
 
 def _tls(where: str, tls: Tls | None) -> TLSConfig | bool:
@@ -116,5 +140,7 @@ def _innermost(error: BaseException) -> str:
         inner = error.__cause__ or error.__context__
         if inner is None:
             break
+        if isinstance(error, APIError) and error.explanation:
+            return str(error.explanation)
         error = inner
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)

@@ -29,7 +29,7 @@ def bring(place: Place, artifact: Artifact) -> str:
     client, host, repository = place.client, place.host, place.settings.repository
     wanted = archive.engine_digest(artifact)
     if repository is None or archive.has(client, wanted):
-        return archive.load(client, artifact, place.step)
+        return _load(place, artifact)
     what = f"{repository}@{artifact.digest}"
     place.step.log(f"{host} pulls {what}")
     try:
@@ -40,6 +40,13 @@ def bring(place: Place, artifact: Artifact) -> str:
     if not archive.has(client, wanted):
         raise StepRefused(f"{host} has pulled {what}, and it is not the image {wanted} that was tested")
     return wanted
+
+
+def _load(place: Place, artifact: Artifact) -> str:
+    try:
+        return archive.load(place.client, artifact, place.step)
+    except StepFailed as error:
+        raise type(error)(f"{place.host}: {error}") from None
 
 
 def _take(event: Mapping[str, Any], host: str, what: str) -> None:
