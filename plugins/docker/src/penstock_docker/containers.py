@@ -107,7 +107,7 @@ def ready(place: Place, release: Release, image: str, found: Sequence[Found]) ->
             labels[_SECRETS] = f"{salt}:{_hidden(values, salt)}"
         made = _create(place, f"{place.service}-{release.digest[7:15]}-{salt}", labels, image)
     if not made.runs:
-        _complete(place, made)
+        complete(place, made)
     return made
 
 
@@ -137,10 +137,21 @@ def switch(place: Place, chosen: Found, found: Sequence[Found]) -> None:
 def remove(place: Place, found: Sequence[Found], *, grace: bool = False) -> None:
     """Remove containers, with the volumes that have no name. One that is gone is gone."""
     for one in found:
-        with suppress(NotFound):
-            if grace and one.runs:
+        if grace and one.runs:
+            with suppress(NotFound):
                 place.client.api.stop(one.id, timeout=max(1, round(place.settings.stop_grace)))
-            place.client.api.remove_container(one.id, force=True, v=True)
+        remove_one(place, one.id)
+
+
+def remove_one(place: Place, container: str) -> None:
+    """Remove a container as it is."""
+    try:
+        place.client.api.remove_container(container, force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # somebody removes it already
+            raise
 
 
 def remove_older(place: Place, chosen: Found, found: Sequence[Found]) -> None:
@@ -237,7 +248,7 @@ def _create(place: Place, name: str, labels: dict[str, str], image: str) -> Foun
     return Found(str(made.id), name, image, "created", labels)
 
 
-def _complete(place: Place, made: Found) -> None:
+def complete(place: Place, made: Found) -> None:
     """Give a container that does not run what can't be said when it is made, as often as it is asked for."""
     joined = place.settings.networks
     if joined:

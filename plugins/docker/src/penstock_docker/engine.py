@@ -24,6 +24,8 @@ OLDEST = "1.41"
 """The API of Docker 20.10."""
 PATIENCE = 600.0
 """Seconds for one answer of an engine: it may unpack a large image before it says a word."""
+_SESSIONS = 8
+"""Connections that are kept, of which an SSH server grants ten."""
 _HELLO = 15.0
 """Seconds for the first."""
 _OWN_SOCKET = "unix:///var/run/docker.sock"
@@ -97,7 +99,7 @@ class _Client(DockerClient):
 def _client(host: str | None, where: str, tls: Tls | None, first: float) -> DockerClient:
     if (host is None or host == LOCAL) and not where.startswith("unix://"):
         return _Client(**kwargs_from_env(), timeout=first)
-    return _Client(base_url=where, timeout=first, tls=_tls(where, tls))
+    return _Client(base_url=where, timeout=first, tls=_tls(where, tls), num_pools=_SESSIONS)
 
 
 def _tls(where: str, tls: Tls | None) -> TLSConfig | bool:

@@ -100,7 +100,7 @@ class Published(Engine):
     )
 
 
-class Job(Settings):
+class Command(Settings):
     """A command that runs once a rollout, in the release's own image, as the service would."""
 
     name: str = Field(pattern=_NAME, description="Names it in messages and in its container's name.")
@@ -161,13 +161,13 @@ class Service(Settings):
         description="Hands the container these of the section's `secrets` as files, /run/secrets/NAME. "
         "They stand in the container alone: docker inspect does not show them.",
     )
-    before: tuple[Job, ...] = Field(
+    before: tuple[Command, ...] = Field(
         (),
         examples=[[{"name": "migrate", "command": ["python", "-m", "shop.migrate"], "timeout": "5m"}]],
         description="Runs these in the new release's image before any host is changed: in order, each once a "
         "rollout. Where one fails nothing is changed.",
     )
-    after: tuple[Job, ...] = Field(
+    after: tuple[Command, ...] = Field(
         (), description="Runs these once all hosts are healthy. Where one fails all are put back."
     )
     volumes: tuple[Annotated[str, Field(pattern=r"^[^:]+:/[^:]*(?::r[ow])?$")], ...] = Field(

@@ -51,12 +51,25 @@ def tunnel(where: str) -> Iterator[Tunnel]:
         raise StepFailed(f"{where} needs the program ssh, which is not here. Install an OpenSSH client")
     usual = tempfile.gettempdir()
     place = Path(tempfile.mkdtemp(prefix="penstock-", dir=usual if len(usual) < _LONGEST else "/tmp"))  # noqa: S108 - private, and short
+    if _shares_nothing(command):  # one login for all sessions; who has arranged for that otherwise keeps it
+        command[1:1] = ["-o", "ControlMaster=auto", "-o", f"ControlPath={place}/master"]
     made = Tunnel(command, place)
     try:
         yield made
     finally:
         made.close()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _shares_nothing(command: list[str]) -> bool:
+    """Whether the user's configuration has each session log in on its own."""
+    asked = [command[0], "-G", *command[1:-1]]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=CONNECT_WITHIN, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    lines = done.stdout.splitlines()
+    return done.returncode == 0 and not any(line.startswith("controlpath /") for line in lines)
 
 
 class Tunnel:
