@@ -70,6 +70,7 @@ HOOKS = {
     "penstock_event": ["settings", "event", "observed"],
     "penstock_secret": ["reference"],
     "penstock_tools": ["settings"],
+    "penstock_doctor": ["settings"],
     "penstock_commands": [],
     "penstock_propose": ["root", "add"],
 }

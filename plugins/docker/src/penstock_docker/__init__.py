@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock import Artifact, Evidence, Job, Publication, Step, Target, hookimpl
+from penstock import Artifact, Check, Evidence, Job, Publication, Step, Target, Tool, hookimpl
 
-from penstock_docker.settings import Image, Published, Service
+from penstock_docker.settings import Anything, Image, Published, Service
 
 PENSTOCK_API = 1
 
@@ -15,9 +15,11 @@ __all__ = [
     "Published",
     "Service",
     "penstock_build",
+    "penstock_doctor",
     "penstock_jobs",
     "penstock_publish",
     "penstock_targets",
+    "penstock_tools",
 ]
 
 
@@ -43,6 +45,22 @@ def penstock_targets(settings: Service, step: Step) -> list[Target]:
     from penstock_docker import targets
 
     return targets.targets(settings, step)
+
+
+@hookimpl
+def penstock_tools(settings: Anything) -> list[Tool]:
+    """The engine that builds, and the docker program."""
+    from penstock_docker import doctor
+
+    return doctor.tools(settings)
+
+
+@hookimpl
+def penstock_doctor(settings: Anything) -> list[Check]:
+    """Whether its engines and its registry are there."""
+    from penstock_docker import doctor
+
+    return list(doctor.look(settings))
 
 
 @hookimpl

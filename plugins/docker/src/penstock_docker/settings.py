@@ -100,6 +100,15 @@ class Published(Engine):
     )
 
 
+class Anything(Engine, extra="ignore"):
+    """What all sections have, whichever they are: enough to say what they need."""
+
+    hosts: tuple[str, ...] = ()
+    repository: Repository | None = None
+    insecure: bool = False
+    builder: str = "auto"
+
+
 class Command(Settings):
     """A command that runs once a rollout, in the release's own image, as the service would."""
 
