@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
-from penstock.errors import PluginError, StepFailed
+from penstock.errors import PenstockError, PluginError, StepFailed
 from penstock.model import (
     Approval,
     Artifact,
@@ -186,13 +186,15 @@ def _kind(path: Path) -> str:
     return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"
 
 
-def status_of(target: Target, step: Step) -> dict[str, Any]:
-    """What runs on a target now, and how it is."""
-    state, health = target.observe(step), target.probe(step)
-    return {
-        "target": target.id,
-        "release": state.release,
-        "health": health.status,
-        "detail": step.mask(health.detail),
-        "data": state.data,
-    }
+def status_of(target: Target, step: Step, *, probe: bool = True) -> dict[str, Any]:
+    """What runs on a target now, and with `probe`, how it is. One that can't be asked says so."""
+    found: dict[str, Any] = {"target": target.id, "release": None, "health": "unknown", "data": {}}
+    try:
+        state = target.observe(step)
+        found |= {"release": state.release, "detail": "", "data": state.data, "seen": True}
+        if probe:
+            health = target.probe(step)
+            found |= {"health": health.status, "detail": step.mask(health.detail)}
+    except PenstockError as error:
+        found |= {"detail": step.mask(str(error)), "seen": "seen" in found}
+    return found
