@@ -23,12 +23,15 @@ from penstock.answers import (
     checked,
     keep_matching,
     operate,
+    read_logs,
     sbom_of,
     status_of,
+    the_job,
     the_one_asked_for,
+    the_target,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError, StepFailed
+from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
@@ -217,18 +220,13 @@ class Worker:
         )
 
     def _do_target(self, request: Request, step: Step) -> Response:
-        found = [target for target in self._targets(request, step) if target.id == request.target]
-        if not found:
-            raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-        return Response(outcome="passed", data=operate(found[0], request, step))
+        target = the_target(self._targets(request, step), request)
+        return Response(outcome="passed", data=operate(target, request, step))
 
     def _do_job(self, request: Request, step: Step) -> Response:
         assert request.release is not None
-        for job in self._jobs(request, step):
-            if job.id == request.target:
-                job.run(request.release, step)
-                return Response(outcome="passed")
-        raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
+        the_job(self._jobs(request, step), request).run(request.release, step)
+        return Response(outcome="passed")
 
     def _do_judge(self, request: Request, step: Step) -> Response:
         result = checked(request.step, self._call(request.step, HOOK_OF["verify"], step=step))
@@ -241,6 +239,9 @@ class Worker:
         shifting = [target.id for target in targets if target.shifts]
         jobs = {job.id: job.when for job in self._jobs(request, step)}
         return Response(outcome="passed", data={"status": found, "shifting": shifting, "jobs": jobs})
+
+    def _do_logs(self, request: Request, step: Step) -> Response:
+        return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None
