@@ -225,6 +225,7 @@ def test_a_canary_that_can_not_be_judged_waits_for_a_person(lab: Lab, place: Pat
     code, said = lab.run("approve", "live", "--why", "looked myself")
 
     assert code == 0, said
+    assert ", canary in 2 waves, judged by verify.live, let on by " in said
     assert told(place)[3:] == ["apply spot-1", "apply spot-2", "job warm", "look"]
     approvals = [event for event in lab.events() if event.type == "approval.given"]
     assert [event.step for event in approvals] == ["deploy.live"]

@@ -18,6 +18,7 @@ from penstock.model import (
     short,
 )
 from penstock.plan import PlanStep
+from penstock.progress import RolloutState
 
 _SHOWN = 5
 _LINES = 8
@@ -34,6 +35,18 @@ _PLURAL = {
     "misconfiguration": "misconfigurations",
     "license": "licences",
 }
+
+
+def deployed(rollout: RolloutState) -> str:
+    """What a rollout that went well came to, and how."""
+    said = [f"{short(rollout.release.digest)}  healthy"]
+    if rollout.settings.strategy in ("canary", "blue-green") and len(rollout.waves) > 1:
+        said.append(f"{rollout.settings.strategy} in {len(rollout.waves)} waves")
+    if rollout.settings.judge and len(rollout.waves) > 1:
+        said.append(f"judged by {', '.join(rollout.settings.judge)}")
+    if rollout.let_on:
+        said.append(f"let on by {', '.join(rollout.let_on)}")
+    return ", ".join(said)
 
 
 def of(step: PlanStep, result: object, remarks: Iterable[str] = ()) -> dict[str, Any]:
