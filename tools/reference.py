@@ -229,20 +229,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(
-            hooks,
-            values,
-            keys,
-            wave,
-            retries,
-            cache,
-            parameter,
-            penstock,
-            policy,
-            quarantined,
-            manual,
-            settings,
-        ),
-        *(commands, plugin_commands, exit_codes),
+        *(hooks, values, keys, wave, retries, cache, parameter, penstock, policy, quarantined, manual),
+        *(settings, commands, plugin_commands, exit_codes),
     )
 }

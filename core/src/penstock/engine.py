@@ -28,7 +28,7 @@ from penstock.home import Home
 from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
-from penstock.model import Event
+from penstock.model import Event, short
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
@@ -310,8 +310,9 @@ class Engine:
         elif response.outcome == "passed" and step.phase == "deploy":
             rollout = self.state.steps[name].rollout
             assert rollout is not None
-            said = summary.deployed(rollout)
-            self._finish(name, "passed", summary=said, notes=spared(self.state, name), **response.data)
+            said = f"{short(rollout.release.digest)}  healthy"
+            notes = [*summary.way_of(rollout), *spared(self.state, name)]
+            self._finish(name, "passed", summary=said, notes=notes, **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:
