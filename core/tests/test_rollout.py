@@ -465,7 +465,7 @@ def test_a_canary_that_can_not_be_judged_holds_until_somebody_says(outcome: str)
     state.judge_again()
     assert advance(state, 0) == [op("judge", "verify.live")]
     do(state, "judge", "verify.live", ok=False, outcome=outcome, detail="no data")
-    state.go_on()
+    state.go_on("ana")
     assert advance(state, 0) == [op("apply", "t1")]
 
 
@@ -570,7 +570,7 @@ class Simulation:
         said = self.random.choice(["go on", "go back", "again"])
         if said == "go on":
             self.allowed.add(self.state.current)
-            self.write(lambda state: state.go_on())
+            self.write(lambda state: state.go_on("ana"))
         elif said == "again":
             self.write(lambda state: state.judge_again())
         else:
@@ -793,10 +793,10 @@ def test_a_rollout_that_is_cut_off_after_any_event_comes_to_the_same_end(
         assert {name: (machine.parts, machine.share) for name, machine in cut.machines.items()} == ends
 
 
-THOUSAND = Faults(apply=0.0005, restore=0.2, sick=0.0005, crash=0.002)
+THOUSAND = Faults(apply=0.0005, restore=0.2, sick=0.0005, crash=0.001)
 
 
-@pytest.mark.parametrize("faults", [Faults(crash=0.002), THOUSAND], ids=["well", "with failures"])
+@pytest.mark.parametrize("faults", [Faults(crash=0.001), THOUSAND], ids=["well", "with failures"])
 @pytest.mark.parametrize(
     "options",
     [
