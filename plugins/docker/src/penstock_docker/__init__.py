@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from penstock import Artifact, Check, Evidence, Job, Publication, Step, Target, Tool, hookimpl
+from penstock import Artifact, Check, Evidence, Job, Proposal, Publication, Step, Target, Tool, hookimpl
 
 from penstock_docker.settings import Anything, Image, Published, Service
 
@@ -17,6 +18,7 @@ __all__ = [
     "penstock_build",
     "penstock_doctor",
     "penstock_jobs",
+    "penstock_propose",
     "penstock_publish",
     "penstock_targets",
     "penstock_tools",
@@ -61,6 +63,14 @@ def penstock_doctor(settings: Anything) -> list[Check]:
     from penstock_docker import doctor
 
     return list(doctor.look(settings))
+
+
+@hookimpl
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """An image, where there is a Dockerfile."""
+    from penstock_docker import propose
+
+    return propose.propose(root, add)
 
 
 @hookimpl
