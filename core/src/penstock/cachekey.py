@@ -26,6 +26,7 @@ _STANDING_FOR_IT = "PENSTOCK_REVISION"
 _MANY = 40
 """Artifacts that are listed one by one."""
 _IN_ALL = "{} in all"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""
@@ -49,7 +50,7 @@ class Files(NamedTuple):
 
 def canonical(value: object) -> bytes:
     """The one JSON text of a value. Names that are not UTF-8 stand in it as the bytes that they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest_of(value: object) -> str:

@@ -99,7 +99,7 @@ class Keys(Model):
         default=None, description='A condition, such as ref == "main"; where it is false the step is skipped.'
     )
     retries: Annotated[Retries, BeforeValidator(_retries)] = Field(
-        default=Retries(times=0),
+        default=Retries.model_construct(times=0),
         json_schema_extra=_or_a_number,
         description="How often a failed step is tried again; or a table that also says when and after what.",
     )
@@ -128,7 +128,9 @@ class Keys(Model):
     allow_failure: bool = Field(
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
-    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+    rollout: Rollout = Field(
+        default=Rollout.model_construct(), description="How a deploy step moves its targets."
+    )
 
     @property
     def cached(self) -> Cache | None:

@@ -13,10 +13,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from penstock import conditions
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
@@ -26,7 +26,9 @@ from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
 from penstock.stages import check_cached, check_needs, check_results, meant_by, stages_of
-from penstock.terms import Node
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _TESTS = ("test", "scan")
 _DEFAULT = ("provenance", "tests", "scan", "signature", "approval")
@@ -50,7 +52,7 @@ class PlanStep(Model):
     phase: str
     uses: str | None
     settings: dict[str, JsonValue] = {}
-    keys: Keys = Keys()
+    keys: Keys = Keys.model_construct()
     environment: str | None = None
     needs: tuple[Need, ...] = ()
     requires: tuple[str, ...] = Field(
@@ -137,10 +139,14 @@ class Plan(Model):
     @cached_property
     def conditions(self) -> dict[str, Node]:
         """The conditions of the steps that have one."""
+        found = {step.name: step.keys.when for step in self.steps if step.keys.when is not None}
+        if not found:
+            return {}
+        from penstock import conditions
+
         return {
-            step.name: conditions.parse(step.keys.when, conditions.known(self.parameters, step.variant))
-            for step in self.steps
-            if step.keys.when is not None
+            name: conditions.parse(text, conditions.known(self.parameters, self.by_name[name].variant))
+            for name, text in found.items()
         }
 
     @cached_property

@@ -14,6 +14,8 @@ from penstock.scheduler import End, Operate, Stop
 _LOSSES = 2
 """How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
 
+_INWARD = frozenset(("source", "build", "test", "scan"))
+
 
 class Back(NamedTuple):
     """A request that is over."""
@@ -27,7 +29,10 @@ class Back(NamedTuple):
 
 
 class Underway:
-    """Hands requests to workers, once they are on record, and keeps book of them by their tickets."""
+    """Hands requests to workers and keeps book of them by their tickets.
+
+    What touches anything outside of a step's own workspace is on record before it is begun.
+    """
 
     def __init__(self, executor: Executor, record: Record) -> None:
         self._executor = executor
@@ -50,12 +55,15 @@ class Underway:
         return set(self._steps.values())
 
     def submit(self, request: Request, operation: Operate | None = None) -> None:
-        """Hand a request to a worker: its intent is on record before anything is touched."""
+        """Hand a request to a worker, which may begin while the disk takes the record of what is harmless."""
         name = request.step.name
         ticket = _ticket(name, operation.target) if operation else name
         self._steps[ticket], self._requests[ticket] = name, request
         if operation:
             self._operations[ticket] = operation
+        elif _is_inward(request) and self._executor.idle:  # no process is forked while a transaction is open
+            self._executor.submit(ticket, request)
+            return
         self._record.after_commit(partial(self._executor.submit, ticket, request))
 
     def end(self, action: End) -> bool:
@@ -105,6 +113,12 @@ class Underway:
         self._requests[ticket] = request
         self._record.after_commit(partial(self._executor.submit, ticket, request))
         return True
+
+
+def _is_inward(request: Request) -> bool:
+    """Whether it changes nothing but its own workspace: cut off without a trace, it is simply begun anew."""
+    step = request.step
+    return step.phase in _INWARD and step.environment is None
 
 
 def _ticket(step: str, target: str) -> str:
