@@ -24,7 +24,7 @@ LAYERS = (
     *("caching", "sections", "observe", "retention", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
@@ -69,7 +69,6 @@ PURE = (
     "reports",
     "flaky",
     "quarantine",
-    "patterns",
     "cachekey",
     "request",
     "summary",

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.globs import chosen
 from penstock.model import Artifact, Revision, Tool
-from penstock.patterns import chosen
 from penstock.plan import PlanStep
 
 FORMAT = 1
