@@ -66,7 +66,7 @@ class NpmVerifier:
                 shutil.copy(file, place)
             _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=place)
 
-        return _once(self._cache / name, install)
+        return once(self._cache / name, install)
 
 
 class PythonVerifier:
@@ -89,7 +89,7 @@ class PythonVerifier:
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, "--no-deps", "--target", place, *_PYTHON_PACKAGES])
 
-        return _once(self._cache / name, install)
+        return once(self._cache / name, install)
 
 
 class CosignVerifier:
@@ -115,7 +115,7 @@ class CosignVerifier:
     @cached_property
     def program(self) -> Path:
         """cosign's path."""
-        return _once(self._cache / f"cosign-sid-{platform.machine()}", _unpack_cosign) / "usr/bin/cosign"
+        return once(self._cache / f"cosign-sid-{platform.machine()}", _unpack_cosign) / "usr/bin/cosign"
 
     @cached_property
     def version(self) -> str:
@@ -173,7 +173,7 @@ def _unpack_cosign(place: Path) -> None:
     shutil.rmtree(work)
 
 
-def _once(target: Path, install: Callable[[Path], None]) -> Path:
+def once(target: Path, install: Callable[[Path], None]) -> Path:
     """A directory that is there whole or not at all, however many test runs want it at once."""
     if target.exists():
         return target
