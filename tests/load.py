@@ -64,7 +64,9 @@ class Load:
     def __init__(self, url: str, *, rate: float = 40.0) -> None:
         parts = urlsplit(url)
         self._name, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+        self._request = (
+            f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+        )
         self._rate = rate
         self._answers: list[Answer] = []
         self._over = threading.Event()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import images
 from tests.engines import Engine
@@ -20,6 +28,7 @@ from tests.projects import ROOT, Project, free_port
 EXAMPLE = ROOT / "examples" / "orders"
 PASSWORD = "wide-river-4711"
 _PATIENCE = 60.0
+_LONG = 180.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,14 @@ class Orders(Project):
             self.replace(f"src/orders/{name}.py", texts)
         return self.commit(message=f"Release {version}")
 
+    @staticmethod
+    def generated_key(path: Path) -> Path:
+        """Somebody else's public key."""
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        path.write_bytes(key.public_bytes(serialization.Encoding.PEM, form))
+        return path
+
     def runs(self) -> dict[str, list[str]]:
         """The image IDs of what runs on each host for the environment: asked of the engines themselves."""
         asked = ("ps", "-q", "--no-trunc", "-f", "label=dev.penstock.environment=production")
@@ -122,6 +139,20 @@ class Orders(Project):
             ]
             for host in self.parts.hosts
         }
+
+    def left_over(self) -> list[str]:
+        """What is there and should not be: more than one container kept beside the one that runs, and what
+        the steps of a run needed, on any engine.
+        """
+        parts, found = self.parts, []
+        for engine in (parts.engine, *parts.hosts):
+            for kind in ("container", "network", "volume"):
+                words = (kind, "ls", "-q", "-f", "label=dev.penstock.home")
+                found += engine.docker(*words, *(["-a"] if kind == "container" else [])).split()
+        for host in parts.hosts:
+            stopped = host.docker("ps", "-a", "-q", "-f", "status=exited", "-f", "status=created").split()
+            found += stopped[1:]
+        return found
 
     def serves(self) -> set[str]:
         """The releases that answer on the hosts, each asked by itself."""
@@ -154,3 +185,38 @@ def _log(engine: Engine, container: str) -> str:
     words = ["docker", "-H", engine.host, "logs", "--tail", "20", container]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
+
+
+def killed(orders: Orders, *arguments: str, operation: str, target: int, after: float = 0.0) -> None:
+    """Run a command, and kill its engine once it has begun an operation on a host (by number) and some time later.
+
+    The engine gets SIGKILL: it can clear up nothing. Its workers see that it has gone.
+    """
+    seen = len(events(orders, "rollout.started"))
+    child = orders.start(*arguments)
+    address = orders.parts.hosts[target].host
+    try:
+        deadline = time.monotonic() + _LONG
+        while not any(
+            event["op"] == operation and address in event["target"]
+            for event in events(orders, "rollout.started")[seen:]
+        ):
+            assert child.poll() is None, "".join(child.communicate())
+            assert time.monotonic() < deadline, f"no {operation} of {address} in {_LONG:g} s"
+            time.sleep(0.01)
+        time.sleep(after)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def events(orders: Orders, kind: str) -> list[dict[str, Any]]:
+    """The data of all events of a type, out of the journal."""
+    journal = orders.root / ".penstock" / "journal.db"
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=10)) as db:
+            rows = db.execute("SELECT data FROM events WHERE type = ? ORDER BY id", (kind,)).fetchall()
+    except sqlite3.OperationalError:
+        return []  # it is being made
+    return [json.loads(row) for (row,) in rows]
