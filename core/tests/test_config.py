@@ -255,8 +255,8 @@ BROKEN = {
         "penstock.toml:7: [build.a] env.PORT: must be a string, and not 80",
     ),
     "key of a later version": (
-        HEAD + '[build.a]\nuses = "box"\nservices = ["db"]\n',
-        "penstock.toml:5: [build.a] services: is a key of the core that this version does not have yet",
+        HEAD + '[build.a]\nuses = "box"\ninside = "build.b"\n',
+        "penstock.toml:5: [build.a] inside: is a key of the core that this version does not have yet",
     ),
     "environment that is no name": (
         HEAD + '[deploy.a]\nuses = "box"\nenvironment = "../../x"\n',

@@ -21,7 +21,7 @@ LAYERS = (
     *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "sections", "observe", "retention", "config"),
+    *("caching", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
     *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
     *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
@@ -37,6 +37,8 @@ LAYERS = (
         "answers",
         "outcomes",
         "admission",
+        "serving",
+        "reaping",
         "summary",
         "reported",
         "tools",

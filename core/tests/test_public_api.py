@@ -34,6 +34,7 @@ PUBLIC = (
     "Release",
     "Revision",
     "ScanReport",
+    "Service",
     "Settings",
     "Severity",
     "Signature",
@@ -70,6 +71,9 @@ HOOKS = {
     "penstock_event": ["settings", "event", "observed"],
     "penstock_secret": ["reference"],
     "penstock_tools": ["settings"],
+    "penstock_service": ["settings", "service", "step"],
+    "penstock_service_tools": ["settings"],
+    "penstock_reap": ["run", "step_name", "home"],
     "penstock_commands": [],
     "penstock_propose": ["root", "add"],
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from penstock.model import Release as Release
     from penstock.model import Revision as Revision
     from penstock.model import ScanReport as ScanReport
+    from penstock.model import Service as Service
     from penstock.model import Settings as Settings
     from penstock.model import Severity as Severity
     from penstock.model import Signature as Signature
@@ -76,6 +77,7 @@ _HOME = {
         "Release",
         "Revision",
         "ScanReport",
+        "Service",
         "Settings",
         "Severity",
         "Signature",

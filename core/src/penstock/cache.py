@@ -248,7 +248,7 @@ class Cache:
             files.digest,
             env,
             tools,
-            self._code(step),
+            self._codes_of(step),
             self._where(),
             dirty=revision.dirty,
             parameters=dict(self._plan.parameters),
@@ -291,9 +291,16 @@ class Cache:
             return None if revision.time is None else str(revision.time)
         return os.environ.get(name)
 
-    def _code(self, step: PlanStep) -> dict[str, str]:
-        """Which plugin: its version, and its code, which may change without one."""
-        name = step.uses or ""
+    def _codes_of(self, step: PlanStep) -> dict[str, str]:
+        """Which plugin, and which others start its services."""
+        found = self._code(step.uses or "")
+        for other in {service.plugin for service in step.services} - {step.uses}:
+            code = self._code(other)
+            found = {**found, other: code[other], f"code of {other}": code["code"]}
+        return found
+
+    def _code(self, name: str) -> dict[str, str]:
+        """A plugin: its version, and its code, which may change without one."""
         if name not in self._codes:
             module = self._plugins.modules.get(name)
             file = self._plugins.files.get(name)
@@ -350,7 +357,9 @@ def _code_of(file: str | None) -> str:
 
 
 def _alike(step: PlanStep) -> str:
-    return cachekey.digest_of([step.uses, step.settings])
+    return cachekey.digest_of(
+        [step.uses, step.settings, *(service.model_dump(mode="json") for service in step.services)]
+    )
 
 
 def _too_old(step: PlanStep, event: Event, now: float) -> str | None:

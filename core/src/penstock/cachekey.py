@@ -88,6 +88,7 @@ def parts_of(
         "plugin": dict(plugin),
         "machine": dict(machine),
         "settings": dict(step.settings),
+        **({"services": _services(step)} if step.services else {}),
         "env": {**step.keys.env, **env},
         "parameters": dict(parameters),
         "quarantine": {str(n): each.model_dump(mode="json") for n, each in enumerate(step.quarantine)},
@@ -97,6 +98,10 @@ def parts_of(
         # What was not committed is on record as such: a clean run does not take it over.
         "source": {"files": files, "dirty": dirty},
     }
+
+
+def _services(step: PlanStep) -> dict[str, JsonValue]:
+    return {service.name: service.model_dump(mode="json") for service in step.services}
 
 
 def with_revision(parts: Parts, revision: Revision) -> Parts:

@@ -80,6 +80,7 @@ class Circumstances(Model):
     plugins: dict[str, str]
     files: tuple[PluginFile, ...] = ()
     tools: tuple[Tool, ...] = ()
+    services: dict[str, tuple[Tool, ...]] = {}
     parameters: dict[str, Given] = {}
     revision: Revision
     started: float
@@ -104,6 +105,7 @@ def statements(
             "result": _result(step, result),
             "step": step.name,
             "checks": [check.model_dump(mode="json") for check in result.checks],
+            **({"services": _services(circumstances)} if circumstances.services else {}),
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
@@ -258,7 +260,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source],
+            "resolvedDependencies": [source, *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -295,12 +297,19 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
 
 
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside the step, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
+
+
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
     result = _result(step, report)
     return {
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
-            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
+            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
         "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],

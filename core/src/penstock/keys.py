@@ -34,6 +34,13 @@ def _some(failures: tuple[Failure, ...]) -> tuple[Failure, ...]:
     return failures
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'names "{name}" twice')
+    return names
+
+
 class Retries(Model):
     """Whether a step is tried again, when, and after what."""
 
@@ -121,6 +128,9 @@ class Keys(Model):
     )
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
+    )
+    services: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = Field(
+        default=(), description="What runs beside it while it works: the names of [service.NAME] sections."
     )
     environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."

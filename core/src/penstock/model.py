@@ -97,6 +97,33 @@ class Tool(Model):
     sha256: str | None = None
 
 
+class Service(Model):
+    """What runs beside a step while it works, and how the step's programs reach it."""
+
+    name: str = Field(default="", description="As the section, without its first word; the core fills it in.")
+    host: str = Field(default="127.0.0.1", description="Where the step's programs reach it.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="And at which port; none: at none.")
+    variables: dict[str, str] = Field(
+        default={},
+        description="Added to the environment of the step's programs. By default host and port, as "
+        "PENSTOCK_SERVICE_DB_HOST and PENSTOCK_SERVICE_DB_PORT for the service `db`. No place for secrets.",
+    )
+    network: str | None = Field(
+        default=None,
+        description="A network that it is on, for the launcher of the same plugin to join; opaque to others.",
+    )
+    tools: tuple[Tool, ...] = Field(
+        default=(), description="What it was started from, by digest, as `penstock_service_tools` names it."
+    )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its variables, with those that every service has."""
+        word = "".join(letter if letter.isalnum() else "_" for letter in self.name).upper()
+        said = {"HOST": self.host} | ({"PORT": str(self.port)} if self.port is not None else {})
+        return {f"PENSTOCK_SERVICE_{word}_{key}": value for key, value in said.items()} | self.variables
+
+
 class Proposal(Model):
     """What a plugin would do for a project, and what it saw there."""
 

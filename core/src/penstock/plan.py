@@ -16,7 +16,8 @@ from functools import cached_property, partial
 
 from pydantic import Field, JsonValue
 
-from penstock import conditions
+from penstock import beside, conditions
+from penstock.beside import Beside
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
@@ -64,6 +65,7 @@ class PlanStep(Model):
     )
     named: tuple[str, ...] = Field(default=(), description="The steps that the policy itself names.")
     variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
+    services: tuple[Beside, ...] = Field(default=(), description="What runs beside it, in order.")
     quarantine: tuple[Quarantine, ...] = Field(
         default=(), description="Of a test step: whose failure does not count, and until when."
     )
@@ -130,7 +132,8 @@ class Plan(Model):
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The references to secrets of all steps and observers."""
-        steps = (reference for step in self.steps for reference in step.keys.secrets.values())
+        held = [each for step in self.steps for each in (step.keys.secrets, *beside.secrets(step.services))]
+        steps = (reference for each in held for reference in each.values())
         observers = (reference for observer in self.observers for reference in observer.references)
         return frozenset((*steps, *observers))
 
@@ -177,7 +180,8 @@ def make(
 
     Raises ConfigError for a cycle, or where something names a step that it can't mean.
     """
-    sections = {section.name: section for section in project.sections}
+    services = project.services
+    sections = {section.name: beside.with_needs(section, services) for section in project.sections}
     meant = meant_by(sections)
     environments = _environments(project)
     check_needs(sections, meant)
@@ -199,6 +203,7 @@ def make(
             keys=section.keys,
             environment=section.environment,
             variant=section.variant,
+            services=tuple(services[each] for each in section.keys.services),
             needs=_needs(section, stages, barriers, groups),
             quarantine=of_step(project.quarantine, name) if section.phase == "test" else (),
         )

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision, Tool
+from penstock.model import Approval, Model, Release, Revision, Service, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
@@ -36,7 +36,7 @@ class Head(Model):
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal", "tools"]
+    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal", "tools", "reap"]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -61,6 +61,8 @@ class Request(Model):
     head: Head | None = None
     about: tuple[PlanStep, ...] = ()
     """The steps whose tools are asked for."""
+    runs: tuple[int, ...] = ()
+    """The runs that left something behind: all of their steps, or this run's one step where there is none."""
 
 
 class Response(Model):
@@ -72,6 +74,8 @@ class Response(Model):
     cause: Literal["", "lost", "machine"] = ""
     """What was at fault where neither the project nor a plugin was: the worker was killed by somebody, or the
     machine has no room. The same request may go well later."""
+    untidy: bool = False
+    """Whether something outside the worker's process tree may be left: nobody came to clean up."""
 
 
 def make_request(
@@ -102,6 +106,11 @@ def make_request(
             environment=step.environment,
             revision=state.revision or Revision(),
             artifacts=state.artifacts_for(name),
+            builds={
+                build: tuple(artifact.digest for artifact in state.steps[build].artifacts)
+                for service in step.services
+                for build in service.builds
+            },
             env=step.keys.env,
             secrets=step.keys.secrets,
             hidden=hidden_variables(plan, step),
@@ -128,7 +137,7 @@ def names_in(request: Request) -> frozenset[str]:
 
 
 def circumstances(
-    request: Request, tools: tuple[Tool, ...], started: float, finished: float
+    request: Request, tools: tuple[Tool, ...], services: Sequence[Service], started: float, finished: float
 ) -> evidence.Circumstances:
     """What statements about it say of the run."""
     return evidence.Circumstances(
@@ -140,6 +149,7 @@ def circumstances(
         plugins=request.plugins,
         files=request.files,
         tools=tools,
+        services={service.name: service.tools for service in services},
         parameters=request.info.parameters,
         revision=request.info.revision,
         started=started,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from penstock import process, stepinfo
 from penstock.artifacts import Store, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
 from penstock.home import open_log
-from penstock.model import Artifact, Revision
+from penstock.model import Artifact, Revision, Service
 from penstock.secrets import Masker, as_bytes
 from penstock.stepinfo import StepInfo
 
@@ -51,6 +52,7 @@ class Step:
         on_progress: Callable[[int, int, str], None] = lambda *_: None,
         on_detach: Callable[[int], None] = lambda _: None,
         environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
+        hides: Iterable[str] = (),
     ) -> None:
         self._info = info
         self._places = places
@@ -60,7 +62,10 @@ class Step:
         self._inherited = environment
         self._asked_for_revision = False
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
-        self._masker = Masker(self._secrets.values())
+        others = [find_secret(reference) for reference in hides if reference not in info.secrets.values()]
+        self._masker = Masker([*self._secrets.values(), *others])
+        self._has_secrets = bool(self._secrets or others)
+        self._services: dict[str, Service] = {}
         self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
 
     # --- what the step is about ---
@@ -108,6 +113,20 @@ class Step:
     def artifacts(self) -> tuple[Artifact, ...]:
         """What the steps before this one have built, oldest first."""
         return self._info.artifacts
+
+    def built(self, name: str) -> tuple[Artifact, ...]:
+        """Of these, what the build step of that name has built, which one of its services is started from."""
+        digests = self._info.builds.get(name, ())
+        return tuple(artifact for artifact in self._info.artifacts if artifact.digest in digests)
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """What runs beside it, by name: where its programs, and not the plugin itself, reach each of them."""
+        return MappingProxyType(self._services)
+
+    def serve(self, service: Service) -> None:
+        """Say that a service runs beside the step, as the core does."""
+        self._services[service.name] = service
 
     @property
     def workspace(self) -> Path:
@@ -270,7 +289,7 @@ class Step:
     @property
     def has_secrets(self) -> bool:
         """Whether what it prints has to be masked."""
-        return bool(self._secrets)
+        return self._has_secrets
 
     def close(self) -> None:
         """Close the log."""
@@ -290,14 +309,15 @@ class Step:
             kept = {name: value for name, value in env.items() if name not in own}
             return {**kept, **self._info.env, **added}
         env |= stepinfo.of_attempt(self._info, self.tmp, self.mark)
-        return {**env, **self._info.env, **self._secrets, **added}
+        served = {key: value for each in self._services.values() for key, value in each.environment.items()}
+        return {**env, **served, **self._info.env, **self._secrets, **added}
 
     # --- how ---
 
     def _start(
         self, words: list[str], cwd: Path | None, env: dict[str, str], capture: bool
     ) -> subprocess.Popen[bytes]:
-        through_us = bool(self._secrets)
+        through_us = self._has_secrets
         output: int | IO[bytes] = subprocess.PIPE if through_us else self._log
         try:
             return subprocess.Popen(

@@ -30,6 +30,8 @@ class StepInfo(Model):
     environment: str | None = None
     revision: Revision
     artifacts: tuple[Artifact, ...] = ()
+    builds: dict[str, tuple[str, ...]] = {}
+    """Of the builds that its services are started from: the digests of what they have built."""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     hidden: tuple[str, ...] = ()

@@ -15,7 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock import admission, evidence, gates, process, processes, reported, summary, tools
+from penstock import (
+    admission,
+    evidence,
+    gates,
+    process,
+    processes,
+    reaping,
+    reported,
+    serving,
+    summary,
+    tools,
+)
 from penstock.answers import (
     all_different,
     all_handed,
@@ -23,6 +34,7 @@ from penstock.answers import (
     keep_matching,
     operate,
     sbom_of,
+    snapshot_of,
     status_of,
     the_one_asked_for,
 )
@@ -49,8 +61,6 @@ from penstock.stepinfo import StepInfo
 from penstock.target import Target
 from penstock.workspace import Workspace
 
-_NOTES = 10
-
 
 @dataclass
 class Worker:
@@ -66,6 +76,7 @@ class Worker:
     _workspace: Workspace | None = None
     _lock: Lock | None = None
     _surroundings: process.Surroundings | None = None
+    _serving: serving.Serving | None = None
     _steps: list[Step] = field(default_factory=list)
     """What the request at hand has opened."""
     _statements: dict[str, str] = field(default_factory=dict)
@@ -83,8 +94,8 @@ class Worker:
             return self._handled(request)
 
     def _handled(self, request: Request) -> Response:
-        if request.kind == "tools":
-            return self._tell_tools(request)
+        if request.kind in ("tools", "reap"):
+            return self._aside(request)
         step: Step | None = None
         try:
             step = self._prepared(request)
@@ -95,19 +106,24 @@ class Worker:
         finally:
             self._end_processes()
         with_secrets = any(step.has_secrets for step in self._steps)
+        if self._serving is not None and self._serving.unsure:
+            response = response.model_copy(update={"untidy": True})
         response = self._without_secrets(response, request)
         if self._workspace:
             self._workspace.tidy(wholly=with_secrets)
         return response
 
-    def _tell_tools(self, request: Request) -> Response:
+    def _aside(self, request: Request) -> Response:
+        """What needs no step of its own."""
         try:
-            told = tools.tell(self.plugins, request.about)
+            if request.kind == "reap":
+                reaping.reap(self.plugins, self.home, request)
+                return Response(outcome="passed")
+            return Response(outcome="passed", data={"tools": tools.tell(self.plugins, request.about)})
         except BaseException as error:
             return response_to(error, request, None)
         finally:
             self._end_processes()
-        return Response(outcome="passed", data={"tools": told})
 
     def _do(self, request: Request, step: Step) -> Response:
         process_id = os.getpid()
@@ -142,7 +158,7 @@ class Worker:
             step.close()
         if self._statements:
             data = {**data, "statements": self._statements}
-        self._steps, self._statements = [], {}
+        self._steps, self._statements, self._serving = [], {}, None
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
         return response.model_copy(update={"reason": reason, "data": data})
@@ -163,14 +179,16 @@ class Worker:
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         if plan_step.phase == "publish":
             more["evidence"] = self._on_record(request)
-        result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
+        assert self._serving is not None
+        with self._serving.beside(step):
+            result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return self._keep_snapshot(the_one_asked_for(plan_step, step.revision, result), step)
+            return snapshot_of(the_one_asked_for(plan_step, step.revision, result), step, self.home.store)
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":
@@ -187,10 +205,10 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        circumstances = self._circumstances(request, started)
+        circumstances = self._circumstances(request, started, step)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
-        data |= observed(plan_step, circumstances.tools, asked=step.asked_for_revision)
+        data |= observed(plan_step, serving.used(step, circumstances.tools), asked=step.asked_for_revision)
         return Response(outcome="passed", data=data)
 
     def _do_admit(self, request: Request, step: Step) -> Response:
@@ -268,7 +286,11 @@ class Worker:
             files = workspace.prepare(info.revision.snapshot)
         else:
             files = workspace.empty()
-        return self._make_step(info, request.step, files, workspace)
+        step = self._make_step(info, request.step, files, workspace)
+
+        make = partial(self._make_step, files=files, workspace=workspace)
+        self._serving = serving.Serving(self.plugins, request.step, info, make)
+        return step
 
     def _make_step(self, info: StepInfo, plan_step: PlanStep, files: Path, workspace: Workspace) -> Step:
         places = Places(
@@ -287,6 +309,7 @@ class Worker:
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
+            hides=serving.references(plan_step),
         )
         self._steps.append(step)
         return step
@@ -314,18 +337,6 @@ class Worker:
             raise PluginError(f'the plugin "{name}" does not implement {hook}')
         settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
-
-    def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
-        digest, _ = self.home.store.add_tree(step.workspace)
-        found = revision.model_copy(update={"snapshot": digest, "notes": ()})
-        return Response(
-            outcome="passed",
-            data={
-                "revision": found.model_dump(mode="json"),
-                "summary": f"snapshot of {found.short}",
-                "notes": list(revision.notes[:_NOTES]),
-            },
-        )
 
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
@@ -375,5 +386,7 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return circumstances(request, tools.of(self.plugins, request.step), started, time.time())
+    def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
+        services = tuple(step.services.values()) if step else ()
+        found = tools.of(self.plugins, request.step)
+        return circumstances(request, found, services, started, time.time())
