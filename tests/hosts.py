@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,31 @@ class Host(Engine):
     namespace: str
     link: str
     """The machine's end of the cable."""
+    words: tuple[str, ...]
+    running: list[subprocess.Popen[bytes]]
+
+    @property
+    def log(self) -> Path:
+        return self.place / "dockerd.log"
+
+    def start(self) -> None:
+        """Start its engine, which is ready some time later."""
+        self.running.append(_child(self.words, self.log))
+
+    def wait(self) -> None:
+        """Until its engine answers."""
+        _until(lambda: _answers(self.address), self.running[-1], self.log)
+
+    def kill(self) -> None:
+        """End its engine as a power cut would; what runs in containers goes on."""
+        child = self.running.pop()
+        child.kill()
+        child.wait(timeout=_PATIENCE)
+
+    def tell_to_end(self) -> None:
+        """Its engine stops its containers and ends."""
+        for child in self.running:
+            child.send_signal(signal.SIGTERM)
 
     def unplug(self) -> None:
         """Take the host off the network, with all that runs on it going on."""
@@ -133,10 +158,8 @@ def proxy(hosts: Hosts) -> Iterator[Proxy]:
 @contextmanager
 def made_hosts(place: Path) -> Iterator[Hosts]:
     """The hosts; all that was changed on the machine is put back, also what an earlier session has left."""
-    needed = ("dockerd", "docker-registry", "ip", "iptables", "nsenter", "setpriv")
-    missing = [name for name in needed if shutil.which(name) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"Docker hosts need root, and {', '.join(missing) or 'root is missing'}")
+    if missing():
+        pytest.skip(f"Docker hosts need {', '.join(missing())}")
     sweep()
     number = os.getpid()
     with ExitStack() as undo:
@@ -150,10 +173,12 @@ def made_hosts(place: Path) -> Iterator[Hosts]:
         undo.callback(_quietly, _run, "iptables", "-w", "-D", *rule)
         registry = undo.enter_context(_registry(place, f"{gateway}:{free_port()}"))
         cables = [_cable(number, index, bridge, gateway, undo) for index in range(1, HOSTS + 1)]
-        started = [undo.enter_context(_started(cable, place, short, registry)) for cable in cables]
-        for wait in started:
-            wait()
-        yield Hosts(tuple(_host(cable, place) for cable in cables), registry, gateway)
+        machines = tuple(_host(cable, place, short, registry) for cable in cables)
+        undo.callback(_end, machines)
+        for start in (Host.start, Host.wait):  # all of them at once
+            for machine in machines:
+                start(machine)
+        yield Hosts(machines, registry, gateway)
 
 
 @contextmanager
@@ -194,6 +219,13 @@ def made_proxy(addresses: list[str]) -> Iterator[Proxy]:
     finally:
         child.terminate()
         child.wait(timeout=_PATIENCE)
+
+
+def missing() -> list[str]:
+    """What this machine lacks for it."""
+    needed = ("dockerd", "docker-registry", "ip", "iptables", "nsenter", "setpriv")
+    root = [] if os.geteuid() == 0 else ["root"]
+    return [*root, *(name for name in needed if shutil.which(name) is None)]
 
 
 def sweep() -> None:
@@ -257,33 +289,23 @@ def _cable(number: int, index: int, bridge: str, gateway: str, undo: ExitStack) 
 # --- what runs there ---
 
 
-@contextmanager
-def _started(cable: _Cable, place: Path, short: Path, registry: str) -> Iterator[Callable[[], None]]:
-    """An engine in its namespace, which is ready once what comes out of here has returned."""
+def _host(cable: _Cable, place: Path, short: Path, registry: str) -> Host:
     own, kept = short / cable.name, place / cable.name
     own.mkdir()
     kept.mkdir()
+    host = f"tcp://{cable.address}:{_API}"
     words = ["nsenter", f"--net=/run/netns/{cable.namespace}", "dockerd"]
     words += [f"--data-root={kept}/data", f"--exec-root={own}/exec", f"--pidfile={own}/pid"]
-    words += ["-H", f"tcp://{cable.address}:{_API}", "--tls=false", f"--insecure-registry={registry}"]
-    words += ["--shutdown-timeout=1"]
-    child = _child(words, kept / "dockerd.log")
-    try:
-        yield lambda: _until(lambda: _answers(cable.address), child, kept / "dockerd.log")
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.wait(timeout=_PATIENCE)
+    words += ["-H", host, "--tls=false", f"--insecure-registry={registry}", "--shutdown-timeout=1"]
+    return Host(host, kept, cable.name, cable.address, cable.namespace, cable.link, tuple(words), [])
 
 
-def _host(cable: _Cable, place: Path) -> Host:
-    return Host(
-        host=f"tcp://{cable.address}:{_API}",
-        place=place / cable.name,
-        name=cable.name,
-        address=cable.address,
-        namespace=cable.namespace,
-        link=cable.link,
-    )
+def _end(machines: tuple[Host, ...]) -> None:
+    for machine in machines:
+        machine.tell_to_end()
+    for machine in machines:
+        for child in machine.running:
+            child.wait(timeout=_PATIENCE)
 
 
 @contextmanager
@@ -306,9 +328,9 @@ def _registry(place: Path, address: str) -> Iterator[str]:
         child.wait(timeout=_PATIENCE)
 
 
-def _child(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+def _child(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """A process that is told to end when the session dies, however it dies."""
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *words], stdout=file, stderr=file, start_new_session=True
         )

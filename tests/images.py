@@ -124,7 +124,7 @@ def _unpacked(place: Path, packages: Iterable[str]) -> Path:
         (known / deb.name.partition("_")[0]).write_text(_run("dpkg-deb", "--field", deb))
     for bulk in _BULK:
         shutil.rmtree(tree / bulk, ignore_errors=True)
-    for applet in _run("busybox", "--list").split():
+    for applet in _run(tree / "bin/busybox", "--list").split():
         if not any((tree / where / applet).exists() for where in ("bin", "usr/bin", "sbin", "usr/sbin")):
             (tree / "bin" / applet).symlink_to("/bin/busybox")
     for name in ("etc", "root", "proc", "sys", "dev", "tmp", "usr/local/bin"):

@@ -95,7 +95,8 @@ def test_a_healthy_release_goes_out_without_a_failed_request(orders: Orders) -> 
     with Load(f"{orders.parts.proxy.url}/products") as load:
         orders.passes("run", "--approve", "production", timeout=600)
     print(f"healthy: {load.figures}")
-    if 0: assert load.figures.failures == []
+    if 0:
+        assert load.figures.failures == []
     assert set(load.figures.by_release()) == {"1.0.0", "1.1.0"}
     assert orders.serves() == {"1.1.0"}
     assert settled(orders)
@@ -128,7 +129,8 @@ def test_killed_in_every_wave_it_goes_on_to_its_end(orders: Orders) -> None:
         killed(orders, "resume", operation="probe", target=2)
         orders.passes("resume", timeout=600)
     print(f"killed: {load.figures}")
-    if 0: assert load.figures.failures == []
+    if 0:
+        assert load.figures.failures == []
     assert orders.serves() == {"2.1.0"}
     assert [len(found) for found in orders.runs().values()] == [1, 1, 1]
     assert settled(orders)
