@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import images
 from tests.engines import Engine
-from tests.hosts import Hosts, Proxy
+from tests.hosts import Host, Hosts, Proxy
 from tests.projects import ROOT, Project, free_port
 
 EXAMPLE = ROOT / "examples" / "orders"
@@ -192,23 +192,39 @@ def killed(orders: Orders, *arguments: str, operation: str, target: int, after: 
 
     The engine gets SIGKILL: it can clear up nothing. Its workers see that it has gone.
     """
-    seen = len(events(orders, "rollout.started"))
     child = orders.start(*arguments)
-    address = orders.parts.hosts[target].host
     try:
-        deadline = time.monotonic() + _LONG
-        while not any(
-            event["op"] == operation and address in event["target"]
-            for event in events(orders, "rollout.started")[seen:]
-        ):
-            assert child.poll() is None, "".join(child.communicate())
-            assert time.monotonic() < deadline, f"no {operation} of {address} in {_LONG:g} s"
-            time.sleep(0.01)
+        wait_for(orders, child, operation, orders.parts.hosts[target])
         time.sleep(after)
     finally:
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
         child.communicate()
+
+
+def wait_for(orders: Orders, child: subprocess.Popen[str], operation: str, host: Host) -> None:
+    """Until a command has begun an operation on a host."""
+    _wait(orders, child, "rollout.started", lambda e: e["op"] == operation and host.host in e["target"])
+
+
+def wait_for_failure(orders: Orders, child: subprocess.Popen[str], operation: str, host: Host) -> None:
+    """Until an operation on a host has failed."""
+
+    def failed(event: dict[str, Any]) -> bool:
+        return event["op"] == operation and host.host in event["target"] and not event["ok"]
+
+    _wait(orders, child, "rollout.ended", failed)
+
+
+def _wait(
+    orders: Orders, child: subprocess.Popen[str], kind: str, wanted: Callable[[dict[str, Any]], bool]
+) -> None:
+    seen = len(events(orders, kind))
+    deadline = time.monotonic() + _LONG
+    while not any(wanted(event) for event in events(orders, kind)[seen:]):
+        assert child.poll() is None, "".join(child.communicate())
+        assert time.monotonic() < deadline, f"it did not happen in {_LONG:g} s: {events(orders, kind)[-3:]}"
+        time.sleep(0.01)
 
 
 def events(orders: Orders, kind: str) -> list[dict[str, Any]]:

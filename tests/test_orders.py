@@ -11,7 +11,7 @@ import pytest
 from tests.engines import engine
 from tests.hosts import hosts, proxy
 from tests.load import Load
-from tests.orders import Orders, killed, make_orders, parts
+from tests.orders import Orders, killed, make_orders, parts, wait_for, wait_for_failure
 from tests.verifiers.verifiers import CosignVerifier, OrasClient
 
 __all__ = ["engine", "hosts", "make_orders", "parts", "proxy"]
@@ -144,6 +144,46 @@ def test_killed_while_it_is_put_back_it_is_put_back(orders: Orders) -> None:
     assert done.code == 1, done.said
     assert "put back to what ran before" in done.said
     assert orders.runs() == before
+    assert settled(orders)
+
+
+def test_a_host_that_goes_away_is_named_and_put_back_when_it_is_there_again(orders: Orders) -> None:
+    """Its network is cut while it is changed; the others serve the earlier release all the time."""
+    before, served = orders.runs(), orders.serves()
+    orders.release("3.1.0")
+    host = orders.parts.hosts[1]
+    child = orders.start("run", "--approve", "production")
+    wait_for(orders, child, "apply", host)
+    host.unplug()
+    try:
+        wait_for_failure(orders, child, "restore", host)
+    finally:
+        host.plug()
+    out, err = child.communicate(timeout=600)
+    assert child.returncode == 1, out + err
+    assert f"the Docker engine at {host.host} can't be reached" in out + err
+    assert "put back to what ran before" in out + err
+    assert orders.runs() == before
+    assert orders.serves() == served
+    assert settled(orders)
+
+
+def test_an_engine_that_dies_is_named_and_what_it_ran_is_there_again(orders: Orders) -> None:
+    before, served = orders.runs(), orders.serves()
+    orders.release("3.2.0")
+    host = orders.parts.hosts[2]
+    child = orders.start("run", "--approve", "production")
+    wait_for(orders, child, "apply", host)
+    host.kill()
+    try:
+        wait_for_failure(orders, child, "restore", host)
+    finally:
+        host.start()
+    out, err = child.communicate(timeout=600)
+    assert child.returncode == 1, out + err
+    assert f"the Docker engine at {host.host} can't be reached" in out + err
+    assert orders.runs() == before
+    assert orders.serves() == served
     assert settled(orders)
 
 
