@@ -23,7 +23,19 @@ LAYERS = (
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
     *("caching", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
+    *(
+        "stages",
+        "plan",
+        "waves",
+        "progress",
+        "state",
+        "again",
+        "gates",
+        "rollout",
+        "pointless",
+        "scheduler",
+        "turns",
+    ),
     *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
@@ -57,6 +69,7 @@ PURE = (
     "conditions",
     "stages",
     "plan",
+    "waves",
     "progress",
     "state",
     "retention",

@@ -7,6 +7,7 @@ from penstock import plan, scheduler
 from penstock.config import Keys, Project, Section
 from penstock.model import Event
 from penstock.plan import Plan
+from penstock.progress import Place
 from penstock.rollout import WakeAt
 from penstock.scheduler import (
     Action,
@@ -584,7 +585,7 @@ def test_each_operation_has_the_whole_time_of_the_step() -> None:
 
     assert run.decide(now=129, busy=("deploy.live",)) == [WakeAt(130), WakeAt(140)]
     assert run.decide(now=130, busy=("deploy.live",)) == [
-        Stop("deploy.live", "t0", "it took longer than 30 s (timeout)"),
+        Stop("deploy.live", Place("target", "t0"), "it took longer than 30 s (timeout)"),
         WakeAt(140),
     ]
 
@@ -632,7 +633,9 @@ def test_cancel_stops_what_is_under_way_and_puts_back_what_was_touched() -> None
     run.tell("rollout.started", "deploy.live", op="apply", target="t1")
     run.tell("run.cancelled", reason="cancelled by ana")
 
-    assert run.decide(busy=("deploy.live",)) == [Stop("deploy.live", "t1", "cancelled by ana")]
+    assert run.decide(busy=("deploy.live",)) == [
+        Stop("deploy.live", Place("target", "t1"), "cancelled by ana")
+    ]
     run.tell("rollout.ended", "deploy.live", op="apply", target="t1", ok=False, detail="cancelled by ana")
     assert run.decide() == [
         Operate("deploy.live", "restore", "t1"),

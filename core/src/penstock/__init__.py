@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from penstock.step import Completed as Completed
     from penstock.step import Step as Step
     from penstock.target import Health as Health
+    from penstock.target import Job as Job
     from penstock.target import Target as Target
     from penstock.target import TargetState as TargetState
 
@@ -89,7 +90,7 @@ _HOME = {
     ),
     "penstock.observed": ("Observed",),
     "penstock.step": ("Completed", "Step"),
-    "penstock.target": ("Health", "Target", "TargetState"),
+    "penstock.target": ("Health", "Job", "Target", "TargetState"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -27,7 +27,7 @@ from penstock.plugins import HOOK_OF
 from penstock.request import Request, Response
 from penstock.secrets import masked
 from penstock.step import Step
-from penstock.target import Health, Target, TargetState
+from penstock.target import Health, Job, Target, TargetState
 
 _NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
@@ -119,6 +119,9 @@ def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
         assert request.release is not None
         target.apply(request.release, step)
         return {}
+    if request.op == "shift":
+        target.shift(request.share, step)
+        return {}
     if request.op == "probe":
         health = target.probe(step)
         if not isinstance(health, Health):
@@ -139,6 +142,18 @@ def _observed(target: Target, step: Step) -> dict[str, Any]:
             "Keep what names it instead"
         )
     return data
+
+
+def all_jobs(plugin: str | None, answer: object) -> list[Job]:
+    """The jobs of a rollout, which can be told apart. Raises PluginError where they can't."""
+    jobs = list(answer) if isinstance(answer, list | tuple) else None
+    if jobs is None or not all(isinstance(job, Job) for job in jobs):
+        raise PluginError(f'the plugin "{plugin}" must return a list of Job from penstock_jobs')
+    ids = [job.id for job in jobs]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise PluginError(f"the plugin names the job {name} twice")
+    return jobs
 
 
 def all_different(targets: list[Target]) -> list[Target]:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from penstock.observed import Observed
     from penstock.step import Step
-    from penstock.target import Target
+    from penstock.target import Job, Target
 
 hookspec = pluggy.HookspecMarker("penstock")
 hookimpl = pluggy.HookimplMarker("penstock")
@@ -229,6 +229,23 @@ def penstock_targets(settings: Any, step: Step) -> Sequence[Target]:
         @hookimpl
         def penstock_targets(settings: Copy, step: Step) -> list[Target]:
             return [Directory(id=path, path=path) for path in settings.paths]
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_jobs(settings: Any, step: Step) -> Sequence[Job]:
+    """Name what is done once a rollout, before its targets are changed or after all of them are healthy.
+
+    Called on the deploy step's plugin, beside `penstock_targets`, at the start of a rollout and for each job;
+    a plugin may leave it out. Contact nothing here: `Job.run` does. Jobs of one kind are run one after
+    another, in this order, each with its intent and outcome in the journal; one that was cut off by a crash
+    is run again. One that fails before leaves everything as it was, one that fails after puts all back. A
+    rollback runs none. Since 0.1.
+
+        @hookimpl
+        def penstock_jobs(settings: Copy, step: Step) -> list[Job]:
+            return [Migrate(id="migrate", when="before")]
     """
     raise NotImplementedError
 

@@ -32,6 +32,21 @@ class Health(Model):
     detail: str = ""
 
 
+class Job(Model, ABC):
+    """Something that is done once a rollout, such as the migration of a database.
+
+    Before: when all targets were observed and none is changed yet; where it fails, none will be. After: when
+    all targets are healthy; where it fails, they are put back. One that was cut off is run again.
+    """
+
+    id: str = Field(min_length=1, description="Unique within its step, and the same at every call.")
+    when: Literal["before", "after"] = "before"
+
+    @abstractmethod
+    def run(self, release: Release, step: Step) -> None:
+        """Do it. Raise `StepFailed` where it went wrong."""
+
+
 class Target(Model, ABC):
     """One place that can be observed, changed and probed: all that a deploy plugin has to write.
 
@@ -53,6 +68,19 @@ class Target(Model, ABC):
     @abstractmethod
     def probe(self, step: Step) -> Health:
         """Look once whether what runs there serves. `unknown` while it is still starting."""
+
+    @property
+    def shifts(self) -> bool:
+        """Whether traffic can be kept from it, or a share of it given: then `shift` has to be there."""
+        return False
+
+    def shift(self, share: float, step: Step) -> None:
+        """Give it this share of the traffic that it has as a rule: 0 before it is changed, 1 when it is well.
+
+        With 0 return when the requests under way have ended, or their time is over. The same call twice is
+        one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says that it shifts traffic, and has no shift")
 
     @abstractmethod
     def restore(self, state: TargetState, step: Step) -> None:

@@ -30,6 +30,7 @@ from penstock import (
 from penstock.answers import (
     all_different,
     all_handed,
+    all_jobs,
     checked,
     keep_matching,
     operate,
@@ -39,26 +40,25 @@ from penstock.answers import (
     the_one_asked_for,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError, StepFailed, StepRefused
+from penstock.errors import PluginError, StepFailed
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import (
     Approval,
     Evidence,
     Pending,
-    Refusal,
     Revision,
     Signature,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
-from penstock.proof import check_bytes, check_reference, with_bundles
+from penstock.proof import check_reference, with_bundles
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
-from penstock.target import Target
+from penstock.target import Job, Target
 from penstock.workspace import Workspace
 
 
@@ -215,14 +215,7 @@ class Worker:
         release = request.release
         assert release is not None
         on_record = self._on_record(request)
-        refusals: list[Refusal] = []
-        for artifact in release.artifacts:
-            try:
-                check_bytes(self.home, artifact)
-            except StepRefused as error:
-                refusals.append(
-                    Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
-                )
+        refusals = admission.same_bytes(self.home, release.artifacts)
         digests = [artifact.digest for artifact in release.artifacts]
         now = time.time()
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, now, request.skipped)
@@ -233,7 +226,12 @@ class Worker:
         targets = self._targets(request, step)
         return Response(
             outcome="passed",
-            data={"targets": [target.id for target in targets], "release": release.model_dump(mode="json")},
+            data={
+                "targets": [target.id for target in targets],
+                "shifting": [target.id for target in targets if target.shifts],
+                "jobs": {job.id: job.when for job in self._jobs(request, step)},
+                "release": release.model_dump(mode="json"),
+            },
         )
 
     def _do_target(self, request: Request, step: Step) -> Response:
@@ -241,6 +239,19 @@ class Worker:
         if not found:
             raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
         return Response(outcome="passed", data=operate(found[0], request, step))
+
+    def _do_job(self, request: Request, step: Step) -> Response:
+        assert request.release is not None
+        for job in self._jobs(request, step):
+            if job.id == request.target:
+                job.run(request.release, step)
+                return Response(outcome="passed")
+        raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
+
+    def _do_judge(self, request: Request, step: Step) -> Response:
+        result = checked(request.step, self._call(request.step, HOOK_OF["verify"], step=step))
+        outcome, reason = gates.judge(request.step, result) or ("passed", "")
+        return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
         found = [status_of(target, step) for target in self._targets(request, step)]
@@ -385,6 +396,12 @@ class Worker:
     def _targets(self, request: Request, step: Step) -> list[Target]:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
+
+    def _jobs(self, request: Request, step: Step) -> list[Job]:
+        """What comes with the rollout; nothing where a release returns that ran there before."""
+        if request.returning or not self.plugins.has(request.step.uses or "", "penstock_jobs"):
+            return []
+        return all_jobs(request.step.uses, self._call(request.step, "penstock_jobs", step=step))
 
     def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
         services = tuple(step.services.values()) if step else ()
