@@ -242,6 +242,11 @@ class Step:
             )
         return self._secrets[name]
 
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """The names of all that the section declares under `secrets`."""
+        return tuple(self._secrets)
+
     def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
         """Put a file or directory into the store. The artifact is known by its digest from then on.
 
