@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests import images
+from tests import bases
 from tests.engines import Engine
 from tests.hosts import Host, Hosts, Proxy
 from tests.projects import ROOT, Project, free_port
@@ -45,8 +45,8 @@ class Parts:
 @pytest.fixture(scope="session")
 def parts(engine: Engine, hosts: Hosts, proxy: Proxy) -> Iterator[Parts]:
     """All parts, with the base images that the example's Dockerfile and its service name."""
-    images.import_python(engine, [EXAMPLE / "requirements.txt"])
-    images.import_postgres(engine)
+    bases.import_python(engine, [EXAMPLE / "requirements.txt"])
+    bases.import_postgres(engine)
     databases = {name: _database(engine, hosts.gateway) for name in ("staging", "production")}
     yield Parts(engine, hosts, proxy, databases)
     hosts.clear()
@@ -80,7 +80,7 @@ class Orders(Project):
         made.env["DOCKER_HOST"] = parts.engine.host
         for environment in parts.databases:
             made.env[f"{environment.upper()}_DATABASE_PASSWORD"] = PASSWORD
-        made.replace("Dockerfile", {"python:3.11-slim": images.PYTHON})
+        made.replace("Dockerfile", {"python:3.11-slim": bases.PYTHON})
         made.replace("penstock.toml", made.addresses())
         made.commit(message="The service")
         return made
@@ -170,7 +170,7 @@ def _database(engine: Engine, address: str) -> int:
     port = free_port()
     settings = (f"POSTGRES_PASSWORD={PASSWORD}", "POSTGRES_USER=orders", "POSTGRES_DB=orders")
     words = [word for setting in settings for word in ("-e", setting)]
-    made = engine.docker("run", "-d", *words, "-p", f"{address}:{port}:5432", images.POSTGRES).strip()
+    made = engine.docker("run", "-d", *words, "-p", f"{address}:{port}:5432", bases.POSTGRES).strip()
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

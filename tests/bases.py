@@ -102,7 +102,7 @@ def import_postgres(engine: Engine) -> str:
 
 def _made(name: str, told: bytes, make: Callable[[Path], None]) -> Path:
     key = hashlib.sha256(HERE.read_bytes() + told).hexdigest()[:16]
-    return once(default_cache() / f"image-{name}-{key}", make) / "image.tar"
+    return once(default_cache() / f"base-{name}-{key}", make) / "image.tar"
 
 
 def _import(engine: Engine, name: str, packed: Path, changes: Iterable[str]) -> str:
