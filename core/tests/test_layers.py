@@ -18,7 +18,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
     *("caching", "sections", "beside", "observe", "retention", "config"),
@@ -36,7 +36,7 @@ LAYERS = (
         "scheduler",
         "turns",
     ),
-    *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("scanned", "evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
@@ -80,6 +80,7 @@ PURE = (
     "pointless",
     "scheduler",
     "turns",
+    "scanned",
     "evidence",
     "reports",
     "flaky",

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
     from penstock.errors import TryLater as TryLater
+    from penstock.findings import Exempted as Exempted
+    from penstock.findings import Finding as Finding
+    from penstock.findings import ScanReport as ScanReport
+    from penstock.findings import Severity as Severity
     from penstock.hookspecs import hookimpl as hookimpl
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from penstock.model import Duration as Duration
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
-    from penstock.model import Finding as Finding
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -32,10 +35,8 @@ if TYPE_CHECKING:
     from penstock.model import Refusal as Refusal
     from penstock.model import Release as Release
     from penstock.model import Revision as Revision
-    from penstock.model import ScanReport as ScanReport
     from penstock.model import Service as Service
     from penstock.model import Settings as Settings
-    from penstock.model import Severity as Severity
     from penstock.model import Signature as Signature
     from penstock.model import Signer as Signer
     from penstock.model import TestCase as TestCase
@@ -59,6 +60,7 @@ _HOME = {
         "StepRefused",
         "TryLater",
     ),
+    "penstock.findings": ("Exempted", "Finding", "ScanReport", "Severity"),
     "penstock.hookspecs": ("hookimpl",),
     "penstock.model": (
         "Approval",
@@ -68,7 +70,6 @@ _HOME = {
         "Duration",
         "Event",
         "Evidence",
-        "Finding",
         "Model",
         "Pending",
         "Percentage",
@@ -77,10 +78,8 @@ _HOME = {
         "Refusal",
         "Release",
         "Revision",
-        "ScanReport",
         "Service",
         "Settings",
-        "Severity",
         "Signature",
         "Signer",
         "TestCase",

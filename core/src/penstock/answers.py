@@ -11,13 +11,13 @@ from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError, StepFailed
+from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
     Artifact,
     Pending,
     Publication,
     Revision,
-    ScanReport,
     Signature,
     TestReport,
     Verification,

@@ -189,7 +189,7 @@ class Cache:
     def kept(self, state: RunState, name: str, response: Response) -> dict[str, Any]:
         """The data of a step's response as they go on record: with its key, if it may be taken over."""
         data = dict(response.data)
-        seen = data.pop("observed", None)
+        seen, exempted = data.pop("observed", None), data.pop("exempted", False)
         looked = self._looked.pop(name, None) or Looked(None)
         if response.outcome != "passed":
             return data
@@ -199,6 +199,8 @@ class Cache:
             notes.append("not kept for the cache: it did not pass at once")
         elif tests.get("quarantined"):  # until a day that the key knows nothing of
             notes.append("not kept for the cache: a test failed, in quarantine")
+        elif exempted:  # the same
+            notes.append("not kept for the cache: a finding passed until a day only")
         elif looked.known is not None and seen is not None:
             if seen["tools"] == looked.known.tools:
                 entry = self._entry(state, looked.known, bound=bool(seen["revision"]))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import click
     from pydantic import SecretStr
 
+    from penstock.findings import ScanReport
     from penstock.model import (
         Approval,
         Artifact,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         Publication,
         Refusal,
         Revision,
-        ScanReport,
         Service,
         Signature,
         Signer,
