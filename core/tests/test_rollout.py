@@ -793,10 +793,10 @@ def test_a_rollout_that_is_cut_off_after_any_event_comes_to_the_same_end(
         assert {name: (machine.parts, machine.share) for name, machine in cut.machines.items()} == ends
 
 
-THOUSAND = Faults(apply=0.0005, restore=0.2, sick=0.0005, crash=0.002)
+THOUSAND = Faults(apply=0.0005, restore=0.2, sick=0.0005, crash=0.001)
 
 
-@pytest.mark.parametrize("faults", [Faults(crash=0.002), THOUSAND], ids=["well", "with failures"])
+@pytest.mark.parametrize("faults", [Faults(crash=0.001), THOUSAND], ids=["well", "with failures"])
 @pytest.mark.parametrize(
     "options",
     [

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from penstock.progress import Kind, Place, RolloutState, TargetProgress, place_of
+from penstock.progress import Kind, Lane, RolloutState, TargetProgress
 
 
 class Operation(NamedTuple):
@@ -105,8 +105,8 @@ def _look(rollout: RolloutState, name: str, now: float) -> Move:
     return WakeAt(target.next_at) if target.next_at > now else Operation("probe", name)
 
 
-def _idle(rollout: RolloutState, name: str, kind: Kind = "probe") -> bool:
-    return place_of(kind, name) not in rollout.busy
+def _idle(rollout: RolloutState, name: str, lane: Lane = "target") -> bool:
+    return (lane, name) not in rollout.busy
 
 
 def _back(rollout: RolloutState, now: float) -> list[Move]:
@@ -121,7 +121,7 @@ def _back(rollout: RolloutState, now: float) -> list[Move]:
             if operation is None:
                 continue
             waits = waits or not target.restores  # those that fail must not keep the others from it
-            if Place("target", name) not in rollout.busy:
+            if _idle(rollout, name):
                 moves.append(WakeAt(target.next_at) if target.next_at > now else operation)
         if waits:
             break
