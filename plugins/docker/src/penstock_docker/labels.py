@@ -20,6 +20,8 @@ HOME = "dev.penstock.home"
 """The checkout, as a short hash of its machine and of the path of its `.penstock`."""
 RUN = "dev.penstock.run"
 STEP = "dev.penstock.step"
+BESIDE = "dev.penstock.beside"
+"""Of a service's container: which of the step's services it is."""
 PLACE = "dev.penstock.place"
 """The machine and that path in clear, so that what a removed checkout has left can be found."""
 

@@ -40,14 +40,11 @@ def running(settings: ServiceContainer, service: Step, step: Step) -> Iterator[S
     with engine.connected(settings.host) as client:
         image = references.found(client, settings, step)
         check = _healthcheck(settings, image)
-        own = {**labels.of(step, settings.host), "dev.penstock.service": name}
+        own = {**labels.of(step, settings.host), labels.BESIDE: name}
         network = _network(client, step, own, internal=not place.address)
         try:
             container = _created(client, settings, service, image, check, own, network, place, name)
-        except (
-            DockerException,
-            ValueError,
-        ):  # of anything else it is not known whether the engine made it: that is for who reaps
+        except (DockerException, ValueError):  # after anything else it may have been made: see `reaping`
             _leave(client, network, step, settings)
             raise
         try:
