@@ -201,9 +201,31 @@ def _kind(path: Path) -> str:
     return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"
 
 
+def the_target(targets: Iterable[Target], request: Request) -> Target:
+    """The target that a request is about. Raises StepFailed where the plugin does not name it any more."""
+    for target in targets:
+        if target.id == request.target:
+            return target
+    raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
+
+
+def read_logs(targets: Sequence[Target], request: Request, step: Step) -> dict[str, Any]:
+    """Pass on what a target's service writes, a line a message; without a target, say which there are."""
+    if request.target is None:
+        return {"targets": [target.id for target in targets]}
+    target, reading = the_target(targets, request), request.reading
+    assert reading is not None
+    for line in target.logs(step, since=reading.since, tail=reading.tail, follow=reading.follow):
+        step.progress(0, 0, line)
+    return {}
+
+
 def status_of(target: Target, step: Step) -> dict[str, Any]:
-    """What runs on a target now, and how it is."""
-    state, health = target.observe(step), target.probe(step)
+    """What runs on a target now, and how it is; of one that can't be asked, why."""
+    try:
+        state, health = target.observe(step), target.probe(step)
+    except StepFailed as error:
+        state, health = TargetState(), Health(status="unknown", detail=str(error))
     return {
         "target": target.id,
         "release": state.release,

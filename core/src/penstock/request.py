@@ -34,11 +34,30 @@ class Head(Model):
     digest: str
 
 
+class Reading(Model):
+    """What of a service's output is asked for."""
+
+    since: float | None = None
+    tail: int | None = None
+    follow: bool = False
+
+
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
     kind: Literal[
-        "hook", "admit", "target", "job", "judge", "attest", "approve", "status", "seal", "tools", "reap"
+        "hook",
+        "admit",
+        "target",
+        "job",
+        "judge",
+        "attest",
+        "approve",
+        "status",
+        "seal",
+        "tools",
+        "reap",
+        "logs",
     ]
     step: PlanStep
     info: StepInfo
@@ -59,6 +78,7 @@ class Request(Model):
     target: str | None = None
     before: dict[str, JsonValue] | None = None
     share: float = 1.0
+    reading: Reading | None = None
     returning: bool = False
     """Whether it brings back a release that ran there before: no job comes with that."""
     approval: Approval | None = None

@@ -6,10 +6,12 @@ The values travel as JSON like those of `model`; the methods of a `Target` are w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from penstock.errors import StepFailed
 from penstock.model import Digest, Model, Release
 from penstock.step import Step
 
@@ -73,6 +75,14 @@ class Target(Model, ABC):
     def shifts(self) -> bool:
         """Whether traffic can be kept from it, or a share of it given: then `shift` has to be there."""
         return False
+
+    def logs(self, step: Step, *, since: float | None, tail: int | None, follow: bool) -> Iterator[str]:
+        """Yield what the service that runs there writes, line by line: `penstock logs ENV`. May be left out.
+
+        `since` is a time in seconds since 1970, `tail` so many of the newest lines; with `follow` go on for
+        as long as you are asked, also when another release takes its place. Secrets are masked by the core.
+        """
+        raise StepFailed("its plugin can't tell what it writes")
 
     def shift(self, share: float, step: Step) -> None:
         """Give it this share of the traffic that it has as a rule: 0 before it is changed, 1 when it is well.

@@ -34,10 +34,12 @@ from penstock.answers import (
     checked,
     keep_matching,
     operate,
+    read_logs,
     sbom_of,
     snapshot_of,
     status_of,
     the_one_asked_for,
+    the_target,
 )
 from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed
@@ -235,10 +237,8 @@ class Worker:
         )
 
     def _do_target(self, request: Request, step: Step) -> Response:
-        found = [target for target in self._targets(request, step) if target.id == request.target]
-        if not found:
-            raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-        return Response(outcome="passed", data=operate(found[0], request, step))
+        target = the_target(self._targets(request, step), request)
+        return Response(outcome="passed", data=operate(target, request, step))
 
     def _do_job(self, request: Request, step: Step) -> Response:
         assert request.release is not None
@@ -256,6 +256,9 @@ class Worker:
     def _do_status(self, request: Request, step: Step) -> Response:
         found = [status_of(target, step) for target in self._targets(request, step)]
         return Response(outcome="passed", data={"status": found})
+
+    def _do_logs(self, request: Request, step: Step) -> Response:
+        return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None

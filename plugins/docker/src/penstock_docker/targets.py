@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from penstock import Health, Release, Step, StepFailed, Target, TargetState
 
-from penstock_docker import containers, engine, health, pulling
+from penstock_docker import containers, engine, health, pulling, written
 from penstock_docker.containers import Place
 from penstock_docker.settings import Service
 
@@ -87,8 +87,14 @@ class DockerHost(Target):
             containers.switch(place, chosen, found)
             containers.remove(place, [one for one in found if one.id != before])
 
+    def logs(self, step: Step, *, since: float | None, tail: int | None, follow: bool) -> Iterator[str]:
+        """What its containers write, one after another."""
+        with self._place(step, waits=follow) as place:
+            yield from written.lines(place, since=since, tail=tail, follow=follow)
+
     @contextmanager
-    def _place(self, step: Step) -> Iterator[Place]:
+    def _place(self, step: Step, *, waits: bool = False) -> Iterator[Place]:
         settings = self.settings
-        with engine.connected(self.host, tls=settings.tls, patience=settings.answer_within) as client:
+        patience = None if waits else settings.answer_within
+        with engine.connected(self.host, tls=settings.tls, patience=patience) as client:
             yield Place(client, self.host, self.service, settings, step)
