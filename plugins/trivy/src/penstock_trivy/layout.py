@@ -1,8 +1,8 @@
 """An image → an OCI layout that Trivy reads, with things planted in it that Trivy must find.
 
-The layers are the image's own, byte for byte. The configuration is its own too, apart from what would make
-Trivy look away: it takes no secrets from the layers below a `CMD` that is not the last (it holds them for
-another image's), leaves a Dockerfile's checks out where a line of the history breaks, and follows comments.
+The layers are the image's own, byte for byte. So is the configuration, but for its history: Trivy takes no
+secrets from the layers below a `CMD` that is not the last (it holds them for another image's), checks nothing
+where it can't read a line, and follows comments.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock_trivy.history import one_line, planted, readable
 from penstock_trivy.image import Image, layer_name
-from penstock_trivy.tree import PLANTED, PLANTED_SECRET, defused
+from penstock_trivy.tree import PLANTED, PLANTED_SECRET
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _PACKED, _PLAIN = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar"
-_BUILDKIT = " # buildkit"
-_SHELL = "/bin/sh -c #(nop) "
 
 
 @dataclass(frozen=True)
@@ -86,40 +85,24 @@ def write(image: Image, place: Path, canary: str) -> Layout:
 def _config(config: Mapping[str, Any], canary: str, diff_ids: tuple[str, ...]) -> dict[str, Any]:
     entries = config.get("history")
     history = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    planted = {"created_by": f"{_SHELL}MAINTAINER {canary}", "empty_layer": True}
-    told = [{}, *(_harmless(entry) for entry in history), {}, planted]
+    told = [{}, *map(readable, history), {}, planted(canary)]
     inner = config.get("config")
     return {
         **config,
-        "config": _one_line(inner) if isinstance(inner, dict) else {},
+        "config": _settings(inner) if isinstance(inner, dict) else {},
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
         "history": told,
     }
 
 
-def _harmless(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of the history that hides nothing."""
-    text, mark, _ = str(entry.get("created_by") or "").partition(_BUILDKIT)
-    said = _joined(text) + mark
-    instruction = said.removeprefix("/bin/sh -c #(nop)").strip()
-    if entry.get("empty_layer") and instruction.startswith("CMD"):
-        said = f"{_SHELL}{instruction}"  # Trivy knows the end of another image by its form
-    return {**entry, "created_by": said}
-
-
-def _one_line(inner: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(inner: Mapping[str, Any]) -> dict[str, Any]:
     """The settings from which Trivy makes lines of a Dockerfile, each in one line."""
     said = dict(inner)
     if isinstance(user := said.get("User"), str):
-        said["User"] = _joined(user)
+        said["User"] = one_line(user)
     if isinstance(check := said.get("Healthcheck"), dict) and isinstance(check.get("Test"), list):
-        said["Healthcheck"] = {**check, "Test": [_joined(str(word)) for word in check["Test"]]}
+        said["Healthcheck"] = {**check, "Test": [one_line(str(word)) for word in check["Test"]]}
     return said
-
-
-def _joined(text: str) -> str:
-    lines = (line.strip() for line in text.splitlines())
-    return defused("; ".join(line for line in lines if line and not line.startswith("#")))
 
 
 # --- bytes ---
