@@ -58,7 +58,7 @@ LAYERS = (
     ),
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
-    "holds",
+    *("holds", "rollouts"),
     *("sealing", "audit", "cache", "engine", "machine", "cli"),
     "testing",
 )

@@ -31,8 +31,8 @@ def _wave(value: object) -> object:
 class Wave(Model):
     """How far a canary goes at a time."""
 
-    targets: Batch
-    share: Percentage = 1.0
+    targets: Batch = Field(description='How many targets have the release then, in all, or "10%" of them.')
+    share: Percentage = Field(default=1.0, description="Which share of their traffic those get.")
 
 
 class Rollout(Model):

@@ -26,7 +26,7 @@ from penstock.model import Digest, Model
 from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
-from penstock.stages import check_cached, check_needs, check_results, meant_by, stages_of
+from penstock.stages import check_cached, check_judges, check_needs, check_results, meant_by, stages_of
 from penstock.terms import Node
 
 _TESTS = ("test", "scan")
@@ -185,6 +185,7 @@ def make(
     meant = meant_by(sections)
     environments = _environments(project)
     check_needs(sections, meant)
+    check_judges(sections, meant)
     stages = stages_of(sections, environments, meant)
     check_cached(sections, stages)
     barriers = _barriers(stages, sections)

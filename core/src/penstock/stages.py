@@ -36,6 +36,29 @@ def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, 
                 raise ConfigError(message, section=section.place("needs"), key="needs")
 
 
+def check_judges(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a judge of a rollout that can't judge it. Raises ConfigError."""
+    for section in sections.values():
+        for name in section.keys.rollout.judge:
+            found = meant.get(name, ())
+            judge = sections[found[0]] if len(found) == 1 else None
+            if not found:
+                verify = [other for other in sections if other.startswith("verify.")]
+                message = f'there is no step "{name}"{nearest(name, verify, "verify steps")}'
+            elif judge is None:
+                message = f"{name} is {len(found)} steps, one of each variant. Name one, such as {found[0]}"
+            elif judge.phase != "verify":
+                message = f"{name} is no verify step, and only those judge"
+            elif judge.environment != section.environment:
+                message = (
+                    f"{name} is about {judge.environment}, and not {section.environment}. Say there: "
+                    f'environment = "{section.environment}"'
+                )
+            else:
+                continue
+            raise ConfigError(message, section=section.place("rollout"), key="rollout.judge")
+
+
 def check_results(
     section: Section,
     condition: Node,
