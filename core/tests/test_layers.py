@@ -21,9 +21,21 @@ LAYERS = (
     *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "sections", "observe", "retention", "config"),
+    *("caching", "insides", "sections", "observe", "retention", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
+    *(
+        "stages",
+        "edges",
+        "plan",
+        "progress",
+        "state",
+        "again",
+        "gates",
+        "rollout",
+        "pointless",
+        "scheduler",
+        "turns",
+    ),
     *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
@@ -31,6 +43,7 @@ LAYERS = (
     # one step
     *(
         "stepinfo",
+        "launching",
         "step",
         "target",
         "request",
@@ -54,6 +67,7 @@ PURE = (
     "terms",
     "conditions",
     "stages",
+    "edges",
     "plan",
     "progress",
     "state",

@@ -350,7 +350,7 @@ def _code_of(file: str | None) -> str:
 
 
 def _alike(step: PlanStep) -> str:
-    return cachekey.digest_of([step.uses, step.settings])
+    return cachekey.digest_of([step.uses, step.settings, step.keys.inside is None])
 
 
 def _too_old(step: PlanStep, event: Event, now: float) -> str | None:

@@ -14,9 +14,12 @@ _HOOK = "penstock_tools"
 
 
 def of(plugins: Plugins, step: PlanStep) -> tuple[Tool, ...]:
-    """The tools of a step. Raises what the plugin raises."""
+    """The tools of a step. Raises what the plugin raises.
+
+    Inside of an artifact other programs run than this machine's: that artifact's digest speaks for them.
+    """
     name = step.uses
-    if name is None or not plugins.has(name, _HOOK):
+    if step.keys.inside is not None or name is None or not plugins.has(name, _HOOK):
         return ()
     found = plugins.call(name, _HOOK, settings=plugins.settings(name, _HOOK, step.settings)) or ()
     if not all(isinstance(tool, Tool) for tool in found):

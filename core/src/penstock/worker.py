@@ -30,8 +30,10 @@ from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
+from penstock.launching import launcher_of, ran_inside
 from penstock.model import (
     Approval,
+    Artifact,
     Evidence,
     Pending,
     Refusal,
@@ -116,6 +118,7 @@ class Worker:
         finally:
             if os.getpid() != process_id:  # a copy that the plugin made: the answer is not its business
                 os._exit(0)
+            step.leave()
         return response
 
     @contextlib.contextmanager
@@ -165,6 +168,7 @@ class Worker:
             more["evidence"] = self._on_record(request)
         result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
+        inside = ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
@@ -187,7 +191,7 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        circumstances = self._circumstances(request, started)
+        circumstances = self._circumstances(request, started, inside)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
         data |= observed(plan_step, circumstances.tools, asked=step.asked_for_revision)
@@ -284,6 +288,7 @@ class Worker:
             places,
             self.home.store,
             find_secret=partial(find, self.plugins),
+            find_launcher=partial(launcher_of, self.plugins, info),
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
@@ -351,7 +356,12 @@ class Worker:
         if signer is None or not raw:
             return [reference.model_dump(mode="json") for reference in references]
         info = request.info.model_copy(
-            update={"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
+            update={
+                "secrets": signer.keys.secrets,
+                "env": signer.keys.env,
+                "name": request.step.name,
+                "inside": None,
+            }
         )
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
@@ -375,5 +385,7 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return circumstances(request, tools.of(self.plugins, request.step), started, time.time())
+    def _circumstances(
+        self, request: Request, started: float, inside: Artifact | None = None
+    ) -> Circumstances:
+        return circumstances(request, tools.of(self.plugins, request.step), started, time.time(), inside)
