@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock import Artifact, Evidence, Publication, Step, Target, hookimpl
+from penstock import Artifact, Evidence, Inside, Launcher, Publication, Step, Target, hookimpl
 
 from penstock_docker.settings import Image, Published, Service
 
 PENSTOCK_API = 1
 
-__all__ = ["Image", "Published", "Service", "penstock_build", "penstock_publish", "penstock_targets"]
+__all__ = [
+    "Image",
+    "Published",
+    "Service",
+    "penstock_build",
+    "penstock_launcher",
+    "penstock_publish",
+    "penstock_targets",
+]
 
 
 @hookimpl
@@ -35,3 +43,13 @@ def penstock_targets(settings: Service, step: Step) -> list[Target]:
     from penstock_docker import targets
 
     return targets.targets(settings, step)
+
+
+@hookimpl
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Containers of an image."""
+    if artifact.kind != "image":
+        return None
+    from penstock_docker import inside
+
+    return inside.Containers(artifact, limits, step)
