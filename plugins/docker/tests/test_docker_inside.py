@@ -8,7 +8,6 @@ import selectors
 import signal
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from tests.engines import BASE, Engine
 pytestmark = pytest.mark.real
 
 SECRET = "c0rrect horse"
+LABEL = "label=dev.penstock.step=test.unit"
 DOCKERFILE = f"""\
 FROM {BASE}
 ENV PLACE=image
@@ -116,7 +116,7 @@ def make_both(
 def nothing_is_left(engine: Engine) -> Iterator[None]:
     """After each test there is no container of a step."""
     yield
-    assert engine.docker("ps", "-aq", "-f", "label=dev.penstock.step=test.unit").split() == []
+    assert engine.docker("ps", "-aq", "-f", LABEL).split() == []
 
 
 def log_of(step: Step) -> str:
@@ -167,19 +167,26 @@ def test_secrets_come_by_no_command_line_and_are_masked_on_both_streams(
 ) -> None:
     monkeypatch.setenv("TOKEN", SECRET)
     step = make(secrets={"TOKEN": "env:TOKEN"})
-    seen = []
+    seen: list[str] = []
 
-    def look(_: bytes) -> None:
-        seen.append(subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout)
+    def look() -> None:
+        while "begun" not in log_of(step).splitlines():
+            changed.wait(0.05)
+        seen.extend(
+            path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")
+        )
+        (step.workspace / "seen").touch()
 
-    script = 'test "$TOKEN" = "c0rrect horse"; echo "<$TOKEN>"; echo "<$TOKEN>" >&2; sleep 0.2'
-    watched = threading.Thread(target=lambda: look(b""))
-    watched.start()
-    step.run(["sh", "-eu", "-c", script.replace(SECRET, "$TOKEN")])
-    watched.join()
+    changed = threading.Event()
+    looker = threading.Thread(target=look)
+    looker.start()
+    wait = "echo begun; until test -e seen; do sleep 0.1; done; test ${#TOKEN} = 13"
+    step.run(["sh", "-eu", "-c", f'{wait}; echo "<$TOKEN>"; echo "<$TOKEN>" >&2'])
+    looker.join()
 
     assert SECRET not in log_of(step)
     assert log_of(step).count("<***>") == 2
+    assert any("until test -e seen" in text for text in seen)
     assert all(SECRET not in text for text in seen)
 
 
@@ -239,7 +246,7 @@ def test_its_time_ends_it_with_all_that_it_started(make_both: Make, engine: Engi
     with pytest.raises(StepFailed, match="sh took longer than its time and was ended"):
         step.run(["sh", "-c", "(trap '' TERM; sleep 600) & (sleep 600 &) ; echo begun; sleep 600"], timeout=3)
 
-    assert "begun" in log_of(step)
+    assert "begun" in log_of(step).splitlines()
 
 
 def test_whoever_cancels_ends_it(make: Make) -> None:
@@ -326,19 +333,15 @@ def test_an_engine_that_is_away(make: Make, tmp_path: Path) -> None:
 
 def test_a_container_that_is_removed_under_way(make: Make, engine: Engine) -> None:
     step = make()
-    removed = threading.Event()
 
-    def remove(_: bytes) -> None:
-        ids = engine.docker("ps", "-q", "-f", "label=dev.penstock.step=test.unit").split()
-        engine.docker("rm", "-f", *ids)
-        removed.set()
+    def remove() -> None:
+        while "begun" not in log_of(step).splitlines():
+            changed.wait(0.05)
+        engine.docker("rm", "-f", *engine.docker("ps", "-q", "-f", LABEL).split())
 
-    def watch() -> None:
-        while "begun" not in log_of(step):
-            removed.wait(0.05)
-        remove(b"")
-
-    threading.Thread(target=watch, daemon=True).start()
+    changed = threading.Event()
+    remover = threading.Thread(target=remove)
+    remover.start()
     with pytest.raises(StepFailed, match=r"the container of sh was removed from .* before its end"):
         step.run(["sh", "-c", "echo begun; sleep 600"])
-    assert removed.wait(30)
+    remover.join()

@@ -31,6 +31,7 @@ _GRACE = 1
 """Seconds between asking a container to end and ending it: whoever cancels does not wait for long."""
 _KILLED = 137
 _NOT_FOUND = 127
+_GOING = ("removing", "dead")
 _NO_INIT = "docker-init"
 
 Output = SimpleQueue[tuple[int, bytes] | int | Exception]
@@ -80,10 +81,7 @@ class Containers(Launcher):
         except ImageNotFound:
             raise
         except NotFound:
-            raise StepFailed(
-                f"the container of {command.argv[0]} was removed from {self._where} before its end. "
-                "Somebody did that, or something that cleans up there"
-            ) from None
+            raise self._was_removed(command) from None
         except APIError as error:
             if not (self._init and _NO_INIT in str(error)):
                 raise
@@ -203,6 +201,8 @@ class Containers(Launcher):
     def _judged(self, client: DockerClient, container: str, command: Command, status: int) -> int:
         """The status, where it is the program's own. Raises StepFailed where it is not."""
         state = client.api.inspect_container(container)["State"]
+        if state.get("Status") in _GOING:
+            raise self._was_removed(command)
         if state.get("OOMKilled"):
             most = f"{self._limits.memory:,} bytes (inside.memory)" if self._limits.memory else "all there is"
             if status == _KILLED:
@@ -214,6 +214,12 @@ class Containers(Launcher):
         if status == _NOT_FOUND:
             self._say_what_is_missing(client, container, command)
         return status
+
+    def _was_removed(self, command: Command) -> StepFailed:
+        return StepFailed(
+            f"the container of {command.argv[0]} was removed from {self._where} before its end. Somebody did "
+            "that, or something that cleans up there"
+        )
 
     def _say_what_is_missing(self, client: DockerClient, container: str, command: Command) -> None:
         program = command.argv[0]
