@@ -27,6 +27,7 @@ PUBLIC = (
     "Inside",
     "Launcher",
     "Model",
+    "NoSuchProgram",
     "Observed",
     "Pending",
     "PenstockError",

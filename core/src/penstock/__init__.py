@@ -11,6 +11,7 @@ API_VERSION = 1
 if TYPE_CHECKING:
     from penstock.errors import CommandFailed as CommandFailed
     from penstock.errors import ConfigError as ConfigError
+    from penstock.errors import NoSuchProgram as NoSuchProgram
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
@@ -55,6 +56,7 @@ _HOME = {
     "penstock.errors": (
         "CommandFailed",
         "ConfigError",
+        "NoSuchProgram",
         "PenstockError",
         "StepFailed",
         "StepRefused",

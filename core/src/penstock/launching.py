@@ -40,7 +40,8 @@ class Launcher(ABC):
     """Runs programs inside of one artifact, on behalf of one step.
 
     Nothing is started before the first `run`. Each is a process tree of its own, and what it leaves is in the
-    command's `places` and nowhere else.
+    command's `places` and nowhere else. Where the artifact has a working directory of its own, programs are
+    told of it in PENSTOCK_INSIDE_DIRECTORY.
     """
 
     @abstractmethod
@@ -48,9 +49,9 @@ class Launcher(ABC):
         """Run a program to its end and hand on what it prints, as it prints it; its exit status.
 
         However this is left, nothing of it runs afterwards: raise TimeoutError after `timeout` seconds, and
-        expect that any exception may be raised in the middle, when the step is cancelled. Raise StepFailed
-        where the program can't be started or was ended for want of memory, and StepRefused where what it
-        would run inside of has another digest than the artifact.
+        expect that any exception may be raised in the middle, when the step is cancelled. Raise NoSuchProgram
+        where the program is not there, StepFailed where it can't be started or was ended for want of memory,
+        and StepRefused where what it would run inside of has another digest than the artifact.
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to remove

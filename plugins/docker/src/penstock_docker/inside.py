@@ -19,7 +19,7 @@ from typing import Any
 from docker.errors import APIError
 from docker.types import LogConfig, Mount
 from docker.utils.socket import STDERR, frames_iter
-from penstock import Artifact, Command, Inside, Launcher, Step, StepFailed, StepRefused
+from penstock import Artifact, Command, Inside, Launcher, NoSuchProgram, Step, StepFailed, StepRefused
 
 from penstock_docker import archive, copying, engine, labels
 from penstock_docker.engine import DockerClient, ImageNotFound, NotFound
@@ -235,7 +235,7 @@ class Containers(Launcher):
             cure = (
                 "Add a shell to it, or give the command as a list of words that begins with a program of it"
             )
-        raise StepFailed(f"there is no {program} in {self._artifact.name} ({self._image}). {cure}")
+        raise NoSuchProgram(f"there is no {program} in {self._artifact.name} ({self._image}). {cure}")
 
     def _remove(self, client: DockerClient, container: str) -> None:
         """Remove it, running or not, with all that runs in it."""
@@ -269,7 +269,7 @@ def _followed(output: Output, out: Any, err: Any, deadline: float | None) -> int
 def _read(client: DockerClient, container: str, printed: Any, output: Output) -> None:
     """In a thread: whoever waits for the output also waits for the end of its time."""
     try:
-        for stream, data in frames_iter(printed, False):
+        for stream, data in frames_iter(printed, False):  # type: ignore[no-untyped-call]
             output.put((stream, data))
         output.put(int(client.api.wait(container)["StatusCode"]))
     except Exception as error:
