@@ -178,7 +178,7 @@ def _check_tested(image: Image, project: str, names: Sequence[str], step: Step) 
     if missing:
         raise StepFailed(
             f"the image has no {missing[0]} on the import path: the tests would import the tree's, and prove "
-            "nothing about the image. Install the project there (RUN pip install …), or put its code in WORKDIR"
+            "nothing about the image. Install the project there (RUN pip install …), or put it into WORKDIR"
         )
     for name, place in sorted(image.found.items()):
         step.log(f"Testing {name} of the image: {place}")
@@ -253,8 +253,8 @@ def _installer(foreign: Foreign) -> installer.Installer:
     if uv is None and foreign.release != python.own().release:
         release = ".".join(map(str, foreign.release))
         raise StepFailed(
-            f"the image has Python {release}, and Penstock runs on {python.own().version}: it takes uv to find "
-            "out what the tests need on another one. Install it: pip install uv"
+            f"the image has Python {release}, and Penstock runs on {python.own().version}: it takes uv to "
+            "find out what the tests need on another one. Install it: pip install uv"
         )
     return installer.choose(uv)
 
