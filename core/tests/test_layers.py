@@ -21,10 +21,11 @@ LAYERS = (
     *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "sections", "beside", "observe", "retention", "config"),
+    *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
     *(
         "stages",
+        "edges",
         "plan",
         "waves",
         "progress",
@@ -43,6 +44,7 @@ LAYERS = (
     # one step
     *(
         "stepinfo",
+        "launching",
         "step",
         "target",
         "request",
@@ -68,6 +70,7 @@ PURE = (
     "terms",
     "conditions",
     "stages",
+    "edges",
     "plan",
     "waves",
     "progress",

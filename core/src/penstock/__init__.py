@@ -11,6 +11,7 @@ API_VERSION = 1
 if TYPE_CHECKING:
     from penstock.errors import CommandFailed as CommandFailed
     from penstock.errors import ConfigError as ConfigError
+    from penstock.errors import NoSuchProgram as NoSuchProgram
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from penstock.findings import ScanReport as ScanReport
     from penstock.findings import Severity as Severity
     from penstock.hookspecs import hookimpl as hookimpl
+    from penstock.launching import Command as Command
+    from penstock.launching import Launcher as Launcher
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
     from penstock.model import Check as Check
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from penstock.model import Duration as Duration
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
+    from penstock.model import Inside as Inside
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -55,6 +59,7 @@ _HOME = {
     "penstock.errors": (
         "CommandFailed",
         "ConfigError",
+        "NoSuchProgram",
         "PenstockError",
         "StepFailed",
         "StepRefused",
@@ -62,6 +67,7 @@ _HOME = {
     ),
     "penstock.findings": ("Exempted", "Finding", "ScanReport", "Severity"),
     "penstock.hookspecs": ("hookimpl",),
+    "penstock.launching": ("Command", "Launcher"),
     "penstock.model": (
         "Approval",
         "Artifact",
@@ -70,6 +76,7 @@ _HOME = {
         "Duration",
         "Event",
         "Evidence",
+        "Inside",
         "Model",
         "Pending",
         "Percentage",

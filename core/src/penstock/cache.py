@@ -359,9 +359,8 @@ def _code_of(file: str | None) -> str:
 
 
 def _alike(step: PlanStep) -> str:
-    return cachekey.digest_of(
-        [step.uses, step.settings, *(service.model_dump(mode="json") for service in step.services)]
-    )
+    served = (service.model_dump(mode="json") for service in step.services)
+    return cachekey.digest_of([step.uses, step.settings, step.keys.inside is None, *served])
 
 
 def _too_old(step: PlanStep, event: Event, now: float) -> str | None:

@@ -86,6 +86,8 @@ class Circumstances(Model):
     revision: Revision
     started: float
     finished: float
+    inside: Artifact | None = None
+    """What the step's programs ran inside of."""
 
 
 def statements(
@@ -232,7 +234,14 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
-    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    return run | ({"inside": _inside(circumstances)} if circumstances.inside else {})
+
+
+def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What the step's programs ran inside of, by each of its digests."""
+    found = _subjects([circumstances.inside] if circumstances.inside else [])
+    return [{**each, "annotations": {"role": "inside"}} for each in found]
 
 
 def _time(seconds: float) -> str:
@@ -261,7 +270,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source, *_services(circumstances)],
+            "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -310,6 +319,7 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
             {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_inside(circumstances),
             *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],

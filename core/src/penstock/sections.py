@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, conditions, matrix
+from penstock import caching, conditions, insides, matrix
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -19,7 +19,7 @@ from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"inside"}
+LATER: frozenset[str] = frozenset()
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -149,6 +149,7 @@ def _section(
         errors += unknown_references(keys.secrets, full, around.plugins, source)
         _check_when(keys, full, around.parameters, variant, source, errors)
         caching.check(keys, full, phase, source, errors)
+        insides.check(keys, full, phase, around.plugins, source, errors)
     uses = keys.uses if keys else table.get("uses")
     if not isinstance(uses, str | None):
         return None

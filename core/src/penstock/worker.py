@@ -45,6 +45,7 @@ from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
+from penstock.launching import launcher_of, ran_inside
 from penstock.model import (
     Approval,
     Evidence,
@@ -134,6 +135,7 @@ class Worker:
         finally:
             if os.getpid() != process_id:  # a copy that the plugin made: the answer is not its business
                 os._exit(0)
+            step.leave()
         return response
 
     @contextlib.contextmanager
@@ -185,6 +187,7 @@ class Worker:
         with self._serving.beside(step):
             result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
+        ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
@@ -320,6 +323,7 @@ class Worker:
             places,
             self.home.store,
             find_secret=partial(find, self.plugins),
+            find_launcher=partial(launcher_of, self.plugins, info),
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
@@ -376,7 +380,12 @@ class Worker:
         if signer is None or not raw:
             return [reference.model_dump(mode="json") for reference in references]
         info = request.info.model_copy(
-            update={"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
+            update={
+                "secrets": signer.keys.secrets,
+                "env": signer.keys.env,
+                "name": request.step.name,
+                "inside": None,
+            }
         )
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
@@ -409,4 +418,5 @@ class Worker:
     def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
         services = tuple(step.services.values()) if step else ()
         found = tools.of(self.plugins, request.step)
-        return circumstances(request, found, services, started, time.time())
+        inside = step.ran_inside if step else None
+        return circumstances(request, found, services, started, time.time(), inside)
