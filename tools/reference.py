@@ -40,7 +40,7 @@ def values() -> str:
     """The models that hooks take and return."""
     names = (
         "Revision Artifact TestReport TestCase ScanReport Finding Signature Signer Publication Approval"
-        " Pending Proposal Release TargetState Health Verification Check Evidence Refusal Tool Event"
+        " Pending Proposal Release TargetState Health Verification Check Evidence Refusal Tool Service Event"
     )
     parts = []
     for name in names.split():
@@ -101,6 +101,9 @@ def settings() -> str:
         for phase in loaded.phases(name):
             found = loaded.settings_model(name, plugins.HOOK_OF[phase])
             parts += [f'### [{phase}.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
+        if loaded.has(name, "penstock_service"):
+            found = loaded.settings_model(name, "penstock_service")
+            parts += [f'### [service.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
         if loaded.observes_by_section(name):
             found = loaded.settings_model(name, "penstock_event")
             parts += [f'### [observe.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]

@@ -10,17 +10,15 @@ from hypothesis import strategies as st
 from penstock import evidence, gates
 from penstock.errors import PenstockError, StepRefused
 from penstock.evidence import Circumstances, Reference
+from penstock.findings import Finding, ScanReport, Severity
 from penstock.model import (
     Approval,
     Artifact,
     Check,
     Evidence,
-    Finding,
     Publication,
     Release,
     Revision,
-    ScanReport,
-    Severity,
     Signature,
     Signer,
     TestCase,

@@ -4,16 +4,14 @@ from typing import Any
 
 import pytest
 from penstock import gates
+from penstock.findings import Finding, ScanReport, Severity
 from penstock.model import (
     Approval,
     Artifact,
     Check,
     Evidence,
-    Finding,
     Publication,
     Refusal,
-    ScanReport,
-    Severity,
     TestCase,
     TestReport,
     Verification,

@@ -18,25 +18,41 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "sections", "observe", "retention", "config"),
+    *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
-    *("stages", "plan", "progress", "state", "again", "gates", "rollout", "pointless", "scheduler", "turns"),
-    *("evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
+    *(
+        "stages",
+        "edges",
+        "plan",
+        "waves",
+        "progress",
+        "state",
+        "again",
+        "gates",
+        "rollout",
+        "pointless",
+        "scheduler",
+        "turns",
+    ),
+    *("scanned", "evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *(
         "stepinfo",
+        "launching",
         "step",
         "target",
         "request",
         "answers",
         "outcomes",
         "admission",
+        "serving",
+        "reaping",
         "summary",
         "reported",
         "tools",
@@ -44,7 +60,7 @@ LAYERS = (
     ),
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
-    "holds",
+    *("holds", "rollouts"),
     *("sealing", "audit", "cache", "engine", "machine", "cli"),
     "testing",
 )
@@ -54,7 +70,9 @@ PURE = (
     "terms",
     "conditions",
     "stages",
+    "edges",
     "plan",
+    "waves",
     "progress",
     "state",
     "retention",
@@ -65,6 +83,7 @@ PURE = (
     "pointless",
     "scheduler",
     "turns",
+    "scanned",
     "evidence",
     "reports",
     "flaky",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock import model
+from penstock.findings import Severity
 from penstock.model import (
     Artifact,
     Digest,
@@ -13,7 +14,6 @@ from penstock.model import (
     Model,
     Percentage,
     Revision,
-    Severity,
     TestCase,
     TestReport,
     Verification,

@@ -4,18 +4,8 @@ from typing import Any
 
 import pytest
 from penstock import summary
-from penstock.model import (
-    Artifact,
-    Check,
-    Finding,
-    Publication,
-    ScanReport,
-    Severity,
-    Signature,
-    TestCase,
-    TestReport,
-    Verification,
-)
+from penstock.findings import Finding, ScanReport, Severity
+from penstock.model import Artifact, Check, Publication, Signature, TestCase, TestReport, Verification
 from penstock.plan import PlanStep
 
 A = "sha256:" + "4f2c1e9d" * 8

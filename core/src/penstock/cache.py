@@ -186,7 +186,7 @@ class Cache:
     def kept(self, state: RunState, name: str, response: Response) -> dict[str, Any]:
         """The data of a step's response as they go on record: with its key, if it may be taken over."""
         data = dict(response.data)
-        seen = data.pop("observed", None)
+        seen, exempted = data.pop("observed", None), data.pop("exempted", False)
         looked = self._looked.pop(name, None) or Looked(None)
         if response.outcome != "passed":
             return data
@@ -196,6 +196,8 @@ class Cache:
             notes.append("not kept for the cache: it did not pass at once")
         elif tests.get("quarantined"):  # until a day that the key knows nothing of
             notes.append("not kept for the cache: a test failed, in quarantine")
+        elif exempted:  # the same
+            notes.append("not kept for the cache: a finding passed until a day only")
         elif looked.known is not None and seen is not None:
             if seen["tools"] == looked.known.tools:
                 entry = self._entry(state, looked.known, bound=bool(seen["revision"]))
@@ -245,7 +247,7 @@ class Cache:
             files.digest,
             env,
             tools,
-            self._code(step),
+            self._codes_of(step),
             self._where(),
             dirty=revision.dirty,
             parameters=dict(self._plan.parameters),
@@ -288,9 +290,16 @@ class Cache:
             return None if revision.time is None else str(revision.time)
         return os.environ.get(name)
 
-    def _code(self, step: PlanStep) -> dict[str, str]:
-        """Which plugin: its version, and its code, which may change without one."""
-        name = step.uses or ""
+    def _codes_of(self, step: PlanStep) -> dict[str, str]:
+        """Which plugin, and which others start its services."""
+        found = self._code(step.uses or "")
+        for other in {service.plugin for service in step.services} - {step.uses}:
+            code = self._code(other)
+            found = {**found, other: code[other], f"code of {other}": code["code"]}
+        return found
+
+    def _code(self, name: str) -> dict[str, str]:
+        """A plugin: its version, and its code, which may change without one."""
         if name not in self._codes:
             module = self._plugins.modules.get(name)
             file = self._plugins.files.get(name)
@@ -347,7 +356,8 @@ def _code_of(file: str | None) -> str:
 
 
 def _alike(step: PlanStep) -> str:
-    return cachekey.digest_of([step.uses, step.settings])
+    served = (service.model_dump(mode="json") for service in step.services)
+    return cachekey.digest_of([step.uses, step.settings, step.keys.inside is None, *served])
 
 
 def _too_old(step: PlanStep, event: Event, now: float) -> str | None:

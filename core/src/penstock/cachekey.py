@@ -85,10 +85,17 @@ def parts_of(
     """
     return {
         "format": {"version": FORMAT},
-        "step": {"name": step.name, "phase": step.phase, "artifacts": list(step.keys.artifacts)},
+        "step": {
+            "name": step.name,
+            "phase": step.phase,
+            "artifacts": list(step.keys.artifacts),
+            # Which digest that is stands among the artifacts: the step waits for what makes it.
+            **({"inside": step.keys.inside.model_dump(mode="json")} if step.keys.inside else {}),
+        },
         "plugin": dict(plugin),
         "machine": dict(machine),
         "settings": dict(step.settings),
+        **({"services": _services(step)} if step.services else {}),
         "env": {**step.keys.env, **env},
         "parameters": dict(parameters),
         "quarantine": {str(n): each.model_dump(mode="json") for n, each in enumerate(step.quarantine)},
@@ -98,6 +105,10 @@ def parts_of(
         # What was not committed is on record as such: a clean run does not take it over.
         "source": {"files": files, "dirty": dirty},
     }
+
+
+def _services(step: PlanStep) -> dict[str, JsonValue]:
+    return {service.name: service.model_dump(mode="json") for service in step.services}
 
 
 def with_revision(parts: Parts, revision: Revision) -> Parts:

@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from penstock import scanned
 from penstock.errors import PenstockError
+from penstock.findings import ScanReport
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
@@ -38,7 +40,6 @@ from penstock.model import (
     Publication,
     Release,
     Revision,
-    ScanReport,
     Signature,
     Signer,
     TestReport,
@@ -80,10 +81,13 @@ class Circumstances(Model):
     plugins: dict[str, str]
     files: tuple[PluginFile, ...] = ()
     tools: tuple[Tool, ...] = ()
+    services: dict[str, tuple[Tool, ...]] = {}
     parameters: dict[str, Given] = {}
     revision: Revision
     started: float
     finished: float
+    inside: Artifact | None = None
+    """What the step's programs ran inside of."""
 
 
 def statements(
@@ -104,6 +108,7 @@ def statements(
             "result": _result(step, result),
             "step": step.name,
             "checks": [check.model_dump(mode="json") for check in result.checks],
+            **({"services": _services(circumstances)} if circumstances.services else {}),
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
@@ -229,7 +234,14 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
-    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    return run | ({"inside": _inside(circumstances)} if circumstances.inside else {})
+
+
+def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What the step's programs ran inside of, by each of its digests."""
+    found = _subjects([circumstances.inside] if circumstances.inside else [])
+    return [{**each, "annotations": {"role": "inside"}} for each in found]
 
 
 def _time(seconds: float) -> str:
@@ -258,7 +270,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source],
+            "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -295,12 +307,20 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
 
 
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside the step, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
+
+
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
     result = _result(step, report)
     return {
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
-            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
+            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_inside(circumstances),
+            *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
         "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],
@@ -345,44 +365,16 @@ def _scan(
     circumstances: Circumstances,
     sbom: dict[str, JsonValue] | None,
 ) -> list[dict[str, Any]]:
-    found = {
+    verdict = {
         "result": _result(step, report),
-        "scanner": report.scanner,
-        "lookedFor": list(report.looked_for),
-        "notLookedFor": report.not_looked_for,
-        "database": report.database,
-        "block": report.block,
-        "findings": [finding.model_dump(mode="json", exclude_none=True) for finding in report.findings],
+        **scanned.verdict(report),
         "step": step.name,
         **_run(circumstances),
     }
-    made = [_statement(about, circumstances, SCAN, found)]
+    made = [_statement(about, circumstances, SCAN, verdict)]
     if "vulnerability" in report.looked_for:
-        made.append(_statement(about, circumstances, VULNERABILITIES, _vulns(report, circumstances)))
+        found = scanned.vulnerabilities(report, circumstances.started, circumstances.finished, _time)
+        made.append(_statement(about, circumstances, VULNERABILITIES, found))
     if sbom is not None:
         made.append(_statement(about, circumstances, SBOM, dict(sbom)))
     return made
-
-
-def _vulns(report: ScanReport, circumstances: Circumstances) -> dict[str, Any]:
-    name, _, version = report.scanner.partition(" ")
-    return {
-        "scanner": {
-            "uri": f"pkg:generic/{name}",
-            "version": version,
-            "db": {"version": report.database or "unknown"},
-            "result": [
-                {
-                    "id": finding.id,
-                    "severity": [{"method": "vendor", "score": finding.severity.value}],
-                    "annotations": [{"package": finding.package, "version": finding.version}],
-                }
-                for finding in report.findings
-                if finding.kind == "vulnerability"
-            ],
-        },
-        "metadata": {
-            "scanStartedOn": _time(circumstances.started),
-            "scanFinishedOn": _time(circumstances.finished),
-        },
-    }

@@ -129,9 +129,9 @@ def _secrets(root: Path, program: Path) -> list[Finding]:
         if done.returncode != 0 or not out.is_file():
             raise StepFailed(f"Trivy ended with {done.returncode} and looked at nothing")
         parsed, _ = report.read(out.read_text(errors="replace"), "fs")
-        if report.silent(parsed, ("secret",)):
+        if report.silent(parsed, ("secret",), tree):
             raise StepFailed("Trivy didn't find the secret that was planted to test it")
-        found = report.findings(parsed, tree.shown, Severity.medium, lambda _: False)
+        found = report.findings(parsed, tree, Severity.medium, lambda _: False)
     return [finding for finding in found if finding.severity.rank >= Severity.high.rank]
 
 
