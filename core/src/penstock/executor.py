@@ -59,8 +59,7 @@ class Progress(NamedTuple):
 class Executor(Protocol):
     """What the engine asks of whatever runs its requests.
 
-    `submit` hands over a request under a ticket that is not in use; it must not block. `idle` says whether
-    one would be begun with at once, by what is there already. `wait` returns
+    `submit` hands over a request under a ticket that is not in use; it must not block. `wait` returns
     what has become known, at the latest after `timeout` seconds or when one of the engine's own file
     descriptors has something to read. `end` asks for a request to be ended; its `Done` follows within
     seconds, however the step resists. After `close` nothing of any request is left. `labels` is what it
@@ -69,8 +68,6 @@ class Executor(Protocol):
 
     labels: frozenset[str]
 
-    @property
-    def idle(self) -> bool: ...  # noqa: D102
     def submit(self, ticket: str, request: Request) -> None: ...  # noqa: D102
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]: ...  # noqa: D102
     def end(self, ticket: str) -> None: ...  # noqa: D102
@@ -102,11 +99,6 @@ class LocalPool:
         self.labels = labels.local()
         process.become_subreaper()
         Response.model_rebuild()  # its validator is made once, and not in each worker
-
-    @property
-    def idle(self) -> bool:
-        """Whether a worker has nothing to do."""
-        return any(worker.ticket is None for worker in self._processes)
 
     def submit(self, ticket: str, request: Request) -> None:
         """Hand a request to an idle worker, or to a new one."""

@@ -1,7 +1,6 @@
 """What a run writes in one turn of its loop: folded at once, durable together, told and acted upon after.
 
-Nobody hears of an event before the journal holds it, and nothing that it stands for is begun before that
-which is more than work in a private workspace (`underway`).
+Nobody hears of an event, and nothing that it stands for is begun, before the journal holds it.
 """
 
 from __future__ import annotations

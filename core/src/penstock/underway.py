@@ -15,8 +15,6 @@ from penstock.scheduler import End, Operate, Stop
 _LOSSES = 2
 """How often a step is begun anew whose worker was killed: one that is killed each time is itself at fault."""
 
-_INWARD = frozenset(("source", "build", "test", "scan"))
-
 
 _REAPING = "\0reap\0"
 """Begins the ticket of a request to remove what another one left."""
@@ -43,10 +41,7 @@ class Back(NamedTuple):
 
 
 class Underway:
-    """Hands requests to workers and keeps book of them by their tickets.
-
-    What touches anything outside of a step's own workspace is on record before it is begun.
-    """
+    """Hands requests to workers, once they are on record, and keeps book of them by their tickets."""
 
     def __init__(self, executor: Executor, record: Record, *, reaps: bool = False) -> None:
         self._executor = executor
@@ -71,16 +66,13 @@ class Underway:
         return set(self._steps.values())
 
     def submit(self, request: Request, operation: Operate | None = None) -> None:
-        """Hand a request to a worker, which may begin while the disk takes the record of what is harmless."""
+        """Hand a request to a worker: its intent is on record before anything is touched."""
         name = operation.step if operation else request.step.name
         place = place_of(operation.kind, operation.target) if operation else None
         ticket = _ticket(name, place) if place else name
         self._steps[ticket], self._requests[ticket] = name, request
         if operation:
             self._operations[ticket] = operation
-        elif _is_inward(request) and self._executor.idle:  # no process is forked while a transaction is open
-            self._executor.submit(ticket, request)
-            return
         self._record.after_commit(partial(self._executor.submit, ticket, request))
 
     def end(self, action: End) -> bool:
@@ -145,12 +137,6 @@ class Underway:
         self._requests[ticket] = request
         self._record.after_commit(partial(self._executor.submit, ticket, request))
         return True
-
-
-def _is_inward(request: Request) -> bool:
-    """Whether it changes nothing but its own workspace: cut off without a trace, it is simply begun anew."""
-    step, keys = request.step, request.step.keys
-    return step.phase in _INWARD and not (step.environment or keys.services or keys.inside)
 
 
 def _reaped(ticket: str, response: Response, reaping: Response) -> tuple[str, Response]:
