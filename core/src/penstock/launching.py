@@ -87,8 +87,10 @@ def launcher_of(plugins: Plugins, info: StepInfo, step: Step) -> Launched:
         raise ConfigError(
             f"{where}: that step makes several things that a program can run inside of: {names}"
         )
+    if not info.candidates:
+        raise ConfigError(f"{where}: that step has made nothing in this run. Was it skipped?")
     if not found:
-        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5]) or "nothing"
+        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5])
         raise ConfigError(
             f"{where}: no enabled plugin can run a program inside of what that step makes, which is {made}. "
             "Name a step that makes an image"
