@@ -133,6 +133,9 @@ def run_here(
 
 def run_inside(launched: Launched, command: Command, out: Sink, err: Sink, deadline: float | None) -> int:
     """Run a program inside of an artifact. What a launcher does wrong is a fault of its plugin."""
+    shared = any(command.cwd.is_relative_to(place) for place in command.places)
+    if shared and not command.cwd.is_dir():
+        raise StepFailed(f"{command.cwd} is not there: {command.argv[0]} can't be run in it")
     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
     try:
         status = launched.launcher.run(command, out, err, timeout)

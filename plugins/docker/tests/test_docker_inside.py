@@ -289,11 +289,21 @@ def test_an_image_without_a_shell(make: Make, engine: Engine, shop: tuple[StepMa
     maker, _ = shop
     step = maker("build.bare", files={"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": ""})
     [bare] = penstock_build(settings=Image(host=engine.host, name="bare"), step=step)
+    step.close()
 
     with pytest.raises(
-        StepFailed, match=r"there is no sh in bare .* Add a shell to it, or give the command as"
+        StepFailed, match=r"there is no sh in bare .* Add a shell to it, or write the command as"
     ):
         make(image=bare).run(["sh", "-eu", "-c", "true"])
+
+
+def test_a_directory_that_is_not_there(make: Make) -> None:
+    step = make()
+
+    with pytest.raises(StepFailed, match=r"files/none is not there: true can't be run in it"):
+        step.run(["true"], cwd=step.workspace / "none")
+    assert not (step.workspace / "none").exists()
+    assert step.run(["pwd"], cwd=Path("/srv"), capture=True).stdout == "/srv\n"
 
 
 def test_an_engine_that_lost_the_image_gets_it_out_of_the_store(
