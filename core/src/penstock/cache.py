@@ -198,7 +198,7 @@ class Cache:
         elif tests.get("quarantined"):  # until a day that the key knows nothing of
             notes.append("not kept for the cache: a test failed, in quarantine")
         elif exempted:  # the same
-            notes.append("not kept for the cache: a finding passed until a day only")
+            notes.append("not kept for the cache: a finding passes until a day only")
         elif looked.known is not None and seen is not None:
             if seen["tools"] == looked.known.tools:
                 entry = self._entry(state, looked.known, bound=bool(seen["revision"]))
