@@ -465,7 +465,7 @@ def test_a_canary_that_can_not_be_judged_holds_until_somebody_says(outcome: str)
     state.judge_again()
     assert advance(state, 0) == [op("judge", "verify.live")]
     do(state, "judge", "verify.live", ok=False, outcome=outcome, detail="no data")
-    state.go_on()
+    state.go_on("ana")
     assert advance(state, 0) == [op("apply", "t1")]
 
 
@@ -570,7 +570,7 @@ class Simulation:
         said = self.random.choice(["go on", "go back", "again"])
         if said == "go on":
             self.allowed.add(self.state.current)
-            self.write(lambda state: state.go_on())
+            self.write(lambda state: state.go_on("ana"))
         elif said == "again":
             self.write(lambda state: state.judge_again())
         else:

@@ -25,6 +25,7 @@ LABEL = "dev.penstock."
 SERVICE, ENVIRONMENT, RELEASE = f"{LABEL}service", f"{LABEL}environment", f"{LABEL}release"
 _IMAGE, _SETTINGS, _SECRETS = f"{LABEL}configuration", f"{LABEL}settings", f"{LABEL}secrets"
 _RUNNING = ("running", "restarting", "paused")
+_LAST_LINES = 20
 _ENDING = ("removing", "dead")
 _OF_CONTAINER = {
     "command",
@@ -141,6 +142,18 @@ def remove(place: Place, found: Sequence[Found], *, grace: bool = False) -> None
             with suppress(NotFound):
                 place.client.api.stop(one.id, timeout=max(1, round(place.settings.stop_grace)))
         remove_one(place, one.id)
+
+
+def log_last_lines(place: Place, found: Sequence[Found]) -> None:
+    """Keep in the step's log what containers wrote last, before they are removed."""
+    for one in found:
+        if one.state == "created":
+            continue
+        with suppress(NotFound):
+            lines = place.client.api.logs(one.id, tail=_LAST_LINES).decode(errors="replace").splitlines()
+            place.step.log(f"{one.name} on {place.host} wrote {'last:' if lines else 'nothing'}")
+            for line in lines:
+                place.step.log(f"  {line}")
 
 
 def remove_one(place: Place, container: str) -> None:

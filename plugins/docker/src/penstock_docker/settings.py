@@ -12,6 +12,7 @@ _REPOSITORY = (
     r"^(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
     r"(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*$"
 )
+_PROXY_NAME = r"^[A-Za-z0-9_.:{}-]+$"
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Repository = Annotated[str, Field(pattern=_REPOSITORY, examples=["registry.example.com/shop"])]
 
@@ -103,6 +104,39 @@ class Published(Placed):
         (), description="Names the image with these tags, beside its digest."
     )
     move_tags: bool = Field(False, description="Lets a tag that names another image be moved to this one.")
+
+
+class Anything(Engine, extra="ignore"):
+    """What all sections have, whichever they are: enough to say what they need."""
+
+    hosts: tuple[str, ...] = ()
+    repository: Repository | None = None
+    insecure: bool = False
+    builder: str = "auto"
+
+
+class Proxy(Settings):
+    """The HAProxy that sends requests to the hosts, and is told when not to."""
+
+    haproxy: str = Field(
+        pattern=r"^(/.*|\[?[A-Za-z0-9._:-]+\]?:\d{1,5})$",
+        examples=["/run/haproxy.sock"],
+        description="Speaks to its runtime API there: the path of its socket, or HOST:PORT.",
+    )
+    backend: str = Field(pattern=_PROXY_NAME, description="Shifts the traffic of this backend.")
+    server: str = Field(
+        "{host}",
+        pattern=_PROXY_NAME,
+        description="Names a host there: in it `{host}` is the name of the host, and `{number}` its place in "
+        "`hosts`, from 1 on.",
+    )
+    drain: Duration = Field(
+        30.0,
+        description="Leaves requests so long to end before their host is changed; then they are cut off.",
+    )
+    ready: Duration = Field(
+        30.0, description="Leaves HAProxy so long to see a host as up that is well; then the rollout fails."
+    )
 
 
 class Command(Settings):
@@ -203,6 +237,12 @@ class Service(Settings):
     )
     settle: Duration = Field(
         1.0, description="Without any health check: counts as healthy when it has run so long."
+    )
+    proxy: Proxy | None = Field(
+        None,
+        examples=[{"haproxy": "/run/haproxy.sock", "backend": "shop", "server": "{host}"}],
+        description="Takes a host out of this proxy before it is changed, and gives it its traffic back when "
+        "it is healthy.",
     )
     stop_grace: Duration = Field(10.0, description="Leaves it so long to end by itself after SIGTERM.")
 

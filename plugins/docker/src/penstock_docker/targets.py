@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from penstock import Health, Release, Step, StepFailed, Target, TargetState
 
-from penstock_docker import containers, engine, health, pulling, written
+from penstock_docker import containers, engine, health, pulling, traffic, written
 from penstock_docker.containers import Place
 from penstock_docker.settings import Service
 
@@ -18,9 +18,13 @@ def targets(settings: Service, step: Step) -> list[Target]:
     for name in (*settings.service_secrets, *settings.secret_files):
         step.secret(name)
     service = name_of(settings, step)
+    if settings.proxy is not None:
+        traffic.check_names(settings.proxy, settings.hosts)
     return [
-        DockerHost(id=f"docker:{host}#{service}", host=host, service=service, settings=settings)
-        for host in settings.hosts
+        DockerHost(
+            id=f"docker:{host}#{service}", host=host, service=service, settings=settings, number=number
+        )
+        for number, host in enumerate(settings.hosts, start=1)
     ]
 
 
@@ -40,6 +44,19 @@ class DockerHost(Target):
     host: str
     service: str
     settings: Service
+    number: int = 1
+    """Its place among the hosts."""
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a proxy sends it its requests, and can be told not to."""
+        return self.settings.proxy is not None
+
+    def shift(self, share: float, step: Step) -> None:
+        """Have the proxy send it this share of its requests."""
+        proxy = self.settings.proxy
+        assert proxy is not None
+        traffic.shift(proxy, traffic.server(proxy, self.host, self.number), share, step)
 
     def observe(self, step: Step) -> TargetState:
         """The container that runs, and what is needed to have it again."""
@@ -76,6 +93,7 @@ class DockerHost(Target):
         with self._place(step) as place:
             found = containers.of_service(place)
             if before is None:
+                containers.log_last_lines(place, found)
                 containers.remove(place, found, grace=True)
                 return
             chosen = next((one for one in found if one.id == before), None)
@@ -85,7 +103,9 @@ class DockerHost(Target):
                     "again: penstock run"
                 )
             containers.switch(place, chosen, found)
-            containers.remove(place, [one for one in found if one.id != before])
+            others = [one for one in found if one.id != before]
+            containers.log_last_lines(place, others)
+            containers.remove(place, others)
 
     def logs(self, step: Step, *, since: float | None, tail: int | None, follow: bool) -> Iterator[str]:
         """What its containers write, one after another."""
