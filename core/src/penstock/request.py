@@ -107,7 +107,7 @@ def make_request(
             revision=state.revision or Revision(),
             artifacts=state.artifacts_for(name),
             builds={
-                build: tuple(artifact.digest for artifact in state.steps[build].artifacts)
+                build: tuple(artifact.digest for artifact in (state.given or state.steps[build]).artifacts)
                 for service in step.services
                 for build in service.builds
             },

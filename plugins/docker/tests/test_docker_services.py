@@ -163,6 +163,17 @@ def test_a_command_that_is_not_there_is_named(bench: Bench) -> None:
         penstock_service(settings=bench.settings(command=["nonesuch"]), service=own, step=step).__enter__()
 
 
+def test_a_service_that_ends_too_early_is_told_of(bench: Bench) -> None:
+    step, own = bench.steps()
+    settings = bench.settings(command=["sh", "-c", "sleep 0.5; exit 9"], ports=[], health="running")
+
+    with penstock_service(settings=settings, service=own, step=step):
+        until(lambda: not bench.engine.docker("ps", "-q", "--filter", f"label={labels.HOME}"))
+
+    told = "service web: it ended by itself, with status 9, while the step was still at work"
+    assert told in bench.make_step.log_of(step)
+
+
 def test_the_image_s_own_check_is_asked_often(bench: Bench) -> None:
     dockerfile = f"FROM {BASE}\nEXPOSE 8080\nHEALTHCHECK --interval=1h CMD test -e /tmp/ready\n"
     context = bench.make_step("build.web", files={"Dockerfile": dockerfile}).workspace
