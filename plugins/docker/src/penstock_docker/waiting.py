@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from penstock import StepFailed
 
-from penstock_docker.engine import DockerClient
+from penstock_docker.engine import DockerClient, NotFound
 from penstock_docker.service_settings import ServiceContainer
 
 _LINES = 10
@@ -63,7 +63,10 @@ def until_well(client: DockerClient, settings: ServiceContainer, container: str,
 
 def how_it_ended(client: DockerClient, container: str) -> str:
     """How it ended by itself; nothing where it runs."""
-    state = client.api.inspect_container(container)["State"]
+    try:
+        state = client.api.inspect_container(container)["State"]
+    except NotFound:
+        return "somebody removed its container"
     return "" if state["Status"] in _ALIVE else _how_it_ended(state)
 
 
