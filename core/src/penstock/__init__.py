@@ -11,11 +11,14 @@ API_VERSION = 1
 if TYPE_CHECKING:
     from penstock.errors import CommandFailed as CommandFailed
     from penstock.errors import ConfigError as ConfigError
+    from penstock.errors import NoSuchProgram as NoSuchProgram
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
     from penstock.errors import TryLater as TryLater
     from penstock.hookspecs import hookimpl as hookimpl
+    from penstock.launching import Command as Command
+    from penstock.launching import Launcher as Launcher
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
     from penstock.model import Check as Check
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
     from penstock.model import Finding as Finding
+    from penstock.model import Inside as Inside
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -53,12 +57,14 @@ _HOME = {
     "penstock.errors": (
         "CommandFailed",
         "ConfigError",
+        "NoSuchProgram",
         "PenstockError",
         "StepFailed",
         "StepRefused",
         "TryLater",
     ),
     "penstock.hookspecs": ("hookimpl",),
+    "penstock.launching": ("Command", "Launcher"),
     "penstock.model": (
         "Approval",
         "Artifact",
@@ -68,6 +74,7 @@ _HOME = {
         "Event",
         "Evidence",
         "Finding",
+        "Inside",
         "Model",
         "Pending",
         "Percentage",

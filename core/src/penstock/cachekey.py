@@ -84,7 +84,13 @@ def parts_of(
     """
     return {
         "format": {"version": FORMAT},
-        "step": {"name": step.name, "phase": step.phase, "artifacts": list(step.keys.artifacts)},
+        "step": {
+            "name": step.name,
+            "phase": step.phase,
+            "artifacts": list(step.keys.artifacts),
+            # Which digest that is stands among the artifacts: the step waits for what makes it.
+            **({"inside": step.keys.inside.model_dump(mode="json")} if step.keys.inside else {}),
+        },
         "plugin": dict(plugin),
         "machine": dict(machine),
         "settings": dict(step.settings),

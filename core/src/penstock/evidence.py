@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from penstock.circumstances import Circumstances as Circumstances
 from penstock.errors import PenstockError
 from penstock.gates import (
     APPROVAL,
@@ -45,7 +46,6 @@ from penstock.model import (
     Tool,
     Verification,
 )
-from penstock.parameters import Given
 from penstock.plan import PlanStep
 
 TYPES = frozenset(
@@ -69,24 +69,6 @@ class Reference(Model):
     signers: tuple[str, ...] = ()
 
 
-class Circumstances(Model):
-    """What a statement says about the run that made it."""
-
-    pipeline: str
-    run: int
-    plan: str
-    config: str
-    version: str
-    plugins: dict[str, str]
-    files: tuple[PluginFile, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    services: dict[str, tuple[Tool, ...]] = {}
-    parameters: dict[str, Given] = {}
-    revision: Revision
-    started: float
-    finished: float
-
-
 def statements(
     step: PlanStep,
     result: object,
@@ -105,7 +87,6 @@ def statements(
             "result": _result(step, result),
             "step": step.name,
             "checks": [check.model_dump(mode="json") for check in result.checks],
-            **({"services": _services(circumstances)} if circumstances.services else {}),
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
@@ -231,7 +212,21 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
-    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    around = {"inside": _inside(circumstances), "services": _services(circumstances)}
+    return run | {name: found for name, found in around.items() if found}
+
+
+def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What the step's programs ran inside of, by each of its digests."""
+    found = _subjects([circumstances.inside] if circumstances.inside else [])
+    return [{**each, "annotations": {"role": "inside"}} for each in found]
+
+
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside them, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
 
 
 def _time(seconds: float) -> str:
@@ -260,7 +255,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source, *_services(circumstances)],
+            "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -297,18 +292,13 @@ def _tool(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
-    """What ran beside the step, by digest."""
-    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
-    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
-
-
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
     result = _result(step, report)
     return {
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
             {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_inside(circumstances),
             *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],

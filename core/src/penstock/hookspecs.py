@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     import click
     from pydantic import SecretStr
 
+    from penstock.launching import Launcher
     from penstock.model import (
         Approval,
         Artifact,
         Event,
         Evidence,
+        Inside,
         Pending,
         Proposal,
         Publication,
@@ -308,6 +310,22 @@ def penstock_service(settings: Any, service: Step, step: Step) -> AbstractContex
         def penstock_service(settings: Server, service: Step, step: Step) -> Iterator[Service]:
             with started(settings, service.secret("PASSWORD")) as server:
                 yield Service(port=server.port)
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Say how `step.run` starts programs inside of this artifact; None where it is not for this plugin.
+
+    Called in the worker of a step whose section says `inside`, for each artifact of the build step named
+    there, when the step first wants to start a program. Start nothing here: `Launcher.run` does. The launcher
+    compares what it runs inside of with the artifact's digest, and is closed when the step is over. The
+    digest goes into the step's evidence. Raising fails the step. Since 0.1.
+
+        @hookimpl
+        def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+            return Chroot(artifact, step) if artifact.kind == "rootfs" else None
     """
     raise NotImplementedError
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StrictBool
 
 from penstock.matrix import base_of
-from penstock.model import Duration, Model
+from penstock.model import Duration, Inside, Model
 from penstock.words import Batch, Glob, Labels, Name, Pattern, Secrets, Variable, Variables
 
 Failure = Literal["failed", "timeout", "error"]
@@ -66,6 +66,15 @@ def _retries(value: object) -> object:
 def _or_a_number(schema: dict[str, Any]) -> None:
     schema["default"] = 0
     schema["anyOf"] = [{"type": "integer", "minimum": 0, "maximum": 100}, {"$ref": schema.pop("$ref")}]
+
+
+def _inside(value: object) -> object:
+    """A name alone says which step."""
+    return {"step": value} if isinstance(value, str) else value
+
+
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"type": "string", "minLength": 1}, *schema["anyOf"]]
 
 
 class Cache(Model):
@@ -131,6 +140,12 @@ class Keys(Model):
     )
     services: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = Field(
         default=(), description="What runs beside it while it works: the names of [service.NAME] sections."
+    )
+    inside: Annotated[Inside | None, BeforeValidator(_inside)] = Field(
+        default=None,
+        json_schema_extra=_or_a_name,
+        description="The build step inside whose image its programs run; or a table that also says with how "
+        "much memory, how many processors, and whether with a network.",
     )
     environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."

@@ -7,7 +7,7 @@ run in this process, in a worker, or on another machine.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, JsonValue, StringConstraints
 
 from penstock.units import Duration as Duration
 from penstock.units import Percentage as Percentage
@@ -85,6 +85,31 @@ class Artifact(Model):
         default=(),
         description="Further bytes in the store that it is made of, such as an image's layers: compared with "
         "their digests where its own are.",
+    )
+
+
+class Inside(Model):
+    """Where a step's programs run: inside what a build step has made, with how much of the machine."""
+
+    step: str = Field(
+        min_length=1,
+        strict=True,
+        description="The build step that makes it. The step waits for that one, whatever else it needs.",
+    )
+    memory: ByteSize | None = Field(
+        default=None, gt=0, description='Ends a program that uses more memory than this, such as "512MB".'
+    )
+    cpus: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Gives it so many processors at the most."
+    )
+    network: bool = Field(
+        default=False, strict=True, description="Whether it reaches the network. Services are reached anyway."
+    )
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where that is, as the plugin names places, such as ssh://build@big for a Docker engine "
+        "there. By default on this machine.",
     )
 
 

@@ -18,7 +18,8 @@ from pydantic import Field, JsonValue
 
 from penstock import beside, conditions
 from penstock.beside import Beside
-from penstock.config import Keys, Project, Section
+from penstock.config import Keys, Project
+from penstock.edges import Barrier, Need, barriers_of, needs_of
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
@@ -26,7 +27,7 @@ from penstock.model import Digest, Model
 from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
-from penstock.stages import check_cached, check_needs, check_results, meant_by, stages_of
+from penstock.stages import check_cached, check_inside, check_needs, check_results, meant_by, stages_of
 from penstock.terms import Node
 
 _TESTS = ("test", "scan")
@@ -35,13 +36,6 @@ _ENTRIES = ("provenance", "tests", "scan", "approval", "signature")
 """What `require` may ask for beside steps."""
 _NAMED = 12  # names in one message
 DEFAULT_POLICY = "the default policy"
-
-
-class Need(Model):
-    """An edge: what a step waits for, and why."""
-
-    on: str
-    why: str
 
 
 class PlanStep(Model):
@@ -69,13 +63,6 @@ class PlanStep(Model):
     quarantine: tuple[Quarantine, ...] = Field(
         default=(), description="Of a test step: whose failure does not count, and until when."
     )
-
-
-class Barrier(Model):
-    """A node without work: all steps of a stage, and of those before, or all variants of a section."""
-
-    name: str
-    needs: tuple[str, ...]
 
 
 class Plan(Model):
@@ -185,9 +172,10 @@ def make(
     meant = meant_by(sections)
     environments = _environments(project)
     check_needs(sections, meant)
+    check_inside(sections, meant)
     stages = stages_of(sections, environments, meant)
     check_cached(sections, stages)
-    barriers = _barriers(stages, sections)
+    barriers = barriers_of(stages, sections)
     wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
     groups = {
         name: Barrier(name=f"all of {name}", needs=meant[name]) for name in wanted if name not in sections
@@ -204,7 +192,7 @@ def make(
             environment=section.environment,
             variant=section.variant,
             services=tuple(services[each] for each in section.keys.services),
-            needs=_needs(section, stages, barriers, groups),
+            needs=needs_of(section, stages, barriers, groups),
             quarantine=of_step(project.quarantine, name) if section.phase == "test" else (),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
@@ -242,47 +230,6 @@ def _environments(project: Project) -> tuple[str, ...]:
             message = f"there is no [deploy.{environment}] that it could guard{near}"
             raise ConfigError(message, section=f"policy.{environment}")
     return tuple(dict.fromkeys([*deployed, *others]))
-
-
-def _barriers(stages: Mapping[str, int], sections: Mapping[str, Section]) -> dict[int, Barrier]:
-    members: dict[int, list[str]] = {}
-    for name, stage in stages.items():
-        members.setdefault(stage, []).append(name)
-    barriers: dict[int, Barrier] = {}
-    before: tuple[str, ...] = ()
-    for stage, names in sorted(members.items()):
-        # Where `needs` took the place of the default order, what is behind might not wait for all before.
-        own_way = any(sections[name].keys.needs is not None for name in names)
-        needs = (*(before if own_way else ()), *names)
-        barriers[stage] = Barrier(name=f"after {_label(names)}", needs=needs)
-        before = (barriers[stage].name,)
-    return barriers
-
-
-def _label(names: list[str]) -> str:
-    phases = dict.fromkeys(name.partition(".")[0] for name in names)
-    return f"{' and '.join(phases)} ({names[0]}{', …' if len(names) > 1 else ''})"
-
-
-def _needs(
-    section: Section,
-    stages: Mapping[str, int],
-    barriers: Mapping[int, Barrier],
-    groups: Mapping[str, Barrier],
-) -> tuple[Need, ...]:
-    if section.keys.needs:
-        return tuple(
-            Need(on=groups[need].name if need in groups else need, why="needs")
-            for need in dict.fromkeys(section.keys.needs)
-        )
-    if section.keys.needs is not None:
-        if stages[section.name] == 0 or 0 not in barriers:
-            return ()
-        return (Need(on=barriers[0].name, why="every step starts from the source"),)
-    earlier = [stage for stage in barriers if stage < stages[section.name]]
-    if not earlier:
-        return ()
-    return (Need(on=barriers[max(earlier)].name, why=f"default order: {section.phase} comes after"),)
 
 
 def _with_policy(

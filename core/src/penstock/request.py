@@ -6,7 +6,7 @@ Both travel as JSON: a request can be worked on in another process, or on anothe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision, Service, Tool
+from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.state import LETS_ON, RunState
@@ -115,6 +115,8 @@ def make_request(
             secrets=step.keys.secrets,
             hidden=hidden_variables(plan, step),
             parameters=plan.parameters,
+            inside=step.keys.inside,
+            candidates=state.made_for_inside(name),
         ),
         pipeline=plan.name,
         config=plan.config,
@@ -137,7 +139,12 @@ def names_in(request: Request) -> frozenset[str]:
 
 
 def circumstances(
-    request: Request, tools: tuple[Tool, ...], services: Sequence[Service], started: float, finished: float
+    request: Request,
+    tools: tuple[Tool, ...],
+    services: Iterable[Service],
+    started: float,
+    finished: float,
+    inside: Artifact | None = None,
 ) -> evidence.Circumstances:
     """What statements about it say of the run."""
     return evidence.Circumstances(
@@ -154,6 +161,7 @@ def circumstances(
         revision=request.info.revision,
         started=started,
         finished=finished,
+        inside=inside,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, conditions, matrix
+from penstock import caching, conditions, insides, matrix
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -19,7 +19,6 @@ from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"inside"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -129,12 +128,8 @@ def _section(
 ) -> Section | None:
     full = f"{phase}.{name}" if name else phase
     count = len(errors)
-    core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
+    core = {key: value for key, value in table.items() if key in CORE_KEYS}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
-    errors.extend(
-        source.error(full, key, "is a key of the core that this version does not have yet")
-        for key in table.keys() & LATER
-    )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
     if phase in _GATES and table.get("allow_failure"):
@@ -149,6 +144,7 @@ def _section(
         errors += unknown_references(keys.secrets, full, around.plugins, source)
         _check_when(keys, full, around.parameters, variant, source, errors)
         caching.check(keys, full, phase, source, errors)
+        insides.check(keys, full, phase, around.plugins, source, errors)
     uses = keys.uses if keys else table.get("uses")
     if not isinstance(uses, str | None):
         return None

@@ -21,7 +21,8 @@ import pytest
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError
-from penstock.model import Artifact, Revision
+from penstock.launching import launcher_of
+from penstock.model import Artifact, Inside, Revision
 from penstock.plugins import Plugins
 from penstock.secrets import resolve
 from penstock.step import Places, Step
@@ -48,8 +49,13 @@ class StepMaker:
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         run: int = 1,
+        inside: Inside | None = None,
+        plugins: Sequence[str] = (),
     ) -> Step:
-        """A step with these files in its workspace and these artifacts from the steps before it."""
+        """A step with these files in its workspace and these artifacts from the steps before it.
+
+        With `inside`, one of these installed plugins runs its programs inside of one of the artifacts.
+        """
         home = self.root / f"step-{next(self._numbers)}"
         places = Places(
             workspace=home / "files",
@@ -78,8 +84,16 @@ class StepMaker:
             artifacts=tuple(artifacts),
             env=dict(env or {}),
             secrets=dict(secrets or {}),
+            inside=inside,
+            candidates=tuple(artifacts) if inside else (),
         )
-        step = Step(info, places, self.store, find_secret=lambda reference: resolve(reference, _nobody))
+        step = Step(
+            info,
+            places,
+            self.store,
+            find_secret=lambda reference: resolve(reference, _nobody),
+            find_launcher=lambda step: launcher_of(Plugins.load(plugins), info, step),
+        )
         self.steps.append(step)
         return step
 
@@ -143,4 +157,5 @@ def make_step(tmp_path: Path) -> Iterator[StepMaker]:
     maker = StepMaker(tmp_path / "penstock")
     yield maker
     for step in maker.steps:
+        step.leave()
         step.close()

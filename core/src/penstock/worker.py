@@ -42,8 +42,10 @@ from penstock.cachekey import observed
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
+from penstock.launching import launcher_of, ran_inside
 from penstock.model import (
     Approval,
+    Artifact,
     Evidence,
     Pending,
     Refusal,
@@ -106,7 +108,7 @@ class Worker:
         finally:
             self._end_processes()
         with_secrets = any(step.has_secrets for step in self._steps)
-        if self._serving is not None and self._serving.unsure:
+        if self._serving is not None and self._serving.may_have_left(response, self._steps):
             response = response.model_copy(update={"untidy": True})
         response = self._without_secrets(response, request)
         if self._workspace:
@@ -132,6 +134,7 @@ class Worker:
         finally:
             if os.getpid() != process_id:  # a copy that the plugin made: the answer is not its business
                 os._exit(0)
+            step.leave()
         return response
 
     @contextlib.contextmanager
@@ -183,6 +186,7 @@ class Worker:
         with self._serving.beside(step):
             result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
+        inside = ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
@@ -205,7 +209,7 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        circumstances = self._circumstances(request, started, step)
+        circumstances = self._circumstances(request, started, step, inside)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
         data |= observed(plan_step, serving.used(step, circumstances.tools), asked=step.asked_for_revision)
@@ -306,6 +310,7 @@ class Worker:
             places,
             self.home.store,
             find_secret=partial(find, self.plugins),
+            find_launcher=partial(launcher_of, self.plugins, info),
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
@@ -361,9 +366,8 @@ class Worker:
         signer = request.signer
         if signer is None or not raw:
             return [reference.model_dump(mode="json") for reference in references]
-        info = request.info.model_copy(
-            update={"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
-        )
+        own = {"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
+        info = request.info.model_copy(update={**own, "inside": None})
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
         with self._printing(step):
@@ -386,7 +390,8 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
-        services = tuple(step.services.values()) if step else ()
-        found = tools.of(self.plugins, request.step)
-        return circumstances(request, found, services, started, time.time())
+    def _circumstances(
+        self, request: Request, started: float, step: Step | None = None, inside: Artifact | None = None
+    ) -> Circumstances:
+        found, services = tools.of(self.plugins, request.step), step.services.values() if step else ()
+        return circumstances(request, found, services, started, time.time(), inside)

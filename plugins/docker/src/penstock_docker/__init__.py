@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from penstock import Artifact, Evidence, Publication, Step, Target, Tool, hookimpl
+from penstock import Artifact, Evidence, Inside, Launcher, Publication, Step, Target, Tool, hookimpl
 from penstock import Service as Beside
 
 from penstock_docker.service_settings import ServiceContainer
@@ -20,6 +20,7 @@ __all__ = [
     "Service",
     "ServiceContainer",
     "penstock_build",
+    "penstock_launcher",
     "penstock_publish",
     "penstock_reap",
     "penstock_service",
@@ -74,3 +75,13 @@ def penstock_reap(run: int, step_name: str | None, home: Path) -> None:
     from penstock_docker import reaping
 
     reaping.reap(run, step_name, home)
+
+
+@hookimpl
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Containers of an image."""
+    if artifact.kind != "image":
+        return None
+    from penstock_docker import inside
+
+    return inside.Containers(artifact, limits, step)

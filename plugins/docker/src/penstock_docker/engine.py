@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ _PATIENCE = 600
 """Seconds for one answer of an engine: it may unpack a large image before it says a word."""
 _OWN_SOCKET = "unix:///var/run/docker.sock"
 
-__all__ = ["LOCAL", "DockerClient", "ImageNotFound", "NotFound", "address", "connected"]
+__all__ = ["LOCAL", "DockerClient", "ImageNotFound", "NotFound", "address", "connected", "speaking"]
 
 
 def address(host: str | None) -> str:
@@ -38,7 +39,7 @@ def connected(host: str | None) -> Iterator[DockerClient]:
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
         raise StepFailed(_why_unreachable(where, error)) from None
     try:
-        with _speaking(where):
+        with speaking(where):
             client.ping()
             yield client
     finally:
@@ -59,13 +60,15 @@ def _client(host: str | None, where: str) -> DockerClient:
 
 
 @contextmanager
-def _speaking(where: str) -> Iterator[None]:
+def speaking(where: str) -> Iterator[None]:
     """What an engine refuses is the step's failure; an engine that is gone is the machine's."""
     try:
         yield
     except APIError as error:
         raise StepFailed(f"the engine at {where} refused: {_told(error)}") from None
     except (DockerException, requests.RequestException, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # this machine's own disk
         raise StepFailed(_why_unreachable(where, error)) from None
 
 

@@ -64,7 +64,7 @@ def running(settings: ServiceContainer, service: Step, step: Step) -> Iterator[S
 
 def _is_inside(step: Step) -> bool:
     """Whether the step's programs run in a container, which joins the network."""
-    return getattr(step, "inside", None) is not None
+    return step.inside is not None
 
 
 def _place(settings: ServiceContainer, name: str, *, inside: bool) -> Place:
