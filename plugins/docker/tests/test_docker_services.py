@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from penstock import Service, Step, StepFailed
+from penstock import Artifact, Inside, Service, Step, StepFailed
 from penstock.testing import StepMaker
 from penstock_docker import ServiceContainer, labels, penstock_reap, penstock_service, penstock_service_tools
 
@@ -188,6 +188,20 @@ def test_the_image_s_own_check_is_asked_often(bench: Bench) -> None:
     [told] = penstock_service_tools(settings=settings)
 
     assert (told,) == service.tools
+
+
+def test_programs_inside_of_an_image_reach_a_service_on_a_network_without_a_way_out(bench: Bench) -> None:
+    image = Artifact(name="shop", kind="image", digest=f"sha256:{1:064x}")
+    inside = Inside(step="build.image", host=bench.engine.host)
+    step = bench.make_step("test.api", inside=inside, artifacts=[image], plugins=["docker"])
+    own = bench.make_step("service.web")
+
+    with penstock_service(settings=bench.settings(), service=own, step=step) as service:
+        [container] = bench.engine.docker("ps", "-q", "--filter", f"label={labels.HOME}").split()
+        ports = bench.engine.docker("port", container)
+        internal = bench.engine.docker("network", "inspect", "-f", "{{.Internal}}", str(service.network))
+
+    assert (service.host, service.port, ports, internal) == ("web", 8080, "", "true\n")
 
 
 def test_two_services_of_a_step_share_its_network(bench: Bench) -> None:

@@ -58,8 +58,7 @@ class Containers(Launcher):
         self._mounts: bool | None = None
         """Whether the engine sees this machine's files; None: not known yet."""
         self._init = True
-        served = dict.fromkeys(each.network for each in step.services.values() if each.network)
-        self._networks = [*served, *(("bridge",) if limits.network else ())]
+        self._networks: list[str] = []
 
     def run(self, command: Command, out: Any, err: Any, timeout: float | None) -> int:
         """See `Launcher`."""
@@ -99,20 +98,23 @@ class Containers(Launcher):
     def _connected(self) -> DockerClient:
         if self._client is None:
             client = self._opened.enter_context(engine.connected(self._limits.host))
-            self._check_networks(client)
+            self._networks = self._found_networks(client)
             self._image = archive.load(client, self._artifact, self._step)
             self._config = client.images.get(self._image).attrs.get("Config") or {}
             self._user = _user(client.info())
             self._client = client
         return self._client
 
-    def _check_networks(self, client: DockerClient) -> None:
+    def _found_networks(self, client: DockerClient) -> list[str]:
+        """Those of the step's services, which run by now, and one with a way out where that is asked for."""
         for name, service in self._step.services.items():
             if service.network and not client.api.networks(names=[service.network]):
                 raise StepFailed(
                     f"service {name} is on another engine than the step's programs, which are at "
                     f"{self._where}: they can't be on one network. Say the same host of both"
                 )
+        served = dict.fromkeys(each.network for each in self._step.services.values() if each.network)
+        return [*served, *(("bridge",) if self._limits.network else ())]
 
     # --- one container ---
 
