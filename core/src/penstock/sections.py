@@ -19,7 +19,6 @@ from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER: frozenset[str] = frozenset()
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -129,12 +128,8 @@ def _section(
 ) -> Section | None:
     full = f"{phase}.{name}" if name else phase
     count = len(errors)
-    core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
+    core = {key: value for key, value in table.items() if key in CORE_KEYS}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
-    errors.extend(
-        source.error(full, key, "is a key of the core that this version does not have yet")
-        for key in table.keys() & LATER
-    )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
     if phase in _GATES and table.get("allow_failure"):
