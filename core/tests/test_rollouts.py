@@ -284,3 +284,94 @@ def test_a_rollback_comes_in_waves_without_pause_judge_or_job(lab: Lab, place: P
     lab.run("rollback", "live")
 
     assert told(place) == ["apply spot-0", "apply spot-1", "apply spot-2", "look"]
+
+
+def test_status_names_what_drifted_and_what_is_on_its_way(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    assert lab.run("run", CONTENT="one")[0] == 0
+    assert lab.run("status", "live")[0] == 0
+    first = (place / "spot-0").read_text()
+    (place / "spot-1").write_text("sha256:" + "d" * 64)
+
+    code, said = lab.run("status", "live")
+    assert code == 1
+    assert f"dddd…dddd  healthy  DRIFTED: {first[7:11]}…{first[-4:]} was deployed last" in said
+    assert said.count("DRIFTED") == 1
+    found = json.loads(lab.run("status", "live", "--json")[1])
+    assert found["drifted"] is True
+    assert [target["drifted"] for target in found["targets"]] == [False, True, False]
+    assert {target["expected"] for target in found["targets"]} == {first}
+
+    (place / "spot-1").write_text(first)
+    (place / "said").write_text("nothing")
+    assert lab.run("run", CONTENT="two")[0] == 3
+    code, said = lab.run("status", "live")
+    assert code == 0, said  # a canary is where it was brought
+    assert "run 2 brings " in said
+
+
+def test_status_tells_of_the_others_where_one_can_not_be_asked(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    assert lab.run("run")[0] == 0
+    lab.plugin(
+        "spots", SPOTS.replace("def observe(self, step):", "def observe(self, step):\n        gone(self)")
+    )
+    site = next(lab.site.glob("penstock_spots_*.py"))
+    assert site
+    newest = max(lab.site.glob("penstock_spots_*.py"), key=lambda path: path.stat().st_mtime_ns)
+    newest.write_text(newest.read_text() + GONE)
+
+    code, said = lab.run("status", "live", "--json")
+
+    assert code == 1
+    found = json.loads(said)["targets"]
+    assert [target["drifted"] for target in found] == [False, None, False]
+    assert found[1]["detail"] == "no route to host"
+    assert [target["health"] for target in found] == ["healthy", "unknown", "healthy"]
+
+
+GONE = """
+def gone(spot):
+    if spot.id == "spot-1":
+        raise StepFailed("no route to host")
+"""
+
+
+def test_plan_tells_what_would_go_where_and_touches_nothing(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    assert lab.run("run")[0] == 0
+    first = (place / "spot-0").read_text()
+    (place / "spot-1").unlink()
+    before = {path: path.read_text() for path in place.iterdir()}
+
+    code, said = lab.run("plan", "--effects")
+
+    assert code == 0
+    short = f"{first[7:11]}…{first[-4:]}"
+    assert said.partition("\n\n")[2].splitlines() == [
+        "live  by deploy.live, canary",
+        "  job migrate, before anything is changed",
+        f"  wave 1  spot-0  {short} → what build.it builds",
+        "  wave 2  spot-1  nothing → what build.it builds",
+        f"  wave 2  spot-2  {short} → what build.it builds",
+        "  job warm, when all are healthy",
+    ]
+    assert {path: path.read_text() for path in place.iterdir()} == before
+    (effect,) = json.loads(lab.run("plan", "--effects", "--json")[1])["effects"]
+    assert [target["from"] for target in effect["targets"]] == [first, None, first]
+
+
+def test_plan_knows_what_comes_out_of_the_cache(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    path = lab.root / "penstock.toml"
+    path.write_text(path.read_text().replace("[build.it]\n", "[build.it]\ncache = true\n"))
+    assert lab.run("run", CONTENT="one")[0] == 0
+    first = (place / "spot-0").read_text()
+    (place / "spot-1").write_text("sha256:" + "d" * 64)
+
+    _, said = lab.run("plan", "--effects", CONTENT="one")
+
+    short = f"{first[7:11]}…{first[-4:]}"
+    assert f"spot-0  {short}, as it is" in said
+    assert f"spot-1  dddd…dddd → {short}" in said
+    assert "cached: from run 1" in said

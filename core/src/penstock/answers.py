@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
-from penstock.errors import PluginError, StepFailed
+from penstock.errors import PenstockError, PluginError, StepFailed
 from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
@@ -220,16 +220,15 @@ def read_logs(targets: Sequence[Target], request: Request, step: Step) -> dict[s
     return {}
 
 
-def status_of(target: Target, step: Step) -> dict[str, Any]:
-    """What runs on a target now, and how it is; of one that can't be asked, why."""
+def status_of(target: Target, step: Step, *, probe: bool = True) -> dict[str, Any]:
+    """What runs on a target now, and with `probe`, how it is. One that can't be asked says so."""
+    found: dict[str, Any] = {"target": target.id, "release": None, "health": "unknown", "data": {}}
     try:
-        state, health = target.observe(step), target.probe(step)
-    except StepFailed as error:
-        state, health = TargetState(), Health(status="unknown", detail=str(error))
-    return {
-        "target": target.id,
-        "release": state.release,
-        "health": health.status,
-        "detail": step.mask(health.detail),
-        "data": state.data,
-    }
+        state = target.observe(step)
+        found |= {"release": state.release, "detail": "", "data": state.data, "seen": True}
+        if probe:
+            health = target.probe(step)
+            found |= {"health": health.status, "detail": step.mask(health.detail)}
+    except PenstockError as error:
+        found |= {"detail": step.mask(str(error)), "seen": "seen" in found}
+    return found

@@ -257,8 +257,11 @@ class Worker:
         return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        found = [status_of(target, step) for target in self._targets(request, step)]
-        return Response(outcome="passed", data={"status": found})
+        targets = self._targets(request, step)
+        found = [status_of(target, step, probe=request.op != "observe") for target in targets]
+        shifting = [target.id for target in targets if target.shifts]
+        jobs = {job.id: job.when for job in self._jobs(request, step)}
+        return Response(outcome="passed", data={"status": found, "shifting": shifting, "jobs": jobs})
 
     def _do_logs(self, request: Request, step: Step) -> Response:
         return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))

@@ -41,7 +41,7 @@ USAGE = {
     "diff": "RUN RUN --json",
     "doctor": "",
     "flaky": "STEP --since=ANY --json",
-    "plan": "--set=PARAMETER --json",
+    "plan": "--set=PARAMETER --effects --json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",

@@ -12,6 +12,7 @@ _REPOSITORY = (
     r"^(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
     r"(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*$"
 )
+_PROXY_NAME = r"^[A-Za-z0-9_.:{}-]+$"
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Repository = Annotated[str, Field(pattern=_REPOSITORY, examples=["registry.example.com/shop"])]
 
@@ -118,6 +119,30 @@ class Command(Settings):
     )
 
 
+class Proxy(Settings):
+    """The HAProxy that sends requests to the hosts, and is told when not to."""
+
+    haproxy: str = Field(
+        pattern=r"^(/.*|\[?[A-Za-z0-9._:-]+\]?:\d{1,5})$",
+        examples=["/run/haproxy.sock"],
+        description="Speaks to its runtime API there: the path of its socket, or HOST:PORT.",
+    )
+    backend: str = Field(pattern=_PROXY_NAME, description="Shifts the traffic of this backend.")
+    server: str = Field(
+        "{host}",
+        pattern=_PROXY_NAME,
+        description="Names a host there: in it `{host}` is the name of the host, and `{number}` its place in "
+        "`hosts`, from 1 on.",
+    )
+    drain: Duration = Field(
+        30.0,
+        description="Leaves requests so long to end before their host is changed; then they are cut off.",
+    )
+    ready: Duration = Field(
+        30.0, description="Leaves HAProxy so long to see a host as up that is well; then the rollout fails."
+    )
+
+
 class Service(Settings):
     """Runs the image as a container on each of these hosts, known by its digest."""
 
@@ -203,6 +228,12 @@ class Service(Settings):
     )
     settle: Duration = Field(
         1.0, description="Without any health check: counts as healthy when it has run so long."
+    )
+    proxy: Proxy | None = Field(
+        None,
+        examples=[{"haproxy": "/run/haproxy.sock", "backend": "shop", "server": "{host}"}],
+        description="Takes a host out of this proxy before it is changed, and gives it its traffic back when "
+        "it is healthy.",
     )
     stop_grace: Duration = Field(10.0, description="Leaves it so long to end by itself after SIGTERM.")
 
