@@ -93,7 +93,8 @@ class Cache:
         if not steps:
             return None
         about = tuple(steps.values())
-        request = make_request(self._plan, state, about[0].name, "tools", about=about)
+        # What a step is handed is worked out once, and of these it is not there yet: of the first step it is.
+        request = make_request(self._plan, state, self._plan.steps[0].name, "tools", about=about)
         info = request.info.model_copy(update={"name": _ASKER.name, "attempt": 1, "secrets": {}, "env": {}})
         return request.model_copy(update={"step": _ASKER, "info": info})
 

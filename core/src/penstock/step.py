@@ -159,7 +159,7 @@ class Step:
     @property
     def inside(self) -> Artifact | None:
         """The artifact inside of which `run` starts programs; None: they run on this machine."""
-        return self._launched_now.artifact if self._info.inside is not None else None
+        return self.launched.artifact if self._info.inside is not None else None
 
     @property
     def mark(self) -> str:
@@ -198,8 +198,7 @@ class Step:
         if not quiet:
             self.log("$ " + " ".join(words))
         inside = self._info.inside is not None and not outside
-        variables = self.variables(env, inside=inside)
-        command = Command(tuple(words), cwd or self.workspace, variables, self._shared, tuple(self._brought))
+        command = self.command(words, self.variables(env, inside=inside), cwd)
         captured = bytearray()
         started = time.monotonic()
         deadline = None if timeout is None else started + timeout
@@ -207,8 +206,8 @@ class Step:
             out, err = captured.extend if capture else shown[0], shown[-1]
             try:
                 if inside:
-                    status = run_inside(self._launched_now, command, out, err, deadline)
-                    self._ran_inside = self._launched_now.artifact
+                    status = run_inside(self.launched, command, out, err, deadline)
+                    self._ran_inside = self.launched.artifact
                 else:
                     straight = None if self._has_secrets else self._log
                     status = run_here(command, out, err, deadline, log=straight, capture=capture)
@@ -331,7 +330,7 @@ class Step:
 
     def leave(self) -> None:
         """Remove what programs have left that ran inside of an artifact."""
-        launched = self.__dict__.pop("_launched_now", None)
+        launched = self.__dict__.pop("launched", None)
         if launched is not None:
             try:
                 launched.launcher.close()
@@ -365,17 +364,19 @@ class Step:
         served = {key: value for each in self._services.values() for key, value in each.environment.items()}
         return {**env, **served, **self._info.env, **self._secrets, **added}
 
+    def command(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Command:
+        """A program with all that belongs to it here: what a launcher is handed."""
+        places = (self.workspace, self.tmp, self._places.inbox)
+        return Command(tuple(argv), cwd or self.workspace, env, places, tuple(self._brought))
+
     # --- how ---
 
     @cached_property
-    def _launched_now(self) -> Launched:
+    def launched(self) -> Launched:
+        """What starts programs inside of what was built. Raises PluginError where nothing does."""
         if self._find_launcher is None:
             raise PluginError(f"{self.name}: nothing here starts programs inside of what was built")
         return self._find_launcher(self)
-
-    @property
-    def _shared(self) -> tuple[Path, ...]:
-        return (self.workspace, self.tmp, self._places.inbox)
 
     @contextmanager
     def _shown(self, count: int) -> Iterator[list[Callable[[bytes], None]]]:
