@@ -1,6 +1,5 @@
 """Against a real database: Penstock starts it beside the step, and says where it is."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,8 +10,6 @@ from pg8000.exceptions import Error
 
 @pytest.fixture(scope="session", autouse=True)
 def schema():
-    os.environ["DATABASE_HOST"] = os.environ["PENSTOCK_SERVICE_DB_HOST"]
-    os.environ["DATABASE_PORT"] = os.environ["PENSTOCK_SERVICE_DB_PORT"]
     with database.connection() as connection:
         assert database.migrate(connection) == [name for name, _ in database.MIGRATIONS]
 
