@@ -209,6 +209,14 @@ def the_target(targets: Iterable[Target], request: Request) -> Target:
     raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
 
 
+def the_job(jobs: Iterable[Job], request: Request) -> Job:
+    """The job that a request is about. Raises StepFailed where the plugin does not name it any more."""
+    for job in jobs:
+        if job.id == request.target:
+            return job
+    raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
+
+
 def read_logs(targets: Sequence[Target], request: Request, step: Step) -> dict[str, Any]:
     """Pass on what a target's service writes, a line a message; without a target, say which there are."""
     if request.target is None:

@@ -38,11 +38,12 @@ from penstock.answers import (
     sbom_of,
     snapshot_of,
     status_of,
+    the_job,
     the_one_asked_for,
     the_target,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError, StepFailed
+from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.launching import launcher_of, ran_inside
@@ -245,11 +246,8 @@ class Worker:
 
     def _do_job(self, request: Request, step: Step) -> Response:
         assert request.release is not None
-        for job in self._jobs(request, step):
-            if job.id == request.target:
-                job.run(request.release, step)
-                return Response(outcome="passed")
-        raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
+        the_job(self._jobs(request, step), request).run(request.release, step)
+        return Response(outcome="passed")
 
     def _do_judge(self, request: Request, step: Step) -> Response:
         result = checked(request.step, self._call(request.step, HOOK_OF["verify"], step=step))

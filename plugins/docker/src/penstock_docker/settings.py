@@ -106,19 +106,6 @@ class Published(Placed):
     move_tags: bool = Field(False, description="Lets a tag that names another image be moved to this one.")
 
 
-class Command(Settings):
-    """A command that runs once a rollout, in the release's own image, as the service would."""
-
-    name: str = Field(pattern=_NAME, description="Names it in messages and in its container's name.")
-    command: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
-        examples=[["python", "-m", "shop.migrate"]], description="Runs this program with these arguments."
-    )
-    timeout: Duration = Field(300.0, gt=0, description="Ends it, and fails the rollout, after so long.")
-    host: str | None = Field(
-        None, min_length=1, description="Runs it on this one of `hosts`. By default on the first."
-    )
-
-
 class Proxy(Settings):
     """The HAProxy that sends requests to the hosts, and is told when not to."""
 
@@ -140,6 +127,19 @@ class Proxy(Settings):
     )
     ready: Duration = Field(
         30.0, description="Leaves HAProxy so long to see a host as up that is well; then the rollout fails."
+    )
+
+
+class Command(Settings):
+    """A command that runs once a rollout, in the release's own image, as the service would."""
+
+    name: str = Field(pattern=_NAME, description="Names it in messages and in its container's name.")
+    command: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
+        examples=[["python", "-m", "shop.migrate"]], description="Runs this program with these arguments."
+    )
+    timeout: Duration = Field(300.0, gt=0, description="Ends it, and fails the rollout, after so long.")
+    host: str | None = Field(
+        None, min_length=1, description="Runs it on this one of `hosts`. By default on the first."
     )
 
 

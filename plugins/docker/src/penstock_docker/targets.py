@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from penstock import Health, Release, Step, StepFailed, Target, TargetState
 
-from penstock_docker import containers, engine, health, pulling, written
+from penstock_docker import containers, engine, health, pulling, traffic, written
 from penstock_docker.containers import Place
 from penstock_docker.settings import Service
 
@@ -19,8 +19,10 @@ def targets(settings: Service, step: Step) -> list[Target]:
         step.secret(name)
     service = name_of(settings, step)
     return [
-        DockerHost(id=f"docker:{host}#{service}", host=host, service=service, settings=settings)
-        for host in settings.hosts
+        DockerHost(
+            id=f"docker:{host}#{service}", host=host, service=service, settings=settings, number=number
+        )
+        for number, host in enumerate(settings.hosts, start=1)
     ]
 
 
@@ -40,6 +42,20 @@ class DockerHost(Target):
     host: str
     service: str
     settings: Service
+    number: int = 1
+    """Its place among the hosts."""
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a proxy sends it its requests, and can be told not to."""
+        return self.settings.proxy is not None
+
+    def shift(self, share: float, step: Step) -> None:
+        """Have the proxy send it this share of its requests."""
+        assert self.settings.proxy is not None
+        traffic.shift(
+            self.settings.proxy, traffic.server(self.settings.proxy, self.host, self.number), share, step
+        )
 
     def observe(self, step: Step) -> TargetState:
         """The container that runs, and what is needed to have it again."""

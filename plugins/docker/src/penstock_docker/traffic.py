@@ -7,9 +7,11 @@ import io
 import socket
 import time
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from penstock import Step, StepFailed
 
+from penstock_docker.engine import LOCAL, address
 from penstock_docker.settings import Proxy
 
 _ANSWER_WITHIN = 10.0
@@ -27,6 +29,12 @@ class Server(NamedTuple):
     def serves(self) -> bool:
         """Whether requests are sent to it."""
         return self.status.startswith(("UP", "no check"))
+
+
+def server(proxy: Proxy, host: str, number: int) -> str:
+    """What the proxy calls a host."""
+    name = urlsplit(address(host)).hostname or LOCAL
+    return proxy.server.replace("{host}", name).replace("{number}", str(number))
 
 
 def shift(proxy: Proxy, server: str, share: float, step: Step) -> None:
