@@ -310,7 +310,14 @@ def _tool(tool: Tool) -> dict[str, Any]:
 def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
     """What ran beside the step, by digest."""
     every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
-    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
+    return [
+        {
+            **_tool(tool),
+            "name": f"service {name}: {tool.name}",
+            "annotations": {"version": tool.version, "path": tool.path, "role": "beside"},
+        }
+        for name, tool in every
+    ]
 
 
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:
