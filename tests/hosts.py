@@ -189,7 +189,7 @@ def made_proxy(addresses: list[str]) -> Iterator[Proxy]:
         pytest.skip("a proxy needs haproxy (Debian's package of that name)")
     place = _RUN / f"{_PREFIX}{os.getpid()}"
     control, port = place / "haproxy.sock", free_port()
-    servers = tuple(f"web{number}" for number in range(1, len(addresses) + 1))
+    servers = tuple(f"web-{number}" for number in range(1, len(addresses) + 1))
     lines = [
         "global",
         f"  stats socket {control} mode 600 level admin",
@@ -201,8 +201,8 @@ def made_proxy(addresses: list[str]) -> Iterator[Proxy]:
         "  retries 0",
         "frontend public",
         f"  bind 127.0.0.1:{port}",
-        "  default_backend shop",
-        "backend shop",
+        "  default_backend orders",
+        "backend orders",
         "  balance roundrobin",
         *(
             f"  server {name} {address}:{PORT} weight 100"
@@ -215,7 +215,7 @@ def made_proxy(addresses: list[str]) -> Iterator[Proxy]:
     child = _child([program, "-db", "-f", str(configuration)], log)
     try:
         _until(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), child, log)
-        yield Proxy(port, control, "shop", servers)
+        yield Proxy(port, control, "orders", servers)
     finally:
         child.terminate()
         child.wait(timeout=_PATIENCE)

@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests import bases
+from tests import bases, vulnerabilities
 from tests.engines import Engine
 from tests.hosts import Host, Hosts, Proxy
 from tests.projects import ROOT, Project, free_port
@@ -77,6 +77,7 @@ class Orders(Project):
         made = cls(bare.root, bare.env, parts=parts, staging=free_port())
         leave = shutil.ignore_patterns("__pycache__", ".penstock*", ".*_cache")
         shutil.copytree(EXAMPLE, made.root, ignore=leave, dirs_exist_ok=True)
+        vulnerabilities.write(made.database)
         made.env["DOCKER_HOST"] = parts.engine.host
         for environment in parts.databases:
             made.env[f"{environment.upper()}_DATABASE_PASSWORD"] = PASSWORD
@@ -84,6 +85,11 @@ class Orders(Project):
         made.replace("penstock.toml", made.addresses())
         made.commit(message="The service")
         return made
+
+    @property
+    def database(self) -> Path:
+        """Where Trivy's database is."""
+        return self.root.parent / "trivy"
 
     def addresses(self) -> dict[str, str]:
         """What the example's configuration names, and what stands for it here."""
@@ -95,6 +101,9 @@ class Orders(Project):
             "move_tags = true": "move_tags = true\ninsecure = true",
             '"ssh://deploy@stage-1"': '"local"',
             '"ssh://deploy@web-1", "ssh://deploy@web-2", "ssh://deploy@web-3"': web,
+            "postgres:15": bases.POSTGRES,
+            "/run/haproxy.sock": str(parts.proxy.control),
+            'block = "high"': f'database = "present"\ndatabase_directory = "{self.database}"\nblock = "high"',
             "8080:8000": f"127.0.0.1:{self.staging}:8000",
             "https://stage.example.com": f"http://127.0.0.1:{self.staging}",
             "https://orders.example.com": parts.proxy.url,

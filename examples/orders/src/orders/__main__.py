@@ -42,7 +42,8 @@ def healthy(port: int) -> int:
 
 def serve(port: int) -> int:
     """Serve until SIGTERM, and answer what was asked before."""
-    server = Server(port, Store(database.Pool(8)))
+    pool = database.Pool(8)
+    server = Server(port, Store(pool))
 
     def stop(*_: object) -> None:
         # From another thread: shutdown waits for the loop that this handler has interrupted.
@@ -52,6 +53,7 @@ def serve(port: int) -> int:
     print(f"orders {__version__} serves on port {server.server_port}", flush=True)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
+    pool.close()
     return 0
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pg8000.native
+from pg8000.exceptions import Error
 
 MIGRATIONS = (
     (
@@ -86,11 +87,22 @@ class Pool:
         try:
             kept = kept or connect()
             yield kept
-        except BaseException:
+        except (OSError, Error):
             if kept is not None:
-                with suppress(Exception):  # it is given up, whatever became of it
-                    kept.close()
+                _close(kept)
             kept = None
             raise
         finally:
             self._places.put(kept)
+
+    def close(self) -> None:
+        """Close those that nobody has borrowed."""
+        while not self._places.empty():
+            kept = self._places.get()
+            if kept is not None:
+                _close(kept)
+
+
+def _close(connection: pg8000.native.Connection) -> None:
+    with suppress(OSError, Error):  # whatever became of it
+        connection.close()
