@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,11 @@ root = "{place}"
 
 
 def told(place: Path) -> list[str]:
+    """What was done, in its order; what is done to several targets together, by their names."""
     path = place / "log"
-    return path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    groups = [list(group) for _, group in groupby(lines, key=lambda line: line.partition(" ")[0])]
+    return [line for group in groups for line in (sorted(group) if group[0].startswith("apply") else group)]
 
 
 CANARY = 'strategy = "canary", waves = [1, "100%"], judge = ["verify.live"]'
@@ -225,6 +229,7 @@ def test_a_canary_that_can_not_be_judged_waits_for_a_person(lab: Lab, place: Pat
     code, said = lab.run("approve", "live", "--why", "looked myself")
 
     assert code == 0, said
+    assert "canary in 2 waves, judged by verify.live, let on by " in said
     assert told(place)[3:] == ["apply spot-1", "apply spot-2", "job warm", "look"]
     approvals = [event for event in lab.events() if event.type == "approval.given"]
     assert [event.step for event in approvals] == ["deploy.live"]
@@ -260,6 +265,32 @@ def test_a_canary_that_waits_is_put_back_when_the_run_is_cancelled(lab: Lab, pla
 
     assert lab.states()["deploy.live"] == "failed"
     assert told(place)[3:] == ["restore spot-0"]
+
+
+def test_a_canary_that_waits_is_not_rolled_back_but_rejected(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    assert lab.run("run", CONTENT="one")[0] == 0
+    (place / "log").unlink()
+    held(lab, place)
+
+    code, said = lab.run("rollback", "live")
+
+    assert code == 2
+    assert "waits for a person to say whether it goes on" in said
+    assert "penstock reject 2 live" in said
+
+
+def test_a_canary_that_waits_gives_way_to_a_newer_release(lab: Lab, place: Path) -> None:
+    held(lab, place)
+    (place / "said").write_text("good")
+    assert lab.run("run", CONTENT="two")[0] == 0
+    newest = (place / "spot-2").read_text()
+
+    code, said = lab.run("approve", "1", "live")
+
+    assert code == 130, said
+    assert "superseded by run 2, which deployed to live after this rollout was cut off" in said
+    assert {(place / f"spot-{n}").read_text() for n in range(3)} == {newest}
 
 
 def test_what_was_approved_before_does_not_let_a_canary_on(lab: Lab, place: Path) -> None:

@@ -311,7 +311,8 @@ class Engine:
             rollout = self.state.steps[name].rollout
             assert rollout is not None
             said = f"{short(rollout.release.digest)}  healthy"
-            self._finish(name, "passed", summary=said, notes=spared(self.state, name), **response.data)
+            notes = [*summary.way_of(rollout), *spared(self.state, name)]
+            self._finish(name, "passed", summary=said, notes=notes, **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:

@@ -254,10 +254,14 @@ def penstock_jobs(settings: Any, step: Step) -> Sequence[Job]:
 
 @hookspec(firstresult=True)
 def penstock_verify(settings: Any, step: Step) -> Verification:
-    """Check that what was deployed to `step.environment` does its work. No check is a failure. Since 0.1.
+    """Check that what was deployed to `step.environment` does its work. No check is a failure.
 
-    @hookimpl
-    def penstock_verify(settings: Http, step: Step) -> Verification: ...
+    Called after the deployment, and where a rollout names the step under `judge`, also between its waves.
+    There a check that did not pass, or `StepFailed`, puts the release back. Anything else raised, such as
+    `StepRefused("no data yet")`, and no check at all mean that nobody can tell: a person is asked. Since 0.1.
+
+        @hookimpl
+        def penstock_verify(settings: Http, step: Step) -> Verification: ...
     """
     raise NotImplementedError
 

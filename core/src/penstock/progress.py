@@ -110,6 +110,8 @@ class RolloutState:
     """Who has to judge before the current wave begins."""
     held: str | None = None
     """Why nobody knows whether it may go on."""
+    let_on: tuple[str, ...] = ()
+    """Who said that it may."""
 
     @classmethod
     def begin(
@@ -174,9 +176,10 @@ class RolloutState:
         """Nobody has said anything: whoever could not judge is asked once more."""
         self.held = None
 
-    def go_on(self) -> None:
+    def go_on(self, by: str) -> None:
         """A person has said that it may."""
         self.held = None
+        self.let_on = tuple(dict.fromkeys((*self.let_on, by)))
         self.unjudged.clear()
 
     def started(self, name: str, kind: Kind, now: float, share: float = 1.0) -> None:

@@ -297,7 +297,7 @@ class RunState:
     def _on_rollout_approved(self, event: Event) -> None:
         step = self.steps[str(event.step)]
         if step.rollout:
-            step.rollout.go_on()
+            step.rollout.go_on(str(event.data.get("by", "")))
             given = self.approvals.pop(str(event.step), {})
             step.evidence = (*step.evidence, *given.get("evidence", ()))
             self._take_up(str(event.step), event.time)

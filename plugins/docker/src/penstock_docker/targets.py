@@ -18,6 +18,8 @@ def targets(settings: Service, step: Step) -> list[Target]:
     for name in (*settings.service_secrets, *settings.secret_files):
         step.secret(name)
     service = name_of(settings, step)
+    if settings.proxy is not None:
+        traffic.check_names(settings.proxy, settings.hosts)
     return [
         DockerHost(
             id=f"docker:{host}#{service}", host=host, service=service, settings=settings, number=number
@@ -52,10 +54,9 @@ class DockerHost(Target):
 
     def shift(self, share: float, step: Step) -> None:
         """Have the proxy send it this share of its requests."""
-        assert self.settings.proxy is not None
-        traffic.shift(
-            self.settings.proxy, traffic.server(self.settings.proxy, self.host, self.number), share, step
-        )
+        proxy = self.settings.proxy
+        assert proxy is not None
+        traffic.shift(proxy, traffic.server(proxy, self.host, self.number), share, step)
 
     def observe(self, step: Step) -> TargetState:
         """The container that runs, and what is needed to have it again."""

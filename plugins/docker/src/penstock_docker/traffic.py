@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import socket
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from penstock import Step, StepFailed
+from penstock import ConfigError, Step, StepFailed
 
 from penstock_docker.engine import LOCAL, address
 from penstock_docker.settings import Proxy
 
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _ANSWER_WITHIN = 10.0
 _LOOK_EVERY = 0.1
 _LONGEST = 2**20
@@ -35,6 +38,21 @@ def server(proxy: Proxy, host: str, number: int) -> str:
     """What the proxy calls a host."""
     name = urlsplit(address(host)).hostname or LOCAL
     return proxy.server.replace("{host}", name).replace("{number}", str(number))
+
+
+def check_names(proxy: Proxy, hosts: Sequence[str]) -> None:
+    """Raises ConfigError where the proxy would know two hosts by one name, or one by what is no name."""
+    seen: dict[str, str] = {}
+    for number, host in enumerate(hosts, start=1):
+        name = server(proxy, host, number)
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f'proxy.server = "{proxy.server}" makes {name!r} of {host}, which is no name')
+        if name in seen:
+            raise ConfigError(
+                f'proxy.server = "{proxy.server}" makes {name} of {seen[name]} and of {host}. Tell '
+                "them apart with {host} or {number}"
+            )
+        seen[name] = host
 
 
 def shift(proxy: Proxy, server: str, share: float, step: Step) -> None:
