@@ -40,7 +40,8 @@ def values() -> str:
     """The models that hooks take and return."""
     names = (
         "Revision Artifact TestReport TestCase ScanReport Finding Signature Signer Publication Approval"
-        " Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool Service Event"
+        " Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool"
+        " Service Event"
     )
     parts = []
     for name in names.split():

@@ -81,6 +81,7 @@ HOOKS = {
     "penstock_service": ["settings", "service", "step"],
     "penstock_service_tools": ["settings"],
     "penstock_reap": ["run", "step_name", "home"],
+    "penstock_doctor": ["settings"],
     "penstock_commands": [],
     "penstock_propose": ["root", "add"],
 }

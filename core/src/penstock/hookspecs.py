@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from penstock.model import (
         Approval,
         Artifact,
+        Check,
         Event,
         Evidence,
         Inside,
@@ -389,6 +390,21 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
 
         @hookimpl
         def penstock_tools(settings: Trivy) -> list[Tool]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_doctor(settings: Any) -> Sequence[Check]:
+    """Look whether what this step needs is there: services, accounts, room. Programs say `penstock_tools`.
+
+    Called by `penstock doctor` on the plugin that a step uses, once a step, in its own process. Be done
+    within seconds, change nothing, and say with each check that did not pass what to do. Raising counts as
+    one. Since 0.1.
+
+        @hookimpl
+        def penstock_doctor(settings: Index) -> list[Check]:
+            return [Check(name="index", passed=answers(settings.url), detail=settings.url)]
     """
     raise NotImplementedError
 

@@ -146,7 +146,8 @@ def doctor() -> int:
         if name in loaded.modules
     ]
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
-    lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
+    for name in loaded.modules:
+        lines += [*_tools(name, loaded, steps), *_checks(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
     for good, text in lines:
         click.echo(f"{sign('passed' if good else 'failed')} {text}")
@@ -170,9 +171,28 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
         said.add(
             ", ".join(" ".join(filter(None, (tool.name, tool.version, "at", tool.path))) for tool in found)
         )
+    if plugins.has(name, "penstock_doctor"):  # it says itself what is missing
+        said.discard("")
     for line in sorted(said):
         missing = f"the program that it runs is not there. See: penstock plugins info {name}"
         yield bool(line), f"{name}: {line or missing}"
+
+
+def _checks(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[tuple[bool, str]]:
+    """What a plugin looks for itself, for each of its steps; what several of them need is said once."""
+    if not plugins.has(name, "penstock_doctor"):
+        return
+    found: dict[str, bool] = {}
+    for step in steps:
+        if step.uses != name:
+            continue
+        try:
+            wanted = plugins.settings(name, "penstock_doctor", step.settings)
+            for check in plugins.call(name, "penstock_doctor", settings=wanted) or ():
+                found[f"{name}: {check.name}: {check.detail}"] = check.passed
+        except Exception as error:  # a plugin's own trouble is what is asked for here
+            found[f"{name}: {error}"] = False
+    yield from ((passed, line) for line, passed in found.items())
 
 
 def _room(directory: Path) -> tuple[bool, str]:

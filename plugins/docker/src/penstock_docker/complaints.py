@@ -111,7 +111,7 @@ _OF_CONNECTIONS = (
             "JSONDecodeError",
             "BadStatusLine",
             '"ApiVersion" is missing',
-            "404 Client Error",
+            "answered 404",
         ),
         "what answers there is no Docker engine",
     ),

@@ -67,9 +67,12 @@ def connected(
 
 
 def _check_socket(where: str) -> None:
-    path = Path(where.removeprefix("unix://"))
-    if where.startswith("unix://") and not path.exists():
-        raise StepFailed(_unreachable(where, complaints.of_connection("No such file or directory")))
+    """Raise StepFailed where there is none to connect to: docker-py would leave its own end open."""
+    try:
+        if where.startswith("unix://"):
+            os.stat(where.removeprefix("unix://"))  # noqa: PTH116 - of whatever it is
+    except OSError as error:
+        raise StepFailed(_unreachable(where, complaints.of_connection(str(error)))) from None
 
 
 class _Api(APIClient):
@@ -142,7 +145,9 @@ def _innermost(error: BaseException) -> str:
         inner = error.__cause__ or error.__context__
         if inner is None:
             break
+        if isinstance(error, requests.JSONDecodeError):
+            return str(error)
         if isinstance(error, APIError) and error.explanation:
-            return str(error.explanation)
+            return f"it answered {error.status_code}: {error.explanation}"
         error = inner
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)

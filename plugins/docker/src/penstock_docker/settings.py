@@ -106,6 +106,15 @@ class Published(Placed):
     move_tags: bool = Field(False, description="Lets a tag that names another image be moved to this one.")
 
 
+class Anything(Engine, extra="ignore"):
+    """What all sections have, whichever they are: enough to say what they need."""
+
+    hosts: tuple[str, ...] = ()
+    repository: Repository | None = None
+    insecure: bool = False
+    builder: str = "auto"
+
+
 class Proxy(Settings):
     """The HAProxy that sends requests to the hosts, and is told when not to."""
 

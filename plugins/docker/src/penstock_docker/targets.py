@@ -93,6 +93,7 @@ class DockerHost(Target):
         with self._place(step) as place:
             found = containers.of_service(place)
             if before is None:
+                containers.log_last_lines(place, found)
                 containers.remove(place, found, grace=True)
                 return
             chosen = next((one for one in found if one.id == before), None)
@@ -102,7 +103,9 @@ class DockerHost(Target):
                     "again: penstock run"
                 )
             containers.switch(place, chosen, found)
-            containers.remove(place, [one for one in found if one.id != before])
+            others = [one for one in found if one.id != before]
+            containers.log_last_lines(place, others)
+            containers.remove(place, others)
 
     def logs(self, step: Step, *, since: float | None, tail: int | None, follow: bool) -> Iterator[str]:
         """What its containers write, one after another."""
