@@ -70,6 +70,8 @@ def _or_a_number(schema: dict[str, Any]) -> None:
 
 def _inside(value: object) -> object:
     """A name alone says which step."""
+    if value == "" or not isinstance(value, str | dict | Inside | None):
+        raise ValueError('must be the name of a build step, such as "build.image", or a table')
     return {"step": value} if isinstance(value, str) else value
 
 

@@ -73,7 +73,7 @@ class Containers(Launcher):
         client = self._connected()
         try:
             with self._container(client, command) as container:
-                output = self._started(client, container)
+                output = self._started(client, container, command)
                 status = _followed(output, out, err, deadline)
                 status = self._judged(client, container, command, status)
                 if not self._mounts:
@@ -207,12 +207,16 @@ class Containers(Launcher):
                 f"{archive.engine_digest(self._artifact)}, and the engine made one of {found}"
             )
 
-    def _started(self, client: DockerClient, container: str) -> Output:
+    def _started(self, client: DockerClient, container: str, command: Command) -> Output:
         """Start it; what it prints, from the first byte on."""
         output: Output = SimpleQueue()
         printed = client.api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
         threading.Thread(target=_read, args=(client, container, printed, output), daemon=True).start()
-        client.api.start(container)
+        try:
+            client.api.start(container)
+        except APIError:
+            self._say_what_is_missing(client, container, command)
+            raise
         return output
 
     def _judged(self, client: DockerClient, container: str, command: Command, status: int) -> int:
@@ -242,15 +246,14 @@ class Containers(Launcher):
         program = command.argv[0]
         env = client.api.inspect_container(container)["Config"].get("Env") or ()
         path = next((entry.partition("=")[2] for entry in env if entry.startswith("PATH=")), _PATH)
-        places = [command.cwd] if "/" in program else path.split(":")
-        if any(
-            _exists(client, container, str(PurePosixPath(place, program))) for place in places if str(place)
-        ):
+        places = [str(command.cwd)] if "/" in program else path.split(":")
+        found = (_exists(client, container, str(PurePosixPath(place, program))) for place in places if place)
+        if any(found):
             return
         cure = "Install it in the image"
         if program in ("sh", "/bin/sh"):
             cure = (
-                "Add a shell to it, or give the command as a list of words that begins with a program of it"
+                "Add a shell to it, or write the command as a list of words that begins with a program of it"
             )
         raise NoSuchProgram(f"there is no {program} in {self._artifact.name} ({self._image}). {cure}")
 
