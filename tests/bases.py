@@ -50,10 +50,10 @@ _START = """\
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   umask 077
   printf %s "$POSTGRES_PASSWORD" >/tmp/password
-  initdb --no-sync --auth=scram-sha-256 --username="${POSTGRES_USER:-postgres}" --pwfile=/tmp/password \\
-    --encoding=UTF8 --locale=C
+  initdb --no-sync --username="${POSTGRES_USER:-postgres}" --encoding=UTF8 --locale=C \\
+    ${POSTGRES_PASSWORD:+--pwfile=/tmp/password}
   rm /tmp/password
-  echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
+  echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >"$PGDATA/pg_hba.conf"
   if [ "${POSTGRES_DB:-postgres}" != postgres ]; then
     echo "create database \\"$POSTGRES_DB\\"" | postgres --single template1 >/dev/null
   fi

@@ -50,14 +50,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def registry_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the registry keeps what it was given."""
+    return tmp_path_factory.mktemp("registry") / "registry"
+
+
+@pytest.fixture(scope="session")
+def registry(registry_files: Path) -> Iterator[str]:
     """A real registry on loopback: HOST:PORT."""
-    with _registry(tmp_path_factory.mktemp("registry")) as address:
+    with _registry(registry_files.parent) as address:
         yield address
 
 
 @contextmanager
-def _engine(place: Path) -> Iterator[Engine]:
+def _engine(place: Path, *more: str) -> Iterator[Engine]:
     """A Docker Engine, with a base image of busybox. Skips where there is none to start, or no right to."""
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("a Docker Engine needs dockerd (Debian: docker.io), and root")
@@ -71,7 +77,7 @@ def _engine(place: Path) -> Iterator[Engine]:
     _iptables("-I", "FORWARD", *_BRIDGED)
     words = ["dockerd", f"--data-root={place}/data", f"--exec-root={short}/exec", f"--pidfile={short}/pid"]
     # Published ports are served by docker-proxy, so that two engines need no rules in one table.
-    words += ["-H", host, f"--bridge={bridge}", "--iptables=false", "--ip-masq=false"]
+    words += ["-H", host, f"--bridge={bridge}", "--iptables=false", "--ip-masq=false", *more]
     with (place / "dockerd.log").open("wb") as log:
         child = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
     made = Engine(host, place)

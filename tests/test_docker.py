@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 
-from tests.engines import BASE, Engine, engine, registry
+from tests.engines import BASE, Engine, engine, registry, registry_files
 from tests.projects import Project
 
-__all__ = ["engine", "registry"]
+__all__ = ["engine", "registry", "registry_files"]
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

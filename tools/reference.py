@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
-from penstock import config, errors, hookspecs, model, plugins, quarantine, target
-from penstock.keys import Cache
+from penstock import config, errors, findings, hookspecs, model, plugins, quarantine, target
+from penstock.keys import Cache, Wave
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -39,12 +39,13 @@ def hooks() -> str:
 def values() -> str:
     """The models that hooks take and return."""
     names = (
-        "Revision Artifact TestReport TestCase ScanReport Finding Signature Signer Publication Approval"
-        " Pending Proposal Release TargetState Health Verification Check Evidence Refusal Tool Service Event"
+        "Revision Artifact TestReport TestCase ScanReport Finding Exempted Signature Signer Publication"
+        " Approval Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool"
+        " Service Event"
     )
     parts = []
     for name in names.split():
-        found: type[BaseModel] = getattr(model, name, None) or getattr(target, name)
+        found: type[BaseModel] = next(getattr(m, name) for m in (model, findings, target) if hasattr(m, name))
         parts += [f"### {name}", inspect.getdoc(found) or "", _table(found)]
     return "\n\n".join(parts)
 
@@ -52,6 +53,11 @@ def values() -> str:
 def keys() -> str:
     """The keys that every section may have."""
     return _table(config.Keys)
+
+
+def wave() -> str:
+    """A wave of `rollout.waves` as a table."""
+    return _table(Wave)
 
 
 def retries() -> str:
@@ -227,7 +233,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, retries, cache, parameter, penstock, policy, quarantined, manual, settings),
-        *(commands, plugin_commands, exit_codes),
+        *(hooks, values, keys, wave, retries, cache, parameter, penstock, policy, quarantined, manual),
+        *(settings, commands, plugin_commands, exit_codes),
     )
 }

@@ -4,16 +4,14 @@ from typing import Any
 
 import pytest
 from penstock import gates
+from penstock.findings import Finding, ScanReport, Severity
 from penstock.model import (
     Approval,
     Artifact,
     Check,
     Evidence,
-    Finding,
     Publication,
     Refusal,
-    ScanReport,
-    Severity,
     TestCase,
     TestReport,
     Verification,
@@ -98,6 +96,11 @@ JUDGED = {
         "scan",
         scan(finding("high", location="", package="lib")),
         ("refused", "high vulnerability CVE-1 in lib"),
+    ),
+    "by its package and what mends it": (
+        "scan",
+        scan(finding("high", package="lib", version="1.0", fixed_in="1.1", location="app/METADATA")),
+        ("refused", "high vulnerability CVE-1 in app/METADATA (lib 1.0, fixed in 1.1)"),
     ),
     "without a place": (
         "scan",

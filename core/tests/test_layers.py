@@ -18,7 +18,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
     *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
@@ -27,6 +27,7 @@ LAYERS = (
         "stages",
         "edges",
         "plan",
+        "waves",
         "progress",
         "state",
         "again",
@@ -36,7 +37,7 @@ LAYERS = (
         "scheduler",
         "turns",
     ),
-    *("circumstances", "evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("circumstances", "scanned", "evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
@@ -59,7 +60,7 @@ LAYERS = (
     ),
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
-    "holds",
+    *("holds", "rollouts"),
     *("sealing", "audit", "cache", "engine", "machine", "cli"),
     "testing",
 )
@@ -71,6 +72,7 @@ PURE = (
     "stages",
     "edges",
     "plan",
+    "waves",
     "progress",
     "state",
     "retention",
@@ -81,11 +83,11 @@ PURE = (
     "pointless",
     "scheduler",
     "turns",
+    "scanned",
     "evidence",
     "reports",
     "flaky",
     "quarantine",
-    "patterns",
     "cachekey",
     "request",
     "summary",

@@ -23,6 +23,7 @@ from penstock.config import Keys, Project, Section
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import PHASES
+from penstock.progress import place_of
 from penstock.request import approval_of, make_request
 from penstock.rollout import WakeAt
 from penstock.scheduler import (
@@ -244,11 +245,10 @@ class Engine:
         self.write("step.finished", action.step, state=action.state, reason=action.reason)
 
     def stop(self, action: Stop) -> None:
-        _, _, _ = self.busy.pop(f"{action.step} {action.target}")
-        kind = self.state.steps[action.step].rollout.targets[action.target].running  # type: ignore[union-attr]
-        self.write(
-            "rollout.ended", action.step, op=kind, target=action.target, ok=False, detail=action.reason
-        )
+        self.busy.pop(f"{action.step} {action.place}")
+        kind = self.state.steps[action.step].rollout.busy[action.place].kind  # type: ignore[union-attr]
+        about = {"op": kind, "target": action.place.name}
+        self.write("rollout.ended", action.step, **about, ok=False, detail=action.reason)
 
     def operate(self, action: Operate) -> None:
         self.write("rollout.started", action.step, op=action.kind, target=action.target)
@@ -258,7 +258,7 @@ class Engine:
         def then() -> None:
             self.write("rollout.ended", action.step, op=action.kind, target=action.target, **data)
 
-        self.submit(f"{action.step} {action.target}", action.step, takes, then)
+        self.submit(f"{action.step} {place_of(action.kind, action.target)}", action.step, takes, then)
 
     def approve(self, name: str) -> None:
         given = approval_of(self.state, name, "ana", "", self.now)

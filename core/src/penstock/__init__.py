@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
     from penstock.errors import TryLater as TryLater
+    from penstock.findings import Exempted as Exempted
+    from penstock.findings import Finding as Finding
+    from penstock.findings import ScanReport as ScanReport
+    from penstock.findings import Severity as Severity
     from penstock.hookspecs import hookimpl as hookimpl
     from penstock.launching import Command as Command
     from penstock.launching import Launcher as Launcher
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from penstock.model import Duration as Duration
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
-    from penstock.model import Finding as Finding
     from penstock.model import Inside as Inside
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
@@ -36,10 +39,8 @@ if TYPE_CHECKING:
     from penstock.model import Refusal as Refusal
     from penstock.model import Release as Release
     from penstock.model import Revision as Revision
-    from penstock.model import ScanReport as ScanReport
     from penstock.model import Service as Service
     from penstock.model import Settings as Settings
-    from penstock.model import Severity as Severity
     from penstock.model import Signature as Signature
     from penstock.model import Signer as Signer
     from penstock.model import TestCase as TestCase
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from penstock.step import Completed as Completed
     from penstock.step import Step as Step
     from penstock.target import Health as Health
+    from penstock.target import Job as Job
     from penstock.target import Target as Target
     from penstock.target import TargetState as TargetState
 
@@ -63,6 +65,7 @@ _HOME = {
         "StepRefused",
         "TryLater",
     ),
+    "penstock.findings": ("Exempted", "Finding", "ScanReport", "Severity"),
     "penstock.hookspecs": ("hookimpl",),
     "penstock.launching": ("Command", "Launcher"),
     "penstock.model": (
@@ -73,7 +76,6 @@ _HOME = {
         "Duration",
         "Event",
         "Evidence",
-        "Finding",
         "Inside",
         "Model",
         "Pending",
@@ -83,10 +85,8 @@ _HOME = {
         "Refusal",
         "Release",
         "Revision",
-        "ScanReport",
         "Service",
         "Settings",
-        "Severity",
         "Signature",
         "Signer",
         "TestCase",
@@ -96,7 +96,7 @@ _HOME = {
     ),
     "penstock.observed": ("Observed",),
     "penstock.step": ("Completed", "Step"),
-    "penstock.target": ("Health", "Target", "TargetState"),
+    "penstock.target": ("Health", "Job", "Target", "TargetState"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

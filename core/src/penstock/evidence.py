@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from penstock import scanned
 from penstock.circumstances import Circumstances as Circumstances
 from penstock.errors import PenstockError
+from penstock.findings import ScanReport
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
@@ -39,7 +41,6 @@ from penstock.model import (
     Publication,
     Release,
     Revision,
-    ScanReport,
     Signature,
     Signer,
     TestReport,
@@ -344,44 +345,16 @@ def _scan(
     circumstances: Circumstances,
     sbom: dict[str, JsonValue] | None,
 ) -> list[dict[str, Any]]:
-    found = {
+    verdict = {
         "result": _result(step, report),
-        "scanner": report.scanner,
-        "lookedFor": list(report.looked_for),
-        "notLookedFor": report.not_looked_for,
-        "database": report.database,
-        "block": report.block,
-        "findings": [finding.model_dump(mode="json", exclude_none=True) for finding in report.findings],
+        **scanned.verdict(report),
         "step": step.name,
         **_run(circumstances),
     }
-    made = [_statement(about, circumstances, SCAN, found)]
+    made = [_statement(about, circumstances, SCAN, verdict)]
     if "vulnerability" in report.looked_for:
-        made.append(_statement(about, circumstances, VULNERABILITIES, _vulns(report, circumstances)))
+        found = scanned.vulnerabilities(report, circumstances.started, circumstances.finished, _time)
+        made.append(_statement(about, circumstances, VULNERABILITIES, found))
     if sbom is not None:
         made.append(_statement(about, circumstances, SBOM, dict(sbom)))
     return made
-
-
-def _vulns(report: ScanReport, circumstances: Circumstances) -> dict[str, Any]:
-    name, _, version = report.scanner.partition(" ")
-    return {
-        "scanner": {
-            "uri": f"pkg:generic/{name}",
-            "version": version,
-            "db": {"version": report.database or "unknown"},
-            "result": [
-                {
-                    "id": finding.id,
-                    "severity": [{"method": "vendor", "score": finding.severity.value}],
-                    "annotations": [{"package": finding.package, "version": finding.version}],
-                }
-                for finding in report.findings
-                if finding.kind == "vulnerability"
-            ],
-        },
-        "metadata": {
-            "scanStartedOn": _time(circumstances.started),
-            "scanFinishedOn": _time(circumstances.finished),
-        },
-    }

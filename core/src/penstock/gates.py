@@ -6,16 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from penstock.model import (
-    Approval,
-    Artifact,
-    Evidence,
-    Refusal,
-    ScanReport,
-    TestReport,
-    Verification,
-    short,
-)
+from penstock.findings import ScanReport
+from penstock.model import Approval, Artifact, Evidence, Refusal, TestReport, Verification, short
 from penstock.plan import DEFAULT_POLICY, PlanStep
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -89,8 +81,8 @@ def _judge_scan(report: ScanReport) -> Verdict | None:
         return None
     worst = blocking[0]
     more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    place = worst.location or worst.package
-    where = f" in {place}" if place else ""
+    about = f" ({worst.about})" if worst.about else ""
+    where = f" in {worst.location}{about}" if worst.location else f" in {worst.about}" if about else ""
     return "refused", f"{worst.severity} {worst.kind} {worst.id}{where}{more}"
 
 

@@ -4,7 +4,6 @@ All of them are frozen, and all of them survive a trip through JSON: that is wha
 run in this process, in a worker, or on another machine.
 """
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -236,59 +235,6 @@ class TestReport(Model):
 
 
 # --- scan --------------------------------------------------------------------------------------
-
-
-class Severity(StrEnum):
-    """How bad a finding is, by the words that scanners share."""
-
-    unknown = "unknown"
-    low = "low"
-    medium = "medium"
-    high = "high"
-    critical = "critical"
-
-    @property
-    def rank(self) -> int:
-        """A number to compare by: the worse the higher."""
-        return list(Severity).index(self)
-
-
-class Finding(Model):
-    """One thing that a scanner found."""
-
-    id: str = Field(description="The scanner's name for it, such as CVE-2099-0001 or aws-access-key-id.")
-    kind: Literal["vulnerability", "secret", "misconfiguration", "license"]
-    severity: Severity
-    title: str = ""
-    location: str = Field(default="", description="The file, with its line where known, or the package.")
-    package: str | None = None
-    version: str | None = None
-    fixed_in: str | None = None
-    ignored: str | None = Field(default=None, description="Why it does not count, where somebody said so.")
-
-
-class ScanReport(Model):
-    """What a scan found, and what it did not look for."""
-
-    scanner: str = Field(description='The program and its version, such as "trivy 0.76.0".')
-    findings: tuple[Finding, ...] = ()
-    block: Severity | None = Field(
-        default=Severity.high, description="This severity and above closes the gate; none: nothing does."
-    )
-    looked_for: tuple[str, ...] = Field(description="What kinds of finding were looked for.")
-    not_looked_for: dict[str, str] = Field(default={}, description="What was not looked for, and why.")
-    database: str | None = Field(default=None, description="Which vulnerability database, and how old.")
-    sbom: Artifact | None = Field(
-        default=None, description="A CycloneDX bill of materials, kept in the store."
-    )
-
-    @property
-    def blocking(self) -> tuple[Finding, ...]:
-        """The findings that close the gate."""
-        limit = self.block
-        if limit is None:
-            return ()
-        return tuple(f for f in self.findings if f.ignored is None and f.severity.rank >= limit.rank)
 
 
 # --- evidence ----------------------------------------------------------------------------------

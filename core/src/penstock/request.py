@@ -17,6 +17,7 @@ from penstock.inhouse import PluginFile
 from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
+from penstock.scheduler import Operate
 from penstock.state import LETS_ON, RunState
 from penstock.stepinfo import StepInfo
 
@@ -33,10 +34,31 @@ class Head(Model):
     digest: str
 
 
+class Reading(Model):
+    """What of a service's output is asked for."""
+
+    since: float | None = None
+    tail: int | None = None
+    follow: bool = False
+
+
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal", "tools", "reap"]
+    kind: Literal[
+        "hook",
+        "admit",
+        "target",
+        "job",
+        "judge",
+        "attest",
+        "approve",
+        "status",
+        "seal",
+        "tools",
+        "reap",
+        "logs",
+    ]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -55,6 +77,10 @@ class Request(Model):
     op: Kind | None = None
     target: str | None = None
     before: dict[str, JsonValue] | None = None
+    share: float = 1.0
+    reading: Reading | None = None
+    returning: bool = False
+    """Whether it brings back a release that ran there before: no job comes with that."""
     approval: Approval | None = None
     skipped: dict[str, str] = {}
     """Of the steps whose result the gate asks for, those that were skipped, and why."""
@@ -126,8 +152,29 @@ def make_request(
         signer=signer if signs_now else None,
         trust=signer,
         evidence=evidence_so_far(plan, state, name) if sees else (),
+        returning=state.given is not None,
         skipped={entry: state.steps[entry].reason for entry in step.requires if entry in state.left_out},
         **more,
+    )
+
+
+def operation_request(plan: Plan, state: RunState, operation: Operate) -> Request:
+    """For one operation of a rollout."""
+    progress = state.steps[operation.step].rollout
+    assert progress is not None
+    if operation.kind == "judge":
+        return make_request(plan, state, operation.target, "judge")
+    target = progress.targets.get(operation.target)
+    return make_request(
+        plan,
+        state,
+        operation.step,
+        "job" if operation.kind == "job" else "target",
+        release=progress.release,
+        op=operation.kind,
+        target=operation.target,
+        before=target.before if target and operation.kind == "restore" else None,
+        share=operation.share,
     )
 
 

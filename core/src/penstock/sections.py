@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, conditions, insides, matrix
+from penstock import caching, insides, matrix
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -189,6 +189,8 @@ def _check_when(
     if full.partition(".")[0] == "source":
         errors.append(source.error(full, "when", "has no place in this phase: every run has a source"))
         return
+    from penstock import conditions
+
     values = {name: parameter.default for name, parameter in parameters.items()}
     try:
         conditions.parse(keys.when, conditions.known(values, variant))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError, nearest
 from penstock.keys import Section
 from penstock.matrix import base_of
-from penstock.terms import Node, Result, asked
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
 _FIRST_ENVIRONMENT = 5
@@ -34,6 +37,29 @@ def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, 
             if need not in meant:
                 message = f'there is no step "{need}"{nearest(need, meant, "steps")}'
                 raise ConfigError(message, section=section.place("needs"), key="needs")
+
+
+def check_judges(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a judge of a rollout that can't judge it. Raises ConfigError."""
+    for section in sections.values():
+        for name in section.keys.rollout.judge:
+            found = meant.get(name, ())
+            judge = sections[found[0]] if len(found) == 1 else None
+            if not found:
+                verify = [other for other in sections if other.startswith("verify.")]
+                message = f'there is no step "{name}"{nearest(name, verify, "verify steps")}'
+            elif judge is None:
+                message = f"{name} is {len(found)} steps, one of each variant. Name one, such as {found[0]}"
+            elif judge.phase != "verify":
+                message = f"{name} is no verify step, and only those judge"
+            elif judge.environment != section.environment:
+                message = (
+                    f"{name} is about {judge.environment}, and not {section.environment}. Say there: "
+                    f'environment = "{section.environment}"'
+                )
+            else:
+                continue
+            raise ConfigError(message, section=section.place("rollout"), key="rollout.judge")
 
 
 def check_inside(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
@@ -67,6 +93,8 @@ def check_results(
 
     `behind` gives all nodes that the step waits for, and itself.
     """
+    from penstock.terms import Result, asked
+
     for name in (entry.step for entry in asked(condition) if isinstance(entry, Result)):
         if name not in meant:
             message = f'there is no step "{name}"{nearest(name, meant, "steps")}'

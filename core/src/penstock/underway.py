@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from penstock.errors import sentence
 from penstock.executor import Executor
+from penstock.progress import Place, place_of
 from penstock.record import Record
 from penstock.request import Request, Response
 from penstock.scheduler import End, Operate, Stop
@@ -25,9 +26,18 @@ class Back(NamedTuple):
     step: str
     response: Response
     operation: Operate | None = None
-    """Of which operation on a target; none: of a hook."""
+    """Of which operation of a rollout; none: of a hook."""
     end: End | None = None
     """Why the step was ended, if it was."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What an operation came to, for the record."""
+        assert self.operation is not None
+        operation, response = self.operation, self.response
+        ok = response.outcome == "passed"
+        data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": response.reason}
+        return {**data, **({"outcome": response.outcome} if operation.kind == "judge" else response.data)}
 
 
 class Underway:
@@ -57,8 +67,9 @@ class Underway:
 
     def submit(self, request: Request, operation: Operate | None = None) -> None:
         """Hand a request to a worker: its intent is on record before anything is touched."""
-        name = request.step.name
-        ticket = _ticket(name, operation.target) if operation else name
+        name = operation.step if operation else request.step.name
+        place = place_of(operation.kind, operation.target) if operation else None
+        ticket = _ticket(name, place) if place else name
         self._steps[ticket], self._requests[ticket] = name, request
         if operation:
             self._operations[ticket] = operation
@@ -75,8 +86,8 @@ class Underway:
         return bool(tickets)
 
     def stop(self, action: Stop) -> None:
-        """End an operation on a target."""
-        ticket = _ticket(action.step, action.target)
+        """End an operation of a rollout."""
+        ticket = _ticket(action.step, action.place)
         if ticket not in self._stopped:
             self._stopped[ticket] = action.reason
             self._record.after_commit(partial(self._executor.end, ticket))
@@ -139,5 +150,5 @@ def _reaped(ticket: str, response: Response, reaping: Response) -> tuple[str, Re
     return ticket, response.model_copy(update=update)
 
 
-def _ticket(step: str, target: str) -> str:
-    return f"{step}\0{target}"
+def _ticket(step: str, place: Place) -> str:
+    return f"{step}\0{place.lane}\0{place.name}"

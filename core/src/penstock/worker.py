@@ -30,37 +30,39 @@ from penstock import (
 from penstock.answers import (
     all_different,
     all_handed,
+    all_jobs,
     checked,
     keep_matching,
     operate,
+    read_logs,
     sbom_of,
     snapshot_of,
     status_of,
+    the_job,
     the_one_asked_for,
+    the_target,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError, StepFailed, StepRefused
+from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.launching import launcher_of, ran_inside
 from penstock.model import (
     Approval,
-    Artifact,
     Evidence,
     Pending,
-    Refusal,
     Revision,
     Signature,
 )
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
-from penstock.proof import check_bytes, check_reference, with_bundles
+from penstock.proof import check_reference, with_bundles
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
-from penstock.target import Target
+from penstock.target import Job, Target
 from penstock.workspace import Workspace
 
 
@@ -186,7 +188,7 @@ class Worker:
         with self._serving.beside(step):
             result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
         result = checked(plan_step, result)
-        inside = ran_inside(request.info, step)
+        ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
@@ -209,7 +211,7 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        circumstances = self._circumstances(request, started, step, inside)
+        circumstances = self._circumstances(request, started, step)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
         data |= observed(plan_step, serving.used(step, circumstances.tools), asked=step.asked_for_revision)
@@ -219,14 +221,7 @@ class Worker:
         release = request.release
         assert release is not None
         on_record = self._on_record(request)
-        refusals: list[Refusal] = []
-        for artifact in release.artifacts:
-            try:
-                check_bytes(self.home, artifact)
-            except StepRefused as error:
-                refusals.append(
-                    Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
-                )
+        refusals = admission.same_bytes(self.home, release.artifacts)
         digests = [artifact.digest for artifact in release.artifacts]
         now = time.time()
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, now, request.skipped)
@@ -237,18 +232,37 @@ class Worker:
         targets = self._targets(request, step)
         return Response(
             outcome="passed",
-            data={"targets": [target.id for target in targets], "release": release.model_dump(mode="json")},
+            data={
+                "targets": [target.id for target in targets],
+                "shifting": [target.id for target in targets if target.shifts],
+                "jobs": {job.id: job.when for job in self._jobs(request, step)},
+                "release": release.model_dump(mode="json"),
+            },
         )
 
     def _do_target(self, request: Request, step: Step) -> Response:
-        found = [target for target in self._targets(request, step) if target.id == request.target]
-        if not found:
-            raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-        return Response(outcome="passed", data=operate(found[0], request, step))
+        target = the_target(self._targets(request, step), request)
+        return Response(outcome="passed", data=operate(target, request, step))
+
+    def _do_job(self, request: Request, step: Step) -> Response:
+        assert request.release is not None
+        the_job(self._jobs(request, step), request).run(request.release, step)
+        return Response(outcome="passed")
+
+    def _do_judge(self, request: Request, step: Step) -> Response:
+        result = checked(request.step, self._call(request.step, HOOK_OF["verify"], step=step))
+        outcome, reason = gates.judge(request.step, result) or ("passed", "")
+        return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        found = [status_of(target, step) for target in self._targets(request, step)]
-        return Response(outcome="passed", data={"status": found})
+        targets = self._targets(request, step)
+        found = [status_of(target, step, probe=request.op != "observe") for target in targets]
+        shifting = [target.id for target in targets if target.shifts]
+        jobs = {job.id: job.when for job in self._jobs(request, step)}
+        return Response(outcome="passed", data={"status": found, "shifting": shifting, "jobs": jobs})
+
+    def _do_logs(self, request: Request, step: Step) -> Response:
+        return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None
@@ -390,8 +404,14 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _circumstances(
-        self, request: Request, started: float, step: Step | None = None, inside: Artifact | None = None
-    ) -> Circumstances:
-        found, services = tools.of(self.plugins, request.step), step.services.values() if step else ()
+    def _jobs(self, request: Request, step: Step) -> list[Job]:
+        """What comes with the rollout; nothing where a release returns that ran there before."""
+        if request.returning or not self.plugins.has(request.step.uses or "", "penstock_jobs"):
+            return []
+        return all_jobs(request.step.uses, self._call(request.step, "penstock_jobs", step=step))
+
+    def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
+        services = tuple(step.services.values()) if step else ()
+        found = tools.of(self.plugins, request.step)
+        inside = step.ran_inside if step else None
         return circumstances(request, found, services, started, time.time(), inside)

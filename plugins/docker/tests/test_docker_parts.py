@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock import Artifact, StepFailed, StepRefused
-from penstock_docker import Image, Service, archive, engine, image, registry, targets
+from penstock_docker import Image, Service, archive, containers, engine, health, image, registry
 from penstock_docker.image import Blob, Contents
 from pydantic import ValidationError
 
@@ -87,13 +87,13 @@ def test_settings_of_a_deploy_step_that_are_wrong(wrong: dict[str, object], said
 
 
 def test_ports_as_the_engine_wants_them() -> None:
-    service = Service(ports=("8000:80", "127.0.0.1:53:53/udp"))
+    service = Service(ports=("8000:80", "8443:80", "127.0.0.1:53:53/udp"))
 
-    assert targets.ports(service) == {"80/tcp": 8000, "53/udp": ("127.0.0.1", 53)}
+    assert containers.ports(service) == {"80/tcp": [8000, 8443], "53/udp": [("127.0.0.1", 53)]}
 
 
 @pytest.mark.parametrize(
-    ("host", "health", "url"),
+    ("host", "path", "url"),
     [
         ("ssh://deploy@web-1", "/health", "http://web-1:8000/health"),
         ("tcp://10.0.0.7:2376", "/", "http://10.0.0.7:8000/"),
@@ -101,10 +101,10 @@ def test_ports_as_the_engine_wants_them() -> None:
         ("ssh://deploy@web-1:2222", "https://{host}/health", "https://web-1/health"),
     ],
 )
-def test_where_a_host_is_asked_for_its_health(host: str, health: str, url: str) -> None:
-    settings = Service(hosts=(host,), ports=("127.0.0.1:8000:80",), health=health)
+def test_where_a_host_is_asked_for_its_health(host: str, path: str, url: str) -> None:
+    settings = Service(hosts=(host,), ports=("127.0.0.1:8000:80",), health=path)
 
-    assert targets.DockerHost(id="x", host=host, service="shop", settings=settings).health_url() == url
+    assert health.url(host, settings) == url
 
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:

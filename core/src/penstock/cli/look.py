@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from penstock.cli import written
 from penstock.cli.common import Opened, day, not_pruned, open_project, print_json, run_and_rest
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
@@ -224,11 +225,19 @@ def describe(state: RunState) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[RUN] [STEP]")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@click.argument("words", nargs=-1, metavar="[RUN] [STEP] | ENV")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over; with ENV until Ctrl-C.")
 @click.option("--service", metavar="NAME", help="What this service printed that ran beside it.")
-def logs(words: tuple[str, ...], follow: bool, service: str | None) -> int:
-    """Show what a step, or every step, printed."""
+@click.option("--since", metavar="TIME", help="With ENV: no older lines, such as 10m.")
+@click.option("--tail", type=click.IntRange(min=0), help="With ENV: so many lines of each target.")
+def logs(
+    words: tuple[str, ...], follow: bool, service: str | None, since: str | None, tail: int | None
+) -> int:
+    """Show what a step, or every step, printed; with ENV, what the service that is deployed there writes."""
+    if len(words) == 1 and written.is_deployed_to(words[0]):
+        return written.show(words[0], follow=follow, since=since, tail=tail)
+    if since is not None or tail is not None:
+        raise ConfigError("--since and --tail are for what a service writes: penstock logs ENV")
     opened = open_project()
     run, step = _run_and_step(words)
     number = opened.number(run)

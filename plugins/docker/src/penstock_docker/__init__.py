@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from penstock import Artifact, Evidence, Inside, Launcher, Publication, Step, Target, Tool, hookimpl
+from penstock import (
+    Artifact,
+    Check,
+    Evidence,
+    Inside,
+    Job,
+    Launcher,
+    Proposal,
+    Publication,
+    Step,
+    Target,
+    Tool,
+    hookimpl,
+)
 from penstock import Service as Beside
 
 from penstock_docker.service_settings import ServiceContainer
-from penstock_docker.settings import Image, Published, Service
+from penstock_docker.settings import Anything, Image, Published, Service
 
 PENSTOCK_API = 1
 
@@ -20,12 +33,16 @@ __all__ = [
     "Service",
     "ServiceContainer",
     "penstock_build",
+    "penstock_doctor",
+    "penstock_jobs",
     "penstock_launcher",
+    "penstock_propose",
     "penstock_publish",
     "penstock_reap",
     "penstock_service",
     "penstock_service_tools",
     "penstock_targets",
+    "penstock_tools",
 ]
 
 
@@ -51,6 +68,38 @@ def penstock_targets(settings: Service, step: Step) -> list[Target]:
     from penstock_docker import targets
 
     return targets.targets(settings, step)
+
+
+@hookimpl
+def penstock_tools(settings: Anything) -> list[Tool]:
+    """The engine that builds, and the docker program."""
+    from penstock_docker import doctor
+
+    return doctor.tools(settings)
+
+
+@hookimpl
+def penstock_doctor(settings: Anything) -> list[Check]:
+    """Whether its engines and its registry are there."""
+    from penstock_docker import doctor
+
+    return list(doctor.look(settings))
+
+
+@hookimpl
+def penstock_propose(root: Path, add: str | None) -> Proposal | None:
+    """An image, where there is a Dockerfile."""
+    from penstock_docker import propose
+
+    return propose.propose(root, add)
+
+
+@hookimpl
+def penstock_jobs(settings: Service, step: Step) -> list[Job]:
+    """What `before` and `after` name."""
+    from penstock_docker import jobs
+
+    return jobs.jobs(settings, step)
 
 
 @hookimpl
