@@ -182,3 +182,37 @@ def test_when_all_are_killed_at_once_whoever_resumes_reaps(
 
     assert before
     assert left(engine) == []
+
+
+INSIDE = """\
+[penstock]
+plugins = ["git", "docker", "shell"]
+
+[build.web]
+uses = "docker"
+
+[service.web]
+uses = "docker"
+image = "build.web"
+secrets = { GREETER = "env:GREETER" }
+
+[test.inside]
+uses = "shell"
+run = '''
+test "$PENSTOCK_SERVICE_WEB_HOST $PENSTOCK_SERVICE_WEB_PORT" = "web 8080"
+printf 'GET / HTTP/1.0\\n\\n' | busybox nc -w 10 web 8080
+'''
+inside = "build.web"
+services = ["web"]
+"""
+
+
+def test_a_program_inside_an_image_reaches_a_service_by_its_name_and_nothing_else(
+    tried: Project, engine: Engine
+) -> None:
+    tried.commit({"penstock.toml": INSIDE})
+
+    tried.passes("run")
+
+    assert "hello ***" in tried.passes("logs", "last", "test.inside").out
+    assert list((tried.root / ".penstock/cache/docker/made").iterdir()) == []

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +18,7 @@ from penstock_pytest import Pytest, penstock_test
 
 from tests.bases import import_python
 from tests.engines import BASE, Engine, engine
+from tests.projects import Project
 
 __all__ = ["engine"]
 
@@ -127,3 +133,114 @@ def test_unittest_needs_no_tools(bench: Bench) -> None:
 def test_what_can_not_be_tested(bench: Bench, image: str, settings: dict[str, str], said: str) -> None:
     with pytest.raises(StepFailed, match=said):
         bench.test(getattr(bench, image), **settings)
+
+
+# --- whole runs ---
+
+RUN = """\
+[penstock]
+plugins = ["git", "docker", "shell", "sigstore"]
+
+[build.image]
+uses = "docker"
+name = "shop"
+
+[test.unit]
+uses = "shell"
+inside = { step = "build.image", memory = "64MB" }
+run = "mkdir reports && cp /srv/report.xml reports/r.xml"
+reports = ["reports/*.xml"]
+cache = { inputs = [] }
+
+[test.slow]
+uses = "shell"
+inside = "build.image"
+run = "echo begun; sleep $SECONDS_TO_SLEEP"
+timeout = "60s"
+env = { SECONDS_TO_SLEEP = "0" }
+
+[sign.release]
+uses = "sigstore"
+"""
+DOCKERFILE = f"FROM {BASE}\nCOPY report.xml /srv/report.xml\n"
+REPORT = '<testsuite name="s" tests="1"><testcase classname="c" name="{}" time="0.1"/></testsuite>'
+
+
+@pytest.fixture
+def shop(project: Project, engine: Engine) -> Project:
+    project.env["DOCKER_HOST"] = engine.host
+    project.commit({"penstock.toml": RUN, "Dockerfile": DOCKERFILE, "report.xml": REPORT.format("one")})
+    return project
+
+
+def containers(engine: Engine, *options: str) -> list[str]:
+    return engine.docker("ps", "-q", "-f", "label=dev.penstock.step=test.slow", *options).split()
+
+
+def test_a_run_with_its_evidence_its_cache_and_a_look_afterwards(shop: Project, engine: Engine) -> None:
+    assert "← build.image  (inside = build.image)" in shop.passes("plan").out
+    shop.passes("run", timeout=300)
+
+    [made] = shop.step("build.image")["artifacts"]
+    [entry] = [e for e in shop.json("verify", made["digest"])["evidence"] if e["step"] == "test.unit"]
+    store = shop.root / ".penstock" / "artifacts"
+    [statement] = [path for path in store.rglob(f"*{entry['statement'][9:]}*") if path.is_file()]
+    predicate = json.loads(statement.read_bytes())["predicate"]
+    assert predicate["passedTests"] == ["c::one"]
+    inside = {each["digest"]["sha256"] for each in predicate["configuration"] if "annotations" in each}
+    assert inside == {made["digest"][7:], made["digests"]["image ID"][7:]}
+
+    # The same image: its result stands. Another one: it does not, though no input that counts has changed.
+    shop.commit({"README": "more\n"})
+    shop.passes("run", timeout=300)
+    assert shop.states()["test.unit"] == "passed"  # a file of the context is part of the image
+    shop.passes("run", timeout=300)
+    assert shop.states()["test.unit"] == "cached"
+
+    done = shop.run("shell", "last", "test.unit", "--", "sh", "-c", "cat /srv/report.xml README; exit 3")
+    assert (done.code, done.out) == (3, REPORT.format("one") + "more\n")
+    assert shop.run("shell", "last", "test.unit").code == 2
+    assert containers(engine, "-a") == []
+
+
+def test_what_a_killed_worker_has_started_ends_with_it(shop: Project, engine: Engine) -> None:
+    shop.commit({"penstock.toml": RUN.replace('"0"', '"600"')})
+    child = shop.start("run")
+    until(lambda: containers(engine))
+    [first] = containers(engine)
+
+    for worker in children(child.pid):
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: first not in containers(engine))
+
+    shop.run("cancel", "last")
+    child.communicate(timeout=90)
+    assert containers(engine) == []
+    for left in containers(engine, "-a"):  # to remove what has ended is the business of penstock_reap
+        engine.docker("rm", left)
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_step_that_is_stopped_leaves_no_container(shop: Project, engine: Engine, how: str) -> None:
+    text = RUN.replace('"0"', '"600"')
+    shop.commit({"penstock.toml": text.replace('"60s"', '"5s"') if how == "timeout" else text})
+    child = shop.start("run")
+    until(lambda: containers(engine))
+
+    if how == "cancel":
+        shop.passes("cancel", "last")
+
+    child.communicate(timeout=90)
+    assert child.returncode == (1 if how == "timeout" else 130)
+    assert containers(engine, "-a") == []
+
+
+def until(look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]

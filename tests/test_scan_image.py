@@ -95,6 +95,8 @@ def test_a_secret_that_a_later_layer_takes_away_is_stopped_at_the_scan(shop: Pro
 
 def test_an_exemption_of_yesterday_does_not_let_a_vulnerability_through(shop: Project) -> None:
     today = datetime.now(UTC).date()
+    kinds = 'scanners = ["vulnerability"]\n'
+    configure(shop, kinds)
     shop.commit({"app/leaky-1.0.dist-info/METADATA": LEAKY})
 
     done = shop.run("run", timeout=600)
@@ -106,7 +108,7 @@ def test_an_exemption_of_yesterday_does_not_let_a_vulnerability_through(shop: Pr
 
     # One has no fix, the other's exemption ended.
     yesterday = today - timedelta(days=1)
-    configure(shop, "fixed_only = true\n" + IGNORE.format(id="CVE-2099-0001", until=yesterday))
+    configure(shop, kinds + "fixed_only = true\n" + IGNORE.format(id="CVE-2099-0001", until=yesterday))
     done = shop.run("run", timeout=600)
     assert done.code == 1
     assert f"refused: high vulnerability CVE-2099-0001 in {where} (leaky 1.0, fixed in 1.1)" in done.said
@@ -114,9 +116,10 @@ def test_an_exemption_of_yesterday_does_not_let_a_vulnerability_through(shop: Pr
 
     # Until today it passes, and all of it is on record. One that nothing needs is said.
     entries = IGNORE.format(id="CVE-2099-0001", until=today) + IGNORE.format(id="CVE-2099-9999", until=today)
-    configure(shop, "fixed_only = true\n" + entries)
+    configure(shop, kinds + "fixed_only = true\n" + entries)
     done = shop.passes("run", timeout=600)
     assert "(2 ignored)" in done.said
+    assert "vulnerability database: 1 hour old, of " in done.said
     assert "! ignore: CVE-2099-9999 matches nothing any more. Remove it" in done.said
     found = statements(shop)
     assert shop.digest("image")[7:] in [one["digest"]["sha256"] for one in found[SCAN]["subject"]]

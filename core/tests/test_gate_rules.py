@@ -97,6 +97,11 @@ JUDGED = {
         scan(finding("high", location="", package="lib")),
         ("refused", "high vulnerability CVE-1 in lib"),
     ),
+    "by its package and what mends it": (
+        "scan",
+        scan(finding("high", package="lib", version="1.0", fixed_in="1.1", location="app/METADATA")),
+        ("refused", "high vulnerability CVE-1 in app/METADATA (lib 1.0, fixed in 1.1)"),
+    ),
     "without a place": (
         "scan",
         scan(finding("high", location="", kind="secret")),

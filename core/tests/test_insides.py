@@ -7,11 +7,13 @@ import re
 from typing import Any
 
 import pytest
-from penstock import plan
+from penstock import insides, plan
 from penstock.config import Keys, Project, Section
 from penstock.errors import ConfigError
 from penstock.model import Inside
+from penstock.plugins import Plugins
 from penstock.request import Request, Response
+from pydantic import ValidationError
 
 from core.tests.lab import Lab
 
@@ -134,7 +136,7 @@ def test_what_prepares_the_step_runs_here(lab: Lab) -> None:
             r'\[test.unit\] inside = "build.image": its plugin has started no program there',
         ),
         ([image("w", "wheel")], ["true"], "failed", r"no enabled plugin can run .* which is w \(wheel\)"),
-        ([], ["true"], "failed", "no enabled plugin can run .* which is nothing"),
+        ([], ["true"], "failed", "that step has made nothing in this run"),
         (
             [image("a"), image("b")],
             ["true"],
@@ -246,3 +248,65 @@ def test_what_can_not_be_meant(sections: list[Section], said: str) -> None:
 
     assert said in str(caught.value)
     assert caught.value.key == "inside"
+
+
+# --- in the configuration ---
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("512MB", 512_000_000),
+        ("1.5GiB", 1_610_612_736),
+        ("64m", 64_000_000),
+        (" 8 KiB ", 8192),
+        ("7", 7),
+        (9, 9),
+    ],
+)
+def test_amounts_of_memory(written: str | int, count: int) -> None:
+    made = Inside.model_validate({"step": "build.a", "memory": written})
+
+    assert made.memory == count
+    assert Inside.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize(
+    "written", ["lots", "", "-1MB", "0", 0, -3, 1.5, True, "1XB", "9" * 40, 2**70, ["1MB"]]
+)
+def test_what_is_no_amount_of_memory(written: object) -> None:
+    with pytest.raises(ValidationError, match="is not an amount of memory"):
+        Inside.model_validate({"step": "build.a", "memory": written})
+
+
+@pytest.mark.parametrize("written", [5, True, "", ["build.a"]])
+def test_what_names_no_step(written: object) -> None:
+    with pytest.raises(ValidationError, match="must be the name of a build step"):
+        Keys.model_validate({"inside": written})
+
+
+class Place:
+    def error(self, section: str, key: str, message: str) -> str:
+        return f"[{section}] {key}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("source", "has no place in this phase: nothing is built before there is a source. Leave it out"),
+        ("sign", "has no place in this phase: evidence that comes later is signed"),
+        ("approve", "has no place in this phase: a person's word needs no program"),
+        ("deploy", "has no place in this phase: targets are changed from here"),
+        (
+            "verify",
+            r"no enabled plugin can start a program inside of something that was built (enabled: none)",
+        ),
+    ],
+)
+def test_where_it_has_no_place(phase: str, said: str) -> None:
+    errors: list[str] = []
+
+    insides.check(Keys(inside=Inside(step="build.a")), f"{phase}.a", phase, Plugins(), Place(), errors)
+
+    [error] = errors
+    assert error.startswith(f"[{phase}.a] inside: {said}")

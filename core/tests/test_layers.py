@@ -37,7 +37,7 @@ LAYERS = (
         "scheduler",
         "turns",
     ),
-    *("scanned", "evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("circumstances", "scanned", "evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
@@ -88,7 +88,6 @@ PURE = (
     "reports",
     "flaky",
     "quarantine",
-    "patterns",
     "cachekey",
     "request",
     "summary",

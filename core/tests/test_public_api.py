@@ -22,6 +22,7 @@ PUBLIC = (
     "Duration",
     "Event",
     "Evidence",
+    "Exempted",
     "Finding",
     "Health",
     "Inside",

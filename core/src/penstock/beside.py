@@ -126,7 +126,8 @@ def check_services(
     for name, service in services.items():
         for key, value in service.settings.items():
             if value in service.builds and value not in builds and not errors:
-                near = did_you_mean(str(value), builds, otherwise=f"There are {', '.join(builds) or 'none'}")
+                ways = f"There are {', '.join(builds)}" if builds else "There is no build step at all"
+                near = did_you_mean(str(value), builds, otherwise=ways)
                 message = f'there is no build step "{value}"{near}'
                 errors.append(source.error(f"{PHASE}.{name}", key, message))
 

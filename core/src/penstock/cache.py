@@ -10,9 +10,8 @@ import hashlib
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -36,8 +35,7 @@ _DAY = 86400.0
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What the result of one step depends on."""
 
     parts: Parts
@@ -51,8 +49,7 @@ class Known:
     revision: Revision
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(NamedTuple):
     """What a look into the cache led to."""
 
     known: Known | None
@@ -201,7 +198,7 @@ class Cache:
         elif tests.get("quarantined"):  # until a day that the key knows nothing of
             notes.append("not kept for the cache: a test failed, in quarantine")
         elif exempted:  # the same
-            notes.append("not kept for the cache: a finding passed until a day only")
+            notes.append("not kept for the cache: a finding passes until a day only")
         elif looked.known is not None and seen is not None:
             if seen["tools"] == looked.known.tools:
                 entry = self._entry(state, looked.known, bound=bool(seen["revision"]))

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.globs import chosen
 from penstock.model import Artifact, Revision, Tool
-from penstock.patterns import chosen
 from penstock.plan import PlanStep
 
 FORMAT = 1
@@ -26,6 +26,7 @@ _STANDING_FOR_IT = "PENSTOCK_REVISION"
 _MANY = 40
 """Artifacts that are listed one by one."""
 _IN_ALL = "{} in all"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""
@@ -49,7 +50,7 @@ class Files(NamedTuple):
 
 def canonical(value: object) -> bytes:
     """The one JSON text of a value. Names that are not UTF-8 stand in it as the bytes that they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest_of(value: object) -> str:

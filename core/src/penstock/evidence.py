@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from penstock import scanned
+from penstock.circumstances import Circumstances as Circumstances
 from penstock.errors import PenstockError
 from penstock.findings import ScanReport
 from penstock.gates import (
@@ -46,7 +47,6 @@ from penstock.model import (
     Tool,
     Verification,
 )
-from penstock.parameters import Given
 from penstock.plan import PlanStep
 
 TYPES = frozenset(
@@ -70,26 +70,6 @@ class Reference(Model):
     signers: tuple[str, ...] = ()
 
 
-class Circumstances(Model):
-    """What a statement says about the run that made it."""
-
-    pipeline: str
-    run: int
-    plan: str
-    config: str
-    version: str
-    plugins: dict[str, str]
-    files: tuple[PluginFile, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    services: dict[str, tuple[Tool, ...]] = {}
-    parameters: dict[str, Given] = {}
-    revision: Revision
-    started: float
-    finished: float
-    inside: Artifact | None = None
-    """What the step's programs ran inside of."""
-
-
 def statements(
     step: PlanStep,
     result: object,
@@ -108,7 +88,6 @@ def statements(
             "result": _result(step, result),
             "step": step.name,
             "checks": [check.model_dump(mode="json") for check in result.checks],
-            **({"services": _services(circumstances)} if circumstances.services else {}),
             **_run(circumstances),
         }
         return [_statement(about, circumstances, VERIFICATION, predicate)]
@@ -235,13 +214,20 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
     run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
-    return run | ({"inside": _inside(circumstances)} if circumstances.inside else {})
+    around = {"inside": _inside(circumstances), "services": _services(circumstances)}
+    return run | {name: found for name, found in around.items() if found}
 
 
 def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
     """What the step's programs ran inside of, by each of its digests."""
     found = _subjects([circumstances.inside] if circumstances.inside else [])
     return [{**each, "annotations": {"role": "inside"}} for each in found]
+
+
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside them, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
 
 
 def _time(seconds: float) -> str:
@@ -305,19 +291,6 @@ def _tool(tool: Tool) -> dict[str, Any]:
         **({"digest": {"sha256": tool.sha256}} if tool.sha256 else {}),
         "annotations": {"version": tool.version, "path": tool.path},
     }
-
-
-def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
-    """What ran beside the step, by digest."""
-    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
-    return [
-        {
-            **_tool(tool),
-            "name": f"service {name}: {tool.name}",
-            "annotations": {"version": tool.version, "path": tool.path, "role": "beside"},
-        }
-        for name, tool in every
-    ]
 
 
 def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def _step_of(predicate: dict[str, Any]) -> object:
     configuration = predicate.get("configuration")
     if not isinstance(configuration, list):
         return predicate.get("step")
-    # What it ran inside of, and what ran beside it, say so; one more that does not would be another step.
+    # What it ran inside of, or beside, says so; one more entry that does not would be another step.
     steps = [entry for entry in configuration if not (isinstance(entry, dict) and _is_around(entry))]
     return steps[0].get("name") if len(steps) == 1 and isinstance(steps[0], dict) else None
 

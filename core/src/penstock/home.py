@@ -65,7 +65,7 @@ class Home:
 
     def cache(self, plugin: str) -> Path:
         """What a plugin keeps from run to run."""
-        return self.root / "cache" / plugin
+        return Path(f"{self.root}/cache/{plugin}")
 
     def configuration(self, digest: str) -> Path:
         """The configuration of a revision that some run is about, with the in-house plugins that it names."""

@@ -128,6 +128,8 @@ def _or_a_number(schema: dict[str, Any]) -> None:
 
 def _inside(value: object) -> object:
     """A name alone says which step."""
+    if value == "" or not isinstance(value, str | dict | Inside | None):
+        raise ValueError('must be the name of a build step, such as "build.image", or a table')
     return {"step": value} if isinstance(value, str) else value
 
 
@@ -173,7 +175,7 @@ class Keys(Model):
         default=None, description='A condition, such as ref == "main"; where it is false the step is skipped.'
     )
     retries: Annotated[Retries, BeforeValidator(_retries)] = Field(
-        default=Retries(times=0),
+        default=Retries.model_construct(times=0),
         json_schema_extra=_or_a_number,
         description="How often a failed step is tried again; or a table that also says when and after what.",
     )
@@ -211,7 +213,9 @@ class Keys(Model):
     allow_failure: bool = Field(
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
-    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+    rollout: Rollout = Field(
+        default=Rollout.model_construct(), description="How a deploy step moves its targets."
+    )
 
     @property
     def cached(self) -> Cache | None:

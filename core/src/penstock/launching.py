@@ -87,8 +87,10 @@ def launcher_of(plugins: Plugins, info: StepInfo, step: Step) -> Launched:
         raise ConfigError(
             f"{where}: that step makes several things that a program can run inside of: {names}"
         )
+    if not info.candidates:
+        raise ConfigError(f"{where}: that step has made nothing in this run. Was it skipped?")
     if not found:
-        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5]) or "nothing"
+        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5])
         raise ConfigError(
             f"{where}: no enabled plugin can run a program inside of what that step makes, which is {made}. "
             "Name a step that makes an image"
@@ -131,6 +133,9 @@ def run_here(
 
 def run_inside(launched: Launched, command: Command, out: Sink, err: Sink, deadline: float | None) -> int:
     """Run a program inside of an artifact. What a launcher does wrong is a fault of its plugin."""
+    shared = any(command.cwd.is_relative_to(place) for place in command.places)
+    if shared and not command.cwd.is_dir():
+        raise StepFailed(f"{command.cwd} is not there: {command.argv[0]} can't be run in it")
     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
     try:
         status = launched.launcher.run(command, out, err, timeout)

@@ -67,7 +67,7 @@ def _cut_off(home: Home, journal: Events, this: int) -> Iterator[list[int]]:
 
 def _request(state: RunState, runs: tuple[int, ...]) -> Request:
     made = make_request(state.plan, state, state.plan.steps[0].name, "reap", runs=runs)
-    own = {"name": "reap", "attempt": 1, "secrets": {}, "env": {}, "builds": {}}
+    own = {"name": "reap", "attempt": 1, "secrets": {}, "env": {}, "builds": {}, "inside": None}
     step = PlanStep(name="reap", phase="test", uses=None)
     return made.model_copy(update={"step": step, "info": made.info.model_copy(update=own)})
 

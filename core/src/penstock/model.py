@@ -6,9 +6,10 @@ run in this process, in a worker, or on another machine.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from penstock.units import Duration as Duration
+from penstock.units import Memory
 from penstock.units import Percentage as Percentage
 
 
@@ -95,11 +96,15 @@ class Inside(Model):
         strict=True,
         description="The build step that makes it. The step waits for that one, whatever else it needs.",
     )
-    memory: ByteSize | None = Field(
-        default=None, gt=0, description='Ends a program that uses more memory than this, such as "512MB".'
+    memory: Memory | None = Field(
+        default=None, description='Ends a program that uses more memory than this, such as "512MB".'
     )
     cpus: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Gives it so many processors at the most."
+        default=None,
+        gt=0,
+        le=4096,
+        allow_inf_nan=False,
+        description="Gives it so many processors at the most.",
     )
     network: bool = Field(
         default=False, strict=True, description="Whether it reaches the network. Services are reached anyway."

@@ -13,10 +13,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from penstock import beside, conditions
+from penstock import beside
 from penstock.beside import Beside
 from penstock.config import Keys, Project
 from penstock.edges import Barrier, Need, barriers_of, needs_of
@@ -36,7 +37,9 @@ from penstock.stages import (
     meant_by,
     stages_of,
 )
-from penstock.terms import Node
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _TESTS = ("test", "scan")
 _DEFAULT = ("provenance", "tests", "scan", "signature", "approval")
@@ -53,7 +56,7 @@ class PlanStep(Model):
     phase: str
     uses: str | None
     settings: dict[str, JsonValue] = {}
-    keys: Keys = Keys()
+    keys: Keys = Keys.model_construct()
     environment: str | None = None
     needs: tuple[Need, ...] = ()
     requires: tuple[str, ...] = Field(
@@ -135,10 +138,14 @@ class Plan(Model):
     @cached_property
     def conditions(self) -> dict[str, Node]:
         """The conditions of the steps that have one."""
+        found = {step.name: step.keys.when for step in self.steps if step.keys.when is not None}
+        if not found:
+            return {}
+        from penstock import conditions
+
         return {
-            step.name: conditions.parse(step.keys.when, conditions.known(self.parameters, step.variant))
-            for step in self.steps
-            if step.keys.when is not None
+            name: conditions.parse(text, conditions.known(self.parameters, self.by_name[name].variant))
+            for name, text in found.items()
         }
 
     @cached_property

@@ -16,7 +16,9 @@ from penstock.request import Request
 
 HOOK = "penstock_reap"
 PATIENCE = 60.0
-"""Seconds that the plugins have; then the worker ends itself."""
+"""Seconds that the plugins have."""
+_LAST_MOMENT = 2.0
+"""Seconds after which one that was interrupted and still goes on ends its worker."""
 
 
 def needed(plugins: Plugins) -> bool:
@@ -64,9 +66,14 @@ def _asked(plugins: Plugins, run: int, step: str | None, home: Home) -> list[str
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """A plugin that hangs ends this process: whoever waits must not hang with it."""
-    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    """A plugin that hangs is interrupted, and ends this process if it goes on: nobody may hang with it."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        raise PluginError(f"that took longer than {PATIENCE:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, _LAST_MOMENT)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ Both travel as JSON: a request can be worked on in another process, or on anothe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue
@@ -133,7 +133,7 @@ def make_request(
             revision=state.revision or Revision(),
             artifacts=state.artifacts_for(name),
             builds={
-                build: tuple(artifact.digest for artifact in state.steps[build].artifacts)
+                build: tuple(artifact.digest for artifact in (state.given or state.steps[build]).artifacts)
                 for service in step.services
                 for build in service.builds
             },
@@ -188,7 +188,7 @@ def names_in(request: Request) -> frozenset[str]:
 def circumstances(
     request: Request,
     tools: tuple[Tool, ...],
-    services: Sequence[Service],
+    services: Iterable[Service],
     started: float,
     finished: float,
     inside: Artifact | None = None,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, conditions, insides, matrix
+from penstock import caching, insides, matrix
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -19,7 +19,6 @@ from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER: frozenset[str] = frozenset()
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -129,12 +128,8 @@ def _section(
 ) -> Section | None:
     full = f"{phase}.{name}" if name else phase
     count = len(errors)
-    core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
+    core = {key: value for key, value in table.items() if key in CORE_KEYS}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
-    errors.extend(
-        source.error(full, key, "is a key of the core that this version does not have yet")
-        for key in table.keys() & LATER
-    )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
     if phase in _GATES and table.get("allow_failure"):
@@ -194,6 +189,8 @@ def _check_when(
     if full.partition(".")[0] == "source":
         errors.append(source.error(full, "when", "has no place in this phase: every run has a source"))
         return
+    from penstock import conditions
+
     values = {name: parameter.default for name, parameter in parameters.items()}
     try:
         conditions.parse(keys.when, conditions.known(values, variant))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.beside import HOOK, PHASE, Beside, secrets
-from penstock.errors import PenstockError, PluginError, in_words
+from penstock.errors import PenstockError, PluginError, StepFailed, in_words
 from penstock.home import served
 from penstock.model import Service, Tool
 from penstock.plan import PlanStep
 from penstock.plugins import Plugins
+from penstock.request import Response
 from penstock.step import Step
 from penstock.stepinfo import StepInfo, secret_variables
 
@@ -52,7 +53,15 @@ class Serving:
                 step.serve(self._enter(service, step))
             yield
         finally:
-            self._leave_all(step)
+            try:
+                step.leave()  # what runs inside of something is on the services' network
+            finally:
+                self._leave_all(step)
+
+    def may_have_left(self, response: Response, steps: Iterable[Step]) -> bool:
+        """Whether something outside the worker's processes may be left."""
+        cut_off = response.outcome == "cancelled" and self.info.inside is not None
+        return self.unsure or cut_off or any(step.untidy for step in steps)
 
     def _enter(self, wanted: Beside, step: Step) -> Service:
         own = self._step_of(wanted)
@@ -80,6 +89,12 @@ class Serving:
         self.unsure = False
         if not isinstance(service, Service):
             raise PluginError(_wrong(wanted, "a context manager of Service", service))
+        inside = self.plan_step.keys.inside
+        if inside and service.network is None:
+            raise StepFailed(
+                f"service {wanted.name} is on no network that programs inside of {inside.step} could join. "
+                'Leave out "inside", or have a plugin start it that can do both'
+            )
         return service.model_copy(update={"name": wanted.name})
 
     def _step_of(self, service: Beside) -> Step:
@@ -88,7 +103,7 @@ class Serving:
         own = {"name": f"{PHASE}.{service.name}", "phase": PHASE, "env": {}, "secrets": service.secrets}
         hidden = (*self.info.hidden, *sorted(secret_variables(self.info)))
         return self.make_step(
-            self.info.model_copy(update={**own, "hidden": hidden}),
+            self.info.model_copy(update={**own, "hidden": hidden, "inside": None}),
             self.plan_step.model_copy(update={"name": name, "uses": service.plugin}),
         )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError, nearest
 from penstock.keys import Section
 from penstock.matrix import base_of
-from penstock.terms import Node, Result, asked
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
 _FIRST_ENVIRONMENT = 5
@@ -90,6 +93,8 @@ def check_results(
 
     `behind` gives all nodes that the step waits for, and itself.
     """
+    from penstock.terms import Result, asked
+
     for name in (entry.step for entry in asked(condition) if isinstance(entry, Result)):
         if name not in meant:
             message = f'there is no step "{name}"{nearest(name, meant, "steps")}'

@@ -19,6 +19,7 @@ from penstock.home import open_log
 from penstock.launching import Command, Launched, run_here, run_inside
 from penstock.model import Artifact, Revision, Service
 from penstock.secrets import Masker, as_bytes
+from penstock.stepinfo import Places as Places
 from penstock.stepinfo import StepInfo
 
 
@@ -29,17 +30,6 @@ class Completed(NamedTuple):
     stdout: str
     """What it printed on standard output, where `capture` asked for it; otherwise empty."""
     seconds: float
-
-
-class Places(NamedTuple):
-    """Where a step may write."""
-
-    workspace: Path
-    tmp: Path
-    cache: Path
-    log: Path
-    inbox: Path
-    project: Path
 
 
 class Step:
@@ -73,6 +63,7 @@ class Step:
         self._masker = Masker([*self._secrets.values(), *others])
         self._has_secrets = bool(self._secrets or others)
         self._services: dict[str, Service] = {}
+        self.untidy = False  # whether something of it may be left outside its processes, to be reaped
         self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
 
     # --- what the step is about ---
@@ -122,9 +113,8 @@ class Step:
         return self._info.artifacts
 
     def built(self, name: str) -> tuple[Artifact, ...]:
-        """Of these, what the build step of that name has built, which one of its services is started from."""
-        digests = self._info.builds.get(name, ())
-        return tuple(artifact for artifact in self._info.artifacts if artifact.digest in digests)
+        """Of these, what that build step has built, which one of its services is started from."""
+        return tuple(each for each in self._info.artifacts if each.digest in self._info.builds.get(name, ()))
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -213,10 +203,9 @@ class Step:
                     status = run_here(command, out, err, deadline, log=straight, capture=capture)
             except TimeoutError:
                 raise StepFailed(f"{words[0]} took longer than its time and was ended") from None
-        seconds = time.monotonic() - started
         if check and status != 0:
             raise CommandFailed(f"{words[0]} ended with {process.status_of(status)}", status)
-        return Completed(status, captured.decode(errors="replace"), seconds)
+        return Completed(status, captured.decode(errors="replace"), time.monotonic() - started)
 
     def bring(self, path: Path) -> Path:
         """Have a file or directory of this machine at the same path, read only, where `run` starts programs.
@@ -336,6 +325,8 @@ class Step:
                 launched.launcher.close()
             except Exception as error:
                 self.log(f"what ran inside {launched.artifact.name} was not removed: {in_words(error)}")
+            # Where who started them is gone (an engine that was killed), they may be on this machine still.
+            process.end_marked(self.mark, grace=0)
 
     def close(self) -> None:
         """Close the log."""

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import processes
 from penstock.model import Artifact, Inside, Model, Revision
@@ -40,6 +41,17 @@ class StepInfo(Model):
     inside: Inside | None = None
     candidates: tuple[Artifact, ...] = ()
     """What the step has made that `inside` names."""
+
+
+class Places(NamedTuple):
+    """Where a step may write."""
+
+    workspace: Path
+    tmp: Path
+    cache: Path
+    log: Path
+    inbox: Path
+    project: Path
 
 
 def surroundings(

@@ -184,6 +184,8 @@ def _scan(report: ScanReport) -> dict[str, Any]:
     for why in dict.fromkeys(report.not_looked_for.values()):
         kinds = [_PLURAL.get(kind, kind) for kind, said in report.not_looked_for.items() if said == why]
         notes.append(f"! {', '.join(kinds)}: {why}")
+    if report.database:
+        notes.append(f"vulnerability database: {report.database}")
     notes += [f"! {entry.remark}" for entry in report.exemptions if entry.remark]
     numbers: dict[str, Any] = {"summary": summary, "notes": notes, "findings": counts}
     if any(entry.state == "applied" and entry.until for entry in report.exemptions):

@@ -110,7 +110,7 @@ class Worker:
         finally:
             self._end_processes()
         with_secrets = any(step.has_secrets for step in self._steps)
-        if self._serving is not None and self._serving.unsure:
+        if self._serving is not None and self._serving.may_have_left(response, self._steps):
             response = response.model_copy(update={"untidy": True})
         response = self._without_secrets(response, request)
         if self._workspace:
@@ -380,14 +380,8 @@ class Worker:
         signer = request.signer
         if signer is None or not raw:
             return [reference.model_dump(mode="json") for reference in references]
-        info = request.info.model_copy(
-            update={
-                "secrets": signer.keys.secrets,
-                "env": signer.keys.env,
-                "name": request.step.name,
-                "inside": None,
-            }
-        )
+        own = {"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
+        info = request.info.model_copy(update={**own, "inside": None})
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
         with self._printing(step):

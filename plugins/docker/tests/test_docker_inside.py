@@ -240,8 +240,8 @@ def test_processors_are_limited(make: Make, engine: Engine) -> None:
     assert any(line.startswith("50000") for line in log_of(step).splitlines())
 
 
-def test_its_time_ends_it_with_all_that_it_started(make_both: Make, engine: Engine) -> None:
-    step = make_both()
+def test_its_time_ends_it_with_all_that_it_started(make: Make) -> None:
+    step = make()
 
     with pytest.raises(StepFailed, match="sh took longer than its time and was ended"):
         step.run(["sh", "-c", "(trap '' TERM; sleep 600) & (sleep 600 &) ; echo begun; sleep 600"], timeout=3)
@@ -289,11 +289,21 @@ def test_an_image_without_a_shell(make: Make, engine: Engine, shop: tuple[StepMa
     maker, _ = shop
     step = maker("build.bare", files={"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": ""})
     [bare] = penstock_build(settings=Image(host=engine.host, name="bare"), step=step)
+    step.close()
 
     with pytest.raises(
-        StepFailed, match=r"there is no sh in bare .* Add a shell to it, or give the command as"
+        StepFailed, match=r"there is no sh in bare .* Add a shell to it, or write the command as"
     ):
         make(image=bare).run(["sh", "-eu", "-c", "true"])
+
+
+def test_a_directory_that_is_not_there(make: Make) -> None:
+    step = make()
+
+    with pytest.raises(StepFailed, match=r"files/none is not there: true can't be run in it"):
+        step.run(["true"], cwd=step.workspace / "none")
+    assert not (step.workspace / "none").exists()
+    assert step.run(["sh", "-c", "pwd"], cwd=Path("/srv"), capture=True).stdout == "/srv\n"
 
 
 def test_an_engine_that_lost_the_image_gets_it_out_of_the_store(

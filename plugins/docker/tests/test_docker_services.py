@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from penstock import Service, Step, StepFailed
+from penstock import Artifact, Inside, Service, Step, StepFailed
 from penstock.testing import StepMaker
 from penstock_docker import ServiceContainer, labels, penstock_reap, penstock_service, penstock_service_tools
 
@@ -163,6 +163,17 @@ def test_a_command_that_is_not_there_is_named(bench: Bench) -> None:
         penstock_service(settings=bench.settings(command=["nonesuch"]), service=own, step=step).__enter__()
 
 
+def test_a_service_that_ends_too_early_is_told_of(bench: Bench) -> None:
+    step, own = bench.steps()
+    settings = bench.settings(command=["sh", "-c", "sleep 0.5; exit 9"], ports=[], health="running")
+
+    with penstock_service(settings=settings, service=own, step=step):
+        until(lambda: not bench.engine.docker("ps", "-q", "--filter", f"label={labels.HOME}"))
+
+    told = "service web: it ended by itself, with status 9, while the step was still at work"
+    assert told in bench.make_step.log_of(step)
+
+
 def test_the_image_s_own_check_is_asked_often(bench: Bench) -> None:
     dockerfile = f"FROM {BASE}\nEXPOSE 8080\nHEALTHCHECK --interval=1h CMD test -e /tmp/ready\n"
     context = bench.make_step("build.web", files={"Dockerfile": dockerfile}).workspace
@@ -177,6 +188,20 @@ def test_the_image_s_own_check_is_asked_often(bench: Bench) -> None:
     [told] = penstock_service_tools(settings=settings)
 
     assert (told,) == service.tools
+
+
+def test_programs_inside_of_an_image_reach_a_service_on_a_network_without_a_way_out(bench: Bench) -> None:
+    image = Artifact(name="shop", kind="image", digest=f"sha256:{1:064x}")
+    inside = Inside(step="build.image", host=bench.engine.host)
+    step = bench.make_step("test.api", inside=inside, artifacts=[image], plugins=["docker"])
+    own = bench.make_step("service.web")
+
+    with penstock_service(settings=bench.settings(), service=own, step=step) as service:
+        [container] = bench.engine.docker("ps", "-q", "--filter", f"label={labels.HOME}").split()
+        ports = bench.engine.docker("port", container)
+        internal = bench.engine.docker("network", "inspect", "-f", "{{.Internal}}", str(service.network))
+
+    assert (service.host, service.port, ports, internal) == ("web", 8080, "", "true\n")
 
 
 def test_two_services_of_a_step_share_its_network(bench: Bench) -> None:

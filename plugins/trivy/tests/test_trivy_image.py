@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock import Artifact, Finding, ScanReport, Severity, StepFailed, StepRefused
+from penstock import Artifact, Finding, ScanReport, Severity, StepFailed
 from penstock.testing import StepMaker
 from penstock_trivy import Trivy, penstock_scan
 
-from tests.images import BASH, DEBIAN, digest_of, image, tar
+from tests.images import BASH, DEBIAN, image
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("trivy")]
 
@@ -274,100 +274,3 @@ def test_an_exemption_lets_nothing_pass_after_its_day(
     assert (not report.blocking) is passes
     [ended] = report.exemptions
     assert (ended.state, ended.until) == ("applied" if passes else "ended", until)
-
-
-# --- images that are not whole ---
-
-
-def spoiled(data: bytes) -> bytes:
-    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 0xFF]) + data[len(data) // 2 + 1 :]
-
-
-def test_other_bytes_in_the_store_are_refused(make_step: StepMaker) -> None:
-    for which in ("digest", 0, 1):
-        made = image(make_step, {"app/x.py": f"x = {which!r}\n"})
-        digest = made.digest if which == "digest" else made.parts[int(which)]
-        path = make_step.store.path(digest)
-        path.chmod(0o644)
-        path.write_bytes(spoiled(path.read_bytes()))
-        with pytest.raises(StepRefused, match="shop can't be scanned: the bytes in the store are not those"):
-            scan(make_step, made, **SECRETS)
-
-
-def test_a_missing_part_is_named(make_step: StepMaker) -> None:
-    for which in (0, 1):
-        made = image(make_step, {"app/x.py": f"y = {which!r}\n"})
-        make_step.store.path(made.parts[which]).unlink()
-        with pytest.raises(StepRefused) as caught:
-            scan(make_step, made, **SECRETS)
-        assert str(caught.value) == (
-            f"shop can't be scanned: {made.parts[which]} can't be read from the store: No such file or directory"
-        )
-
-
-LAYER = tar(CLEAN)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        pytest.param({"parts": ()}, "which is none of its parts", id="a part that it does not name"),
-        pytest.param({"digest": "sha256:" + "0" * 64}, "can't be read from the store", id="no manifest"),
-        pytest.param(
-            {"digests": {"image ID": "sha256:" + "0" * 64}},
-            "and it was built as sha256:000",
-            id="another image",
-        ),
-        pytest.param(
-            {"diff_ids": ["sha256:" + "0" * 64]}, "and its configuration says sha256:000", id="another layer"
-        ),
-        pytest.param(
-            {"diff_ids": [digest_of(LAYER)] * 2}, "1 layers, and its configuration 2", id="too few layers"
-        ),
-    ],
-)
-def test_an_image_that_is_not_what_it_says_is_refused(
-    make_step: StepMaker, changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises((StepFailed, StepRefused), match=r"^shop can't be scanned: ") as caught:
-        scan(make_step, image(make_step, LAYER, **changes), **SECRETS)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("layer", "packed", "message"),
-    [
-        pytest.param(LAYER[:700], True, "layer 1/1 can't be unpacked", id="cut off"),
-        pytest.param(b"no archive" * 100, True, "layer 1/1 can't be unpacked", id="no archive"),
-        pytest.param(
-            b"\x1f\x8b\x08" + b"x" * 100, False, "layer 1/1 can't be unpacked", id="not compressed so"
-        ),
-        pytest.param(LAYER + LAYER, True, "something stands behind its end", id="continued"),
-        pytest.param(b"\x28\xb5\x2f\xfd" + LAYER, False, "is compressed with zstd", id="zstd"),
-        pytest.param(tar({"../x": "y"}), True, "would be written outside of it", id="leads outside"),
-    ],
-)
-def test_a_layer_that_cannot_be_read_keeps_the_gate_shut(
-    make_step: StepMaker, layer: bytes, message: str, *, packed: bool
-) -> None:
-    with pytest.raises(StepFailed) as caught:
-        scan(make_step, image(make_step, layer, packed=packed), **SECRETS)
-    assert str(caught.value).startswith("shop can't be scanned: its layer 1/1")
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"config": 1, "layers": []}', b"\xff", b"[" * 99999]
-)
-def test_what_is_no_image_is_said(make_step: StepMaker, content: bytes) -> None:
-    made = Artifact(name="shop", kind="image", digest=make_step.store.add_bytes(content))
-    with pytest.raises(StepFailed, match="shop can't be scanned: its manifest is none"):
-        scan(make_step, made, **SECRETS)
-
-
-def test_a_directory_is_no_image(make_step: StepMaker, tmp_path: Path) -> None:
-    (tmp_path / "layout").mkdir()
-    (tmp_path / "layout" / "index.json").write_text("{}")
-    digest, _ = make_step.store.add_tree(tmp_path / "layout")
-    with pytest.raises(StepFailed, match=r"is a directory\. This plugin scans images that are kept as"):
-        scan(make_step, Artifact(name="shop", kind="image", digest=digest), **SECRETS)

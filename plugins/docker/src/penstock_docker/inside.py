@@ -58,6 +58,7 @@ class Containers(Launcher):
         self._mounts: bool | None = None
         """Whether the engine sees this machine's files; None: not known yet."""
         self._init = True
+        self._networks: list[str] = []
 
     def run(self, command: Command, out: Any, err: Any, timeout: float | None) -> int:
         """See `Launcher`."""
@@ -72,7 +73,7 @@ class Containers(Launcher):
         client = self._connected()
         try:
             with self._container(client, command) as container:
-                output = self._started(client, container)
+                output = self._started(client, container, command)
                 status = _followed(output, out, err, deadline)
                 status = self._judged(client, container, command, status)
                 if not self._mounts:
@@ -91,15 +92,29 @@ class Containers(Launcher):
     def close(self) -> None:
         """See `Launcher`."""
         self._opened.close()
+        if not self._step.services and not self._step.untidy:  # otherwise there is more to come
+            labels.forget(self._step, self._limits.host)
 
     def _connected(self) -> DockerClient:
         if self._client is None:
             client = self._opened.enter_context(engine.connected(self._limits.host))
+            self._networks = self._found_networks(client)
             self._image = archive.load(client, self._artifact, self._step)
             self._config = client.images.get(self._image).attrs.get("Config") or {}
             self._user = _user(client.info())
             self._client = client
         return self._client
+
+    def _found_networks(self, client: DockerClient) -> list[str]:
+        """Those of the step's services, which run by now, and one with a way out where that is asked for."""
+        for name, service in self._step.services.items():
+            if service.network and not client.api.networks(names=[service.network]):
+                raise StepFailed(
+                    f"service {name} is on another engine than the step's programs, which are at "
+                    f"{self._where}: they can't be on one network. Say the same host of both"
+                )
+        served = dict.fromkeys(each.network for each in self._step.services.values() if each.network)
+        return [*served, *(("bridge",) if self._limits.network else ())]
 
     # --- one container ---
 
@@ -156,13 +171,10 @@ class Containers(Launcher):
 
     def _made(self, client: DockerClient, command: Command, mounts: list[Mount]) -> str:
         limits = self._limits
-        beside = [service.network for service in self._step.services.values() if service.network]
-        # The services' network leads to them and nowhere else.
-        networks = [*dict.fromkeys(beside), *(["bridge"] if limits.network else [])]
         host = client.api.create_host_config(
             mounts=mounts,
             init=self._init,
-            network_mode=networks[0] if networks else "none",
+            network_mode=self._networks[0] if self._networks else "none",
             mem_limit=limits.memory,
             memswap_limit=limits.memory,
             nano_cpus=round(limits.cpus * 1e9) if limits.cpus else None,
@@ -179,11 +191,11 @@ class Containers(Launcher):
             environment=env,
             working_dir=str(command.cwd),
             user=self._user,
-            labels=labels.of(self._step),
+            labels=labels.of(self._step, limits.host),
             healthcheck={"test": ["NONE"]},
             host_config=host,
         )
-        for network in networks[1:]:
+        for network in self._networks[1:]:
             client.api.connect_container_to_network(made["Id"], network)
         return str(made["Id"])
 
@@ -195,12 +207,16 @@ class Containers(Launcher):
                 f"{archive.engine_digest(self._artifact)}, and the engine made one of {found}"
             )
 
-    def _started(self, client: DockerClient, container: str) -> Output:
+    def _started(self, client: DockerClient, container: str, command: Command) -> Output:
         """Start it; what it prints, from the first byte on."""
         output: Output = SimpleQueue()
         printed = client.api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
         threading.Thread(target=_read, args=(client, container, printed, output), daemon=True).start()
-        client.api.start(container)
+        try:
+            client.api.start(container)
+        except APIError:
+            self._say_what_is_missing(client, container, command)
+            raise
         return output
 
     def _judged(self, client: DockerClient, container: str, command: Command, status: int) -> int:
@@ -230,15 +246,14 @@ class Containers(Launcher):
         program = command.argv[0]
         env = client.api.inspect_container(container)["Config"].get("Env") or ()
         path = next((entry.partition("=")[2] for entry in env if entry.startswith("PATH=")), _PATH)
-        places = [command.cwd] if "/" in program else path.split(":")
-        if any(
-            _exists(client, container, str(PurePosixPath(place, program))) for place in places if str(place)
-        ):
+        places = [str(command.cwd)] if "/" in program else path.split(":")
+        found = (_exists(client, container, str(PurePosixPath(place, program))) for place in places if place)
+        if any(found):
             return
         cure = "Install it in the image"
         if program in ("sh", "/bin/sh"):
             cure = (
-                "Add a shell to it, or give the command as a list of words that begins with a program of it"
+                "Add a shell to it, or write the command as a list of words that begins with a program of it"
             )
         raise NoSuchProgram(f"there is no {program} in {self._artifact.name} ({self._image}). {cure}")
 
@@ -253,6 +268,7 @@ class Containers(Launcher):
                 f"The container {container[:12]} on {self._where} may be left: {error}. Remove it: "
                 f"docker rm -f {container[:12]}"
             )
+            self._step.untidy = True
 
 
 def _followed(output: Output, out: Any, err: Any, deadline: float | None) -> int:

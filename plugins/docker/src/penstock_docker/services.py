@@ -51,6 +51,8 @@ def running(settings: ServiceContainer, service: Step, step: Step) -> Iterator[S
             client.api.start(container)
             with listening.kept(settings.host, container, service, until=partial(_kill, client, container)):
                 yield _waited_for(client, settings, image, container, network, place, name)
+                if how := waiting.how_it_ended(client, container):
+                    step.log(f"service {name}: {how}, while the step was still at work")
         finally:
             with suppress(NotFound):
                 client.api.remove_container(container, force=True, v=True)
@@ -62,7 +64,7 @@ def running(settings: ServiceContainer, service: Step, step: Step) -> Iterator[S
 
 def _is_inside(step: Step) -> bool:
     """Whether the step's programs run in a container, which joins the network."""
-    return getattr(step, "inside", None) is not None
+    return step.inside is not None
 
 
 def _place(settings: ServiceContainer, name: str, *, inside: bool) -> Place:

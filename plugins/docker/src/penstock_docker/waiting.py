@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from penstock import StepFailed
 
-from penstock_docker.engine import DockerClient
+from penstock_docker.engine import DockerClient, NotFound
 from penstock_docker.service_settings import ServiceContainer
 
 _LINES = 10
@@ -17,6 +17,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _HELD = 0.3
 """Seconds that a connection has to last: an engine's own proxy takes one though nobody listens behind it."""
 _LISTENS = "0A"
+_ALIVE = ("created", "running", "restarting", "paused")
 
 
 class Door(NamedTuple):
@@ -44,7 +45,7 @@ def until_well(client: DockerClient, settings: ServiceContainer, container: str,
     while True:
         inspected = client.api.inspect_container(container)
         state = inspected["State"]
-        if state["Status"] not in ("running", "created", "restarting"):
+        if state["Status"] not in _ALIVE:
             raise StepFailed(f"{_how_it_ended(state)}{_last_lines(client, container)}")
         lacks = _lacks(client, settings, container, state, door)
         if not lacks:
@@ -58,6 +59,15 @@ def until_well(client: DockerClient, settings: ServiceContainer, container: str,
             min(pause, max(0.0, deadline - time.monotonic()))
         )  # the engine tells of no port that opens
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def how_it_ended(client: DockerClient, container: str) -> str:
+    """How it ended by itself; nothing where it runs."""
+    try:
+        state = client.api.inspect_container(container)["State"]
+    except NotFound:
+        return "somebody removed its container"
+    return "" if state["Status"] in _ALIVE else _how_it_ended(state)
 
 
 def _lacks(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +72,8 @@ class Image:
     """An image whose bytes are those that its digest stands for."""
 
     name: str
-    digest: str
+    digest: str | None
+    """Of its manifest; none where it came without one."""
     id: str
     config: dict[str, Any]
     layers: tuple[Layer, ...]
@@ -113,35 +114,44 @@ def _opened(artifact: Artifact, step: Step) -> Image:
     for blob in (manifest.config, *manifest.layers):
         if blob.digest not in artifact.parts:
             raise StepFailed(f"its manifest names {blob.digest}, which is none of its parts. Build it anew")
-    raw = _bytes(manifest.config.digest, step)
-    diff_ids = _read(_Config, raw, "configuration").rootfs.diff_ids
     if artifact.digests.get("image ID", manifest.config.digest) != manifest.config.digest:
         raise StepRefused(
             f"its manifest names the image {manifest.config.digest}, and it was built as "
             f"{artifact.digests['image ID']}"
         )
-    if len(diff_ids) != len(manifest.layers):
-        raise StepFailed(
-            f"its manifest names {len(manifest.layers)} layers, and its configuration {len(diff_ids)}"
-        )
+    raw = _bytes(manifest.config.digest, step)
+    layers = [(_layer(blob, step), blob.digest) for blob in manifest.layers]
+    return made(artifact.name, artifact.digest, raw, layers)
+
+
+def made(name: str, digest: str | None, raw: bytes, layers: Sequence[tuple[Path, str]]) -> Image:
+    """An image of a configuration and of layers, lowest first, each a file and its digest.
+
+    Raises StepFailed where they are of two images.
+    """
+    diff_ids = _read(_Config, raw, "configuration").rootfs.diff_ids
+    if len(diff_ids) != len(layers):
+        raise StepFailed(f"it has {len(layers)} layers, and its configuration names {len(diff_ids)}")
     config = json.loads(raw)
-    made_by = _instructions(config, len(diff_ids))
-    layers = zip(manifest.layers, diff_ids, made_by, strict=True)
+    parts = zip(layers, diff_ids, _instructions(config, len(diff_ids)), strict=True)
     return Image(
-        name=artifact.name,
-        digest=artifact.digest,
-        id=manifest.config.digest,
+        name=name,
+        digest=digest,
+        id="sha256:" + hashlib.sha256(raw).hexdigest(),
         config=config,
-        layers=tuple(_layer(blob, diff_id, made, step) for blob, diff_id, made in layers),
+        layers=tuple(
+            Layer(path, found, path.stat().st_size, diff_id, made_by)
+            for (path, found), diff_id, made_by in parts
+        ),
     )
 
 
-def _layer(blob: _Blob, diff_id: str, made_by: str, step: Step) -> Layer:
+def _layer(blob: _Blob, step: Step) -> Path:
     path = _fetched(blob.digest, step)
     size = path.stat().st_size
     if size != blob.size:
         raise StepFailed(f"its layer {blob.digest} has {size} bytes, and its manifest says {blob.size}")
-    return Layer(path, blob.digest, size, diff_id, made_by)
+    return path
 
 
 def _fetched(digest: str, step: Step) -> Path:

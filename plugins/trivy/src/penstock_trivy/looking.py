@@ -102,7 +102,7 @@ class Look:
 
     def _at_image(self, number: int, image: Image, skipped: Sequence[str], seen: Seen) -> None:
         step = self.step
-        step.log(f"{image.name} is {image.digest}, image ID {image.id}")
+        step.log(f"{image.name} is {image.digest or 'without a manifest'}, image ID {image.id}")
         for index, layer in enumerate(image.layers, 1):
             step.log(f"  layer {index}/{len(image.layers)} {layer.digest} {layer.made_by}".rstrip())
         shown = layout.write(image, step.tmp / f"image-{number}", f"penstock-canary-{secrets.token_hex(8)}")
@@ -189,8 +189,5 @@ def _check(parsed: Report, shown: Layout, kinds: Sequence[Kind], output: str) ->
 
 def _known_by(image: Image) -> dict[str, Any]:
     """What a bill of materials says of the image: its own digests, and not those of what Trivy was shown."""
-    return {
-        "ImageID": image.id,
-        "DiffIDs": [layer.diff_id for layer in image.layers],
-        "RepoDigests": [f"{image.name}@{image.digest}"],
-    }
+    known = {"ImageID": image.id, "DiffIDs": [layer.diff_id for layer in image.layers]}
+    return {**known, "RepoDigests": [f"{image.name}@{image.digest}"]} if image.digest else known

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from penstock import Artifact, Step, StepFailed
 
+from penstock_trivy import saved
 from penstock_trivy.image import Image, layer_name, look_through, opened
 from penstock_trivy.unpack import Limits, Readable, looks_packed, unpack
 
@@ -137,10 +138,13 @@ def _add_artifact(tree: Tree, top: str, artifact: Artifact, step: Step, limits: 
     if path.is_dir():
         _copy_directory(tree, top, path)
         return
+    images, parts = saved.images(path, artifact.name, step.tmp / "saved" / top)
+    for image in images:
+        _add_image(tree, image)
     before = tree.files + tree.skipped
 
     def write(inner: PurePosixPath, content: Readable) -> int:
-        return _write(tree, top, inner, content)
+        return 0 if str(inner) in parts else _write(tree, top, inner, content)
 
     if unpack(path, write, limits):
         if tree.files + tree.skipped == before:
