@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -120,6 +121,13 @@ class Orders(Project):
             assert old in text, f"{name} has no {old}"
             text = text.replace(old, new)
         self.write({name: text})
+
+    def leave_out(self, *sections: str) -> None:
+        """Take sections out of the configuration, for what is about the steps after them alone."""
+        parts = re.split(r"(?m)^(?=\[)", (self.root / "penstock.toml").read_text())
+        left = [part for part in parts if part.partition("]")[0].removeprefix("[") not in sections]
+        assert len(left) == len(parts) - len(sections)
+        self.write({"penstock.toml": "".join(left)})
 
     def release(self, version: str, **changes: dict[str, str]) -> str:
         """Commit another release: its version, and what else is different in its files; its commit."""

@@ -19,7 +19,7 @@ __all__ = ["engine", "hosts", "make_orders", "parts", "proxy"]
 CHECK = "    def check(self) -> None:"
 BAD = {
     "server": {
-        "return 200, shop.products()": "return 500 if os.environ['STAGE'] == 'production' else 200, []",
+        "return 200, shop.products()": "return 500 if os.environ.get('STAGE') == 'production' else 200, []",
         "import json\n": "import json\nimport os\n",
     },
     "store": {
@@ -91,12 +91,12 @@ def test_oras_and_cosign_read_the_evidence_beside_the_image(
 
 
 def test_a_healthy_release_goes_out_without_a_failed_request(orders: Orders) -> None:
+    orders.leave_out("service.db", "test.integration", "scan.image")
     orders.release("1.1.0")
     with Load(f"{orders.parts.proxy.url}/products") as load:
         orders.passes("run", "--approve", "production", timeout=600)
     print(f"healthy: {load.figures}")
-    if 0:
-        assert load.figures.failures == []
+    assert load.figures.failures == []
     assert set(load.figures.by_release()) == {"1.0.0", "1.1.0"}
     assert orders.serves() == {"1.1.0"}
     assert settled(orders)
@@ -129,8 +129,7 @@ def test_killed_in_every_wave_it_goes_on_to_its_end(orders: Orders) -> None:
         killed(orders, "resume", operation="probe", target=2)
         orders.passes("resume", timeout=600)
     print(f"killed: {load.figures}")
-    if 0:
-        assert load.figures.failures == []
+    assert load.figures.failures == []
     assert orders.serves() == {"2.1.0"}
     assert [len(found) for found in orders.runs().values()] == [1, 1, 1]
     assert settled(orders)

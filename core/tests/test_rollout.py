@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -814,3 +815,18 @@ def test_a_thousand_targets(options: dict[str, Any], faults: Faults) -> None:
     simulation.verdict(ended)
     assert simulation.crashes
     assert ended.passed or faults is THOUSAND
+
+
+def test_a_hundred_targets_take_milliseconds() -> None:
+    state = begin(100, shifting=True, strategy="canary", jobs={"migrate": "before"}, judge=["verify.live"])
+    operations, began = 0, time.process_time()
+
+    while not isinstance((moves := advance(state, 0))[0], Ended):
+        for move in moves:
+            assert isinstance(move, Operation)
+            do(state, move.kind, move.target, share=move.share)
+            operations += 1
+
+    assert moves == [Ended(True)]
+    assert operations == 100 * len(("observe", "drain", "apply", "probe", "give back")) + 1 + 2
+    assert time.process_time() - began < 1, "some milliseconds, on a machine that does nothing else"

@@ -267,6 +267,32 @@ def test_a_canary_that_waits_is_put_back_when_the_run_is_cancelled(lab: Lab, pla
     assert told(place)[3:] == ["restore spot-0"]
 
 
+def test_a_canary_that_waits_is_not_rolled_back_but_rejected(lab: Lab, place: Path) -> None:
+    made(lab, place, CANARY)
+    assert lab.run("run", CONTENT="one")[0] == 0
+    (place / "log").unlink()
+    held(lab, place)
+
+    code, said = lab.run("rollback", "live")
+
+    assert code == 2
+    assert "waits for a person to say whether it goes on" in said
+    assert "penstock reject 2 live" in said
+
+
+def test_a_canary_that_waits_gives_way_to_a_newer_release(lab: Lab, place: Path) -> None:
+    held(lab, place)
+    (place / "said").write_text("good")
+    assert lab.run("run", CONTENT="two")[0] == 0
+    newest = (place / "spot-2").read_text()
+
+    code, said = lab.run("approve", "1", "live")
+
+    assert code == 130, said
+    assert "superseded by run 2, which deployed to live after this rollout was cut off" in said
+    assert {(place / f"spot-{n}").read_text() for n in range(3)} == {newest}
+
+
 def test_what_was_approved_before_does_not_let_a_canary_on(lab: Lab, place: Path) -> None:
     (place / "said").write_text("nothing")
     made(lab, place, CANARY, "[approve.live]\n")

@@ -343,6 +343,9 @@ def test_what_a_service_was_started_from_is_in_the_evidence_and_in_the_cache_s_k
     assert {"name": "service db: server", "digest": {"sha256": "a" * 64}} in [
         {"name": each["name"], "digest": each["digest"]} for each in statement["predicate"]["configuration"]
     ]
+    [about, *around] = statement["predicate"]["configuration"]
+    assert about["name"] == "test.unit"
+    assert {each["annotations"]["role"] for each in around} == {"beside"}  # or a gate took them for steps
     assert {"tools.server", "services.db"} <= entry["cache"]["parts"].keys()
     assert fake.run("run")[0] == 0
     assert fake.states(2)["test.unit"] == "cached"

@@ -227,7 +227,14 @@ def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
 def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
     """What ran beside them, by digest."""
     every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
-    return [_tool(tool) | {"name": f"service {name}: {tool.name}"} for name, tool in every]
+    return [
+        {
+            **_tool(tool),
+            "name": f"service {name}: {tool.name}",
+            "annotations": {"version": tool.version, "path": tool.path, "role": "beside"},
+        }
+        for name, tool in every
+    ]
 
 
 def _time(seconds: float) -> str:

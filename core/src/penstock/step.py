@@ -325,6 +325,8 @@ class Step:
                 launched.launcher.close()
             except Exception as error:
                 self.log(f"what ran inside {launched.artifact.name} was not removed: {in_words(error)}")
+            # Where who started them is gone (an engine that was killed), they may be on this machine still.
+            process.end_marked(self.mark, grace=0)
 
     def close(self) -> None:
         """Close the log."""

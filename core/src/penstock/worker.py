@@ -184,10 +184,7 @@ class Worker:
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         if plan_step.phase == "publish":
             more["evidence"] = self._on_record(request)
-        assert self._serving is not None
-        with self._serving.beside(step):
-            result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
-        result = checked(plan_step, result)
+        result = self._answer(plan_step, step, **more)
         ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
@@ -250,8 +247,7 @@ class Worker:
         return Response(outcome="passed")
 
     def _do_judge(self, request: Request, step: Step) -> Response:
-        result = checked(request.step, self._call(request.step, HOOK_OF["verify"], step=step))
-        outcome, reason = gates.judge(request.step, result) or ("passed", "")
+        outcome, reason = gates.judge(request.step, self._answer(request.step, step)) or ("passed", "")
         return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
@@ -346,6 +342,13 @@ class Worker:
                 self._lock, self._workspace = lock, Workspace(root, self.home.store)
             number += 1
         return self._workspace
+
+    def _answer(self, plan_step: PlanStep, step: Step, **more: Any) -> Any:
+        """What a step's plugin answers, with the step's services beside it."""
+        assert self._serving is not None
+        with self._serving.beside(step):
+            answer = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
+        return checked(plan_step, answer)
 
     def _call(self, plan_step: PlanStep, hook: str, **arguments: Any) -> Any:
         name = plan_step.uses

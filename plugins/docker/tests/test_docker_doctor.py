@@ -18,12 +18,9 @@ from penstock_docker import doctor, engine, penstock_doctor, penstock_tools
 from penstock_docker.settings import Anything
 
 from tests.bench import Bench
-from tests.conftest import project
 from tests.engines import BASE, Engine
-from tests.far import Far, far
+from tests.far import Far
 from tests.projects import Project
-
-__all__ = ["far", "project"]
 
 
 @contextmanager

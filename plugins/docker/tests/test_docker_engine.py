@@ -271,6 +271,13 @@ def test_older_containers_are_removed_and_the_one_before_is_kept(bench: Bench) -
         "ps", "-a", "-f", "label=dev.penstock.service=older", "--format", '{{.Label "dev.penstock.release"}}'
     ).split()
     assert labels == [made[3].digest, made[2].digest]
+    there = bench.engine.docker("images", "-q", "--no-trunc").split()
+    assert [release.artifacts[0].digests["image ID"] in there for release in made] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_container_that_ends_is_unhealthy_and_says_its_last_words(bench: Bench) -> None:

@@ -15,9 +15,7 @@ from penstock_docker import Service
 
 from tests.bench import SERVING, Bench
 from tests.engines import BASE, Engine
-from tests.far import Far, cut, far, free_port, sshd
-
-__all__ = ["far"]
+from tests.far import Far, cut, free_port, sshd
 
 pytestmark = pytest.mark.real
 
@@ -35,7 +33,9 @@ def containers(engine: Engine, service: str, state: str = "") -> list[str]:
 @pytest.fixture
 def releases(bench: Bench) -> list[Release]:
     """Two that serve."""
-    return [bench.release(bench.build(SERVING, {"www/index.html": f"{n}\n"})) for n in (1, 2)]
+    return [
+        bench.release(bench.build(SERVING, {"www/index.html": f"{n}\n"}, builder="classic")) for n in (1, 2)
+    ]
 
 
 # --- a call that is cut off ---
@@ -271,11 +271,13 @@ def test_a_pull_that_breaks_off_or_says_no_more(
     bench: Bench, far: Far, registry: str, away: tuple[Target, Callable[[], Step]], how: str
 ) -> None:
     noise = os.urandom(1 << 16).hex()
-    made = bench.build(SERVING, {"www/noise": noise}, repository=f"{registry}/{how.split()[0]}")
+    made = bench.build(
+        SERVING, {"www/noise": noise}, builder="classic", repository=f"{registry}/{how.split()[0]}"
+    )
     before = away[0].observe(away[1]())
 
     with cut(registry, 20_000, hang=how == "hangs") as address:
-        target, step = on_far(bench, far, f"{address}/{how.split()[0]}", answer_within=5)
+        target, step = on_far(bench, far, f"{address}/{how.split()[0]}", answer_within=3)
         said = "can't pull 127.*See from that host" if how == "breaks off" else "does not answer"
         with pytest.raises(StepFailed, match=said):
             target.apply(bench.release(made), step())
@@ -287,7 +289,9 @@ def test_a_pull_that_breaks_off_or_says_no_more(
 def test_a_registry_that_serves_other_bytes(
     bench: Bench, far: Far, registry: str, registry_files: Path, away: tuple[Target, Callable[[], Step]]
 ) -> None:
-    made = bench.build(SERVING, {"www/index.html": "once\n" * 100}, repository=f"{registry}/changed")
+    made = bench.build(
+        SERVING, {"www/index.html": "once\n" * 100}, builder="classic", repository=f"{registry}/changed"
+    )
     layer = made.parts[-1].removeprefix("sha256:")
     path = registry_files / f"docker/registry/v2/blobs/sha256/{layer[:2]}/{layer}/data"
     data = bytearray(path.read_bytes())
@@ -306,7 +310,7 @@ def test_a_registry_that_serves_other_bytes(
 def test_a_host_without_room(
     bench: Bench, far: Far, registry: str, away: tuple[Target, Callable[[], Step]], pulled: bool
 ) -> None:
-    made = bench.build(BIG, {}, repository=f"{registry}/big")
+    made = bench.build(BIG, {}, builder="classic", repository=f"{registry}/big")
     before = away[0].observe(away[1]())
     target, step = bench.target(
         far.engine.host, service="far", **({"repository": f"{registry}/big"} if pulled else {})

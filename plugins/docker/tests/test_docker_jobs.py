@@ -35,7 +35,7 @@ def left(bench: Bench) -> list[str]:
 
 @pytest.fixture
 def release(bench: Bench) -> Release:
-    return bench.release(bench.build(SERVING, {"www/index.html": "jobs\n"}))
+    return bench.release(bench.build(SERVING, {"www/index.html": "jobs\n"}, builder="classic"))
 
 
 @pytest.mark.real

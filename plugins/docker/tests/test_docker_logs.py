@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 
 
 def test_what_a_service_writes_also_when_another_takes_its_place(bench: Bench) -> None:
-    release = bench.release(bench.build(SERVING, {"www/index.html": "logs\n"}))
+    release = bench.release(bench.build(SERVING, {"www/index.html": "logs\n"}, builder="classic"))
     # It ends by itself once, and is started again.
     script = (
         "echo begun; test -e /tmp/again || { echo > /tmp/again; echo over; exit 1; }; echo serves; sleep 600"

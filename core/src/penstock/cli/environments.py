@@ -64,6 +64,7 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     opened = open_project(path)
     _environments(plan, environment)
     sound(opened)
+    _refuse_undecided(opened, environment)
     past = deployments(opened, environment)
     now = next(past, None)
     if now is None:
@@ -92,6 +93,16 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
         },
     )
     return work(opened, plugins, state, as_json=as_json, first=events)
+
+
+def _refuse_undecided(opened: Opened, environment: str) -> None:
+    """Raises ConfigError where a rollout waits for a person: going back from there is another thing."""
+    coming = _coming(opened, environment, ("waiting",))
+    if coming is not None:
+        raise ConfigError(
+            f"run {coming.run} brings {short(coming.release.digest)} to {environment}, and waits for a "
+            f"person to say whether it goes on. To put it back: penstock reject {coming.run} {environment}"
+        )
 
 
 def history(opened: Opened, environment: str) -> list[Deployed]:
@@ -215,12 +226,14 @@ def _drifted(target: dict[str, Any], coming: Deployed | None) -> bool:
     return target["expected"] is not None and target["release"] not in known
 
 
-def _coming(opened: Opened, environment: str) -> Deployed | None:
+def _coming(
+    opened: Opened, environment: str, states: tuple[str, ...] = ("running", "waiting")
+) -> Deployed | None:
     """The release of a rollout that is not over."""
     for event in opened.journal.find("rollout.began", holding=f'"environment":{json.dumps(environment)}'):
         if event.data["release"].get("environment") == environment:
             state = opened.state(str(event.run))
-            if state.steps[str(event.step)].state not in ("running", "waiting"):
+            if state.steps[str(event.step)].state not in states:
                 return None
             return Deployed(event.run, Release.model_validate(event.data["release"]))
     return None

@@ -215,6 +215,7 @@ def _greeting(
         "What it left behind is not here: this is a new workspace, and it is removed when you leave.",
         *(clean(f"  artifact  {label}  {place}") for label, place in artifacts),
         *(clean(f"  secret    {label} is not set; --secrets hands it over") for label in without),
+        *(f"  service   {each.name} does not run here" for each in state.plan.by_name[name].services),
         clean(f"  output    penstock logs {state.run} {name}"),
     ]
 

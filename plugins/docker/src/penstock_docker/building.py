@@ -17,6 +17,8 @@ from penstock_docker.engine import DockerClient
 from penstock_docker.settings import Image
 
 _EPOCH = "SOURCE_DATE_EPOCH"
+_PATIENCE = 3600.0
+"""Seconds for a command of the Dockerfile that says nothing."""
 _LAST_WORDS = 2000
 _FULL = "no space left on device"
 _LITTLE = 64 << 20
@@ -28,7 +30,7 @@ _FED = 'exec "$@" < "$0"'
 def build(settings: Image, step: Step) -> list[Artifact]:
     """Build the image and keep it; where a repository is named, put it there by its digest."""
     context = _context(settings, step)
-    with engine.connected(settings.host, tls=settings.tls) as client:
+    with engine.connected(settings.host, tls=settings.tls, patience=_PATIENCE) as client:
         image_id = _built(settings, step, client, context)
         step.log(f"Built {image_id}")
         artifact = archive.keep(client, image_id, _name(settings, step), step)

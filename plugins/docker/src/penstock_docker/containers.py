@@ -174,7 +174,11 @@ def remove_older(place: Place, chosen: Found, found: Sequence[Found]) -> None:
     # One that never ran was left behind by a call that was cut off.
     ran = [one for one in others if one.state != "created"]
     newest = sorted(ran, key=lambda one: ended[one.id], reverse=True)[:1]
-    remove(place, [one for one in others if one not in newest])
+    older = [one for one in others if one not in newest]
+    remove(place, older)
+    # What is deployed every day would fill the host's disk: the registry or the store has them still.
+    for image in {one.image for one in older} - {one.image for one in (chosen, *newest)}:
+        _remove_unnamed(place.client, image)
 
 
 def refuse_taken_ports(place: Place, found: Sequence[Found]) -> None:
@@ -227,6 +231,13 @@ def networks(place: Place) -> list[str]:
                 if error.status_code != 409:  # somebody made it just now
                     raise
     return list(place.settings.networks)
+
+
+def _remove_unnamed(client: DockerClient, image: str) -> None:
+    """Remove an image that nobody has named there, and no container uses."""
+    with suppress(APIError):
+        if not client.images.get(image).tags:
+            client.api.remove_image(image, noprune=True)
 
 
 def ports(settings: Service) -> dict[str, Any]:
