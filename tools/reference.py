@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
-from penstock import config, errors, hookspecs, model, plugins, quarantine, target
+from penstock import config, errors, findings, hookspecs, model, plugins, quarantine, target
 from penstock.keys import Cache, Wave
 from pydantic import BaseModel
 
@@ -39,12 +39,13 @@ def hooks() -> str:
 def values() -> str:
     """The models that hooks take and return."""
     names = (
-        "Revision Artifact TestReport TestCase ScanReport Finding Signature Signer Publication Approval"
-        " Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool Event"
+        "Revision Artifact TestReport TestCase ScanReport Finding Exempted Signature Signer Publication"
+        " Approval Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool"
+        " Service Event"
     )
     parts = []
     for name in names.split():
-        found: type[BaseModel] = getattr(model, name, None) or getattr(target, name)
+        found: type[BaseModel] = next(getattr(m, name) for m in (model, findings, target) if hasattr(m, name))
         parts += [f"### {name}", inspect.getdoc(found) or "", _table(found)]
     return "\n\n".join(parts)
 
@@ -106,6 +107,9 @@ def settings() -> str:
         for phase in loaded.phases(name):
             found = loaded.settings_model(name, plugins.HOOK_OF[phase])
             parts += [f'### [{phase}.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
+        if loaded.has(name, "penstock_service"):
+            found = loaded.settings_model(name, "penstock_service")
+            parts += [f'### [service.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
         if loaded.observes_by_section(name):
             found = loaded.settings_model(name, "penstock_event")
             parts += [f'### [observe.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]

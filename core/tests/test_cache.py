@@ -20,7 +20,7 @@ from penstock.model import Event
 from core.tests.lab import Lab, until
 
 FAKE = """
-import shutil
+import json, shutil
 
 class Do(Settings):
     do: str = ""
@@ -54,7 +54,9 @@ def penstock_test(settings: Do, step):
 @hookimpl
 def penstock_scan(settings: Do, step):
     did(step)
-    return ScanReport(scanner="fake 1", looked_for=("secret",))
+    until = Path(step.project, "until")
+    entries = json.loads(until.read_text()) if until.exists() else []
+    return ScanReport(scanner="fake 1", looked_for=("secret",), exemptions=entries)
 
 @hookimpl
 def penstock_tools(settings: Do):
@@ -428,6 +430,20 @@ def test_a_step_that_failed_passed_late_or_was_cut_off_is_not_taken_over(fresh: 
     assert code == 0, said
     assert "= test.it    1 passed, from run 4\n" in said
     assert did(lab) == []
+
+
+def test_a_scan_that_passes_until_a_day_is_not_taken_over(fresh: Lab) -> None:
+    lab = fresh
+    entry = {"id": "key", "reason": "why", "state": "applied", "until": "2099-01-01"}
+    (lab.root / "until").write_text(json.dumps([entry]))
+
+    said = run(lab)
+
+    assert "not kept for the cache: a finding passes until a day only" in said
+    assert lab.journal.last_result("scan.it") is None
+    (lab.root / "until").write_text(json.dumps([{**entry, "until": None}]))
+    run(lab)
+    assert lab.journal.last_result("scan.it") is not None
 
 
 def test_a_step_that_asks_for_its_revision_is_taken_over_for_that_one_only(fresh: Lab) -> None:

@@ -254,10 +254,6 @@ BROKEN = {
         HEAD + '[build.a]\nuses = "box"\n[build.a.env]\nHOST = "x"\nPORT = 80\n',
         "penstock.toml:7: [build.a] env.PORT: must be a string, and not 80",
     ),
-    "key of a later version": (
-        HEAD + '[build.a]\nuses = "box"\nservices = ["db"]\n',
-        "penstock.toml:5: [build.a] services: is a key of the core that this version does not have yet",
-    ),
     "environment that is no name": (
         HEAD + '[deploy.a]\nuses = "box"\nenvironment = "../../x"\n',
         'penstock.toml:5: [deploy.a] environment: "../../x" is no name: '

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,17 +11,15 @@ from hypothesis import strategies as st
 from penstock import evidence, gates
 from penstock.errors import PenstockError, StepRefused
 from penstock.evidence import Circumstances, Reference
+from penstock.findings import Exempted, Finding, ScanReport, Severity
 from penstock.model import (
     Approval,
     Artifact,
     Check,
     Evidence,
-    Finding,
     Publication,
     Release,
     Revision,
-    ScanReport,
-    Severity,
     Signature,
     Signer,
     TestCase,
@@ -176,7 +175,15 @@ def test_a_test_of_nothing_that_was_built_is_about_the_source() -> None:
     assert statement["subject"] == [{"name": "source", "digest": {"sha256": "b" * 64}}]
 
 
-HIGH = Finding(id="CVE-1", kind="vulnerability", severity=Severity.high, package="lib", version="1")
+HIGH = Finding(
+    id="CVE-1",
+    kind="vulnerability",
+    severity=Severity.high,
+    location="app/x",
+    package="lib",
+    version="1",
+    fixed_in="2",
+)
 LICENCE = Finding(id="GPL", kind="license", severity=Severity.low)
 
 
@@ -186,7 +193,12 @@ def scan(*findings: Finding, **more: Any) -> ScanReport:
 
 
 def test_a_scan_leaves_its_verdict_and_a_vulnerability_report() -> None:
-    verdict, vulnerabilities = made("scan", scan(HIGH, LICENCE, not_looked_for={"secret": "not asked"}))
+    more: dict[str, Any] = {
+        "not_looked_for": {"secret": "not asked"},
+        "database_updated": datetime(2023, 11, 14, 23, 0, tzinfo=timezone(timedelta(hours=1))),
+        "exemptions": (Exempted(id="CVE-2", reason="why", until=date(2023, 11, 14), state="ended"),),
+    }
+    verdict, vulnerabilities = made("scan", scan(HIGH, LICENCE, **more))
 
     assert verdict == {
         "_type": "https://in-toto.io/Statement/v1",
@@ -205,12 +217,14 @@ def test_a_scan_leaves_its_verdict_and_a_vulnerability_report() -> None:
                     "kind": "vulnerability",
                     "severity": "high",
                     "title": "",
-                    "location": "",
+                    "location": "app/x",
                     "package": "lib",
                     "version": "1",
+                    "fixed_in": "2",
                 },
                 {"id": "GPL", "kind": "license", "severity": "low", "title": "", "location": ""},
             ],
+            "exemptions": [{"id": "CVE-2", "reason": "why", "until": "2023-11-14", "state": "ended"}],
             "step": "scan.x",
             **RUN,
         },
@@ -223,12 +237,14 @@ def test_a_scan_leaves_its_verdict_and_a_vulnerability_report() -> None:
             "scanner": {
                 "uri": "pkg:generic/trivy",
                 "version": "0.76.0",
-                "db": {"version": "2026-11-01"},
+                "db": {"version": "2026-11-01", "lastUpdate": "2023-11-14T22:00:00Z"},
                 "result": [
                     {
                         "id": "CVE-1",
                         "severity": [{"method": "vendor", "score": "high"}],
-                        "annotations": [{"package": "lib", "version": "1"}],
+                        "annotations": [
+                            {"package": "lib", "version": "1", "location": "app/x", "fixed_in": "2"}
+                        ],
                     }
                 ],
             },

@@ -18,13 +18,14 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 
 LAYERS = (
     # values, and what is said about them
-    *("errors", "units", "model", "words", "matrix", "globs", "terms", "conditions", "keys"),
+    *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "sections", "observe", "retention", "config"),
+    *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
     *(
         "stages",
+        "edges",
         "plan",
         "waves",
         "progress",
@@ -36,19 +37,22 @@ LAYERS = (
         "scheduler",
         "turns",
     ),
-    *("evidence", "reports", "flaky", "comparison", "changes", "patterns", "cachekey"),
+    *("circumstances", "scanned", "evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
     *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
     # one step
     *(
         "stepinfo",
+        "launching",
         "step",
         "target",
         "request",
         "answers",
         "outcomes",
         "admission",
+        "serving",
+        "reaping",
         "summary",
         "reported",
         "tools",
@@ -66,6 +70,7 @@ PURE = (
     "terms",
     "conditions",
     "stages",
+    "edges",
     "plan",
     "waves",
     "progress",
@@ -78,11 +83,11 @@ PURE = (
     "pointless",
     "scheduler",
     "turns",
+    "scanned",
     "evidence",
     "reports",
     "flaky",
     "quarantine",
-    "patterns",
     "cachekey",
     "request",
     "summary",

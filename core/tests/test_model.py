@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock import model
+from penstock import findings, model
+from penstock.findings import Severity
 from penstock.model import (
     Artifact,
     Digest,
@@ -13,7 +14,6 @@ from penstock.model import (
     Model,
     Percentage,
     Revision,
-    Severity,
     TestCase,
     TestReport,
     Verification,
@@ -115,7 +115,8 @@ def test_values_are_frozen_and_closed() -> None:
 
 
 def test_every_value_forbids_what_nobody_declared() -> None:
-    models = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, Model)]
+    values = [value for module in (model, findings) for value in vars(module).values()]
+    models = {value for value in values if isinstance(value, type) and issubclass(value, Model)}
 
     assert len(models) > 20
     assert all(value.model_config.get("extra") == "forbid" for value in models)

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 from penstock import summary
-from penstock.model import (
-    Artifact,
-    Check,
-    Finding,
-    Publication,
-    ScanReport,
-    Severity,
-    Signature,
-    TestCase,
-    TestReport,
-    Verification,
-)
+from penstock.findings import Exempted, Finding, ScanReport, Severity
+from penstock.model import Artifact, Check, Publication, Signature, TestCase, TestReport, Verification
 from penstock.plan import PlanStep
 
 A = "sha256:" + "4f2c1e9d" * 8
@@ -158,6 +149,33 @@ SAID: dict[str, tuple[str, object, dict[str, Any]]] = {
             "notes": ["critical  CVE-1", "high  CVE-2  lib 1", "! secrets: not asked"],
             "findings": {"critical": 1, "high": 1, "medium": 0, "low": 1},
         },
+    ),
+    "exemptions": (
+        "scan",
+        scan(
+            finding("high", location="app/METADATA", package="lib", version="1", fixed_in="2"),
+            database="2 days old, of 2026-01-01",
+            exemptions=tuple(
+                Exempted(id=f"CVE-{number}", reason="why", until=date(2026, 1, number), state=state)
+                for number, state in enumerate(("applied", "ended", "unused"), 1)
+            ),
+        ),
+        {
+            "summary": "1 high",
+            "notes": [
+                "high  CVE-1  app/METADATA  lib 1, fixed in 2",
+                "vulnerability database: 2 days old, of 2026-01-01",
+                "! ignore: CVE-2 counts again, its exemption ended on 2026-01-02. Mend it, or set a later `until`",
+                "! ignore: CVE-3 matches nothing any more. Remove it",
+            ],
+            "findings": {**NONE, "high": 1},
+            "exempted": True,
+        },
+    ),
+    "an exemption for ever": (
+        "scan",
+        scan(exemptions=(Exempted(id="CVE-1", reason="why", state="applied"),)),
+        {"summary": "no vulnerabilities", "notes": [], "findings": NONE},
     ),
     "many findings": (
         "scan",

@@ -11,11 +11,18 @@ API_VERSION = 1
 if TYPE_CHECKING:
     from penstock.errors import CommandFailed as CommandFailed
     from penstock.errors import ConfigError as ConfigError
+    from penstock.errors import NoSuchProgram as NoSuchProgram
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
     from penstock.errors import TryLater as TryLater
+    from penstock.findings import Exempted as Exempted
+    from penstock.findings import Finding as Finding
+    from penstock.findings import ScanReport as ScanReport
+    from penstock.findings import Severity as Severity
     from penstock.hookspecs import hookimpl as hookimpl
+    from penstock.launching import Command as Command
+    from penstock.launching import Launcher as Launcher
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
     from penstock.model import Check as Check
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from penstock.model import Duration as Duration
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
-    from penstock.model import Finding as Finding
+    from penstock.model import Inside as Inside
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -32,9 +39,8 @@ if TYPE_CHECKING:
     from penstock.model import Refusal as Refusal
     from penstock.model import Release as Release
     from penstock.model import Revision as Revision
-    from penstock.model import ScanReport as ScanReport
+    from penstock.model import Service as Service
     from penstock.model import Settings as Settings
-    from penstock.model import Severity as Severity
     from penstock.model import Signature as Signature
     from penstock.model import Signer as Signer
     from penstock.model import TestCase as TestCase
@@ -53,12 +59,15 @@ _HOME = {
     "penstock.errors": (
         "CommandFailed",
         "ConfigError",
+        "NoSuchProgram",
         "PenstockError",
         "StepFailed",
         "StepRefused",
         "TryLater",
     ),
+    "penstock.findings": ("Exempted", "Finding", "ScanReport", "Severity"),
     "penstock.hookspecs": ("hookimpl",),
+    "penstock.launching": ("Command", "Launcher"),
     "penstock.model": (
         "Approval",
         "Artifact",
@@ -67,7 +76,7 @@ _HOME = {
         "Duration",
         "Event",
         "Evidence",
-        "Finding",
+        "Inside",
         "Model",
         "Pending",
         "Percentage",
@@ -76,9 +85,8 @@ _HOME = {
         "Refusal",
         "Release",
         "Revision",
-        "ScanReport",
+        "Service",
         "Settings",
-        "Severity",
         "Signature",
         "Signer",
         "TestCase",

@@ -11,24 +11,25 @@ from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PenstockError, PluginError, StepFailed
+from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
     Artifact,
     Pending,
     Publication,
     Revision,
-    ScanReport,
     Signature,
     TestReport,
     Verification,
 )
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF
-from penstock.request import Request
+from penstock.request import Request, Response
 from penstock.secrets import masked
 from penstock.step import Step
 from penstock.target import Health, Job, Target, TargetState
 
+_NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
     "source": Revision,
     "test": TestReport,
@@ -83,6 +84,20 @@ def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> 
             "it can't take the one that is asked for"
         )
     return taken
+
+
+def snapshot_of(revision: Revision, step: Step, store: Store) -> Response:
+    """Keep the files of a source step; what the step answers."""
+    digest, _ = store.add_tree(step.workspace)
+    found = revision.model_copy(update={"snapshot": digest, "notes": ()})
+    return Response(
+        outcome="passed",
+        data={
+            "revision": found.model_dump(mode="json"),
+            "summary": f"snapshot of {found.short}",
+            "notes": list(revision.notes[:_NOTES]),
+        },
+    )
 
 
 def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequence[Artifact]) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.again import changed_keys
-from penstock.model import ScanReport, TestReport
+from penstock.findings import ScanReport
+from penstock.model import TestReport
 from penstock.parameters import as_text
 from penstock.plan import Plan, PlanStep
 from penstock.state import LETS_ON, RunState

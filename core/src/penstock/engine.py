@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock import scheduler, sealing, summary
+from penstock import reaping, scheduler, sealing, summary
 from penstock.cache import TICKET, Cache
 from penstock.errors import PluginError
 from penstock.executor import Done, Executor, Progress
@@ -103,7 +103,7 @@ class Engine:
     def __post_init__(self) -> None:
         self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
-        self._underway = Underway(self.executor, self._record)
+        self._underway = Underway(self.executor, self._record, reaps=reaping.needed(self.plugins))
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._rollouts = Rollouts(self.plan, self.state, self._record, self._underway, self._holds)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)

@@ -14,7 +14,10 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from penstock import scanned
+from penstock.circumstances import Circumstances as Circumstances
 from penstock.errors import PenstockError
+from penstock.findings import ScanReport
 from penstock.gates import (
     APPROVAL,
     DEPLOYMENT,
@@ -38,14 +41,12 @@ from penstock.model import (
     Publication,
     Release,
     Revision,
-    ScanReport,
     Signature,
     Signer,
     TestReport,
     Tool,
     Verification,
 )
-from penstock.parameters import Given
 from penstock.plan import PlanStep
 
 TYPES = frozenset(
@@ -67,23 +68,6 @@ class Reference(Model):
     statement: str
     bundles: tuple[str, ...] = ()
     signers: tuple[str, ...] = ()
-
-
-class Circumstances(Model):
-    """What a statement says about the run that made it."""
-
-    pipeline: str
-    run: int
-    plan: str
-    config: str
-    version: str
-    plugins: dict[str, str]
-    files: tuple[PluginFile, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    parameters: dict[str, Given] = {}
-    revision: Revision
-    started: float
-    finished: float
 
 
 def statements(
@@ -229,7 +213,28 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
-    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    around = {"inside": _inside(circumstances), "services": _services(circumstances)}
+    return run | {name: found for name, found in around.items() if found}
+
+
+def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What the step's programs ran inside of, by each of its digests."""
+    found = _subjects([circumstances.inside] if circumstances.inside else [])
+    return [{**each, "annotations": {"role": "inside"}} for each in found]
+
+
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside them, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [
+        {
+            **_tool(tool),
+            "name": f"service {name}: {tool.name}",
+            "annotations": {"version": tool.version, "path": tool.path, "role": "beside"},
+        }
+        for name, tool in every
+    ]
 
 
 def _time(seconds: float) -> str:
@@ -258,7 +263,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source],
+            "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -300,7 +305,9 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
     return {
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
-            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
+            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_inside(circumstances),
+            *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
         "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],
@@ -345,44 +352,16 @@ def _scan(
     circumstances: Circumstances,
     sbom: dict[str, JsonValue] | None,
 ) -> list[dict[str, Any]]:
-    found = {
+    verdict = {
         "result": _result(step, report),
-        "scanner": report.scanner,
-        "lookedFor": list(report.looked_for),
-        "notLookedFor": report.not_looked_for,
-        "database": report.database,
-        "block": report.block,
-        "findings": [finding.model_dump(mode="json", exclude_none=True) for finding in report.findings],
+        **scanned.verdict(report),
         "step": step.name,
         **_run(circumstances),
     }
-    made = [_statement(about, circumstances, SCAN, found)]
+    made = [_statement(about, circumstances, SCAN, verdict)]
     if "vulnerability" in report.looked_for:
-        made.append(_statement(about, circumstances, VULNERABILITIES, _vulns(report, circumstances)))
+        found = scanned.vulnerabilities(report, circumstances.started, circumstances.finished, _time)
+        made.append(_statement(about, circumstances, VULNERABILITIES, found))
     if sbom is not None:
         made.append(_statement(about, circumstances, SBOM, dict(sbom)))
     return made
-
-
-def _vulns(report: ScanReport, circumstances: Circumstances) -> dict[str, Any]:
-    name, _, version = report.scanner.partition(" ")
-    return {
-        "scanner": {
-            "uri": f"pkg:generic/{name}",
-            "version": version,
-            "db": {"version": report.database or "unknown"},
-            "result": [
-                {
-                    "id": finding.id,
-                    "severity": [{"method": "vendor", "score": finding.severity.value}],
-                    "annotations": [{"package": finding.package, "version": finding.version}],
-                }
-                for finding in report.findings
-                if finding.kind == "vulnerability"
-            ],
-        },
-        "metadata": {
-            "scanStartedOn": _time(circumstances.started),
-            "scanFinishedOn": _time(circumstances.finished),
-        },
-    }

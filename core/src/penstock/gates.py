@@ -6,16 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from penstock.model import (
-    Approval,
-    Artifact,
-    Evidence,
-    Refusal,
-    ScanReport,
-    TestReport,
-    Verification,
-    short,
-)
+from penstock.findings import ScanReport
+from penstock.model import Approval, Artifact, Evidence, Refusal, TestReport, Verification, short
 from penstock.plan import DEFAULT_POLICY, PlanStep
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -89,8 +81,8 @@ def _judge_scan(report: ScanReport) -> Verdict | None:
         return None
     worst = blocking[0]
     more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    place = worst.location or worst.package
-    where = f" in {place}" if place else ""
+    about = f" ({worst.about})" if worst.about else ""
+    where = f" in {worst.location}{about}" if worst.location else f" in {worst.about}" if about else ""
     return "refused", f"{worst.severity} {worst.kind} {worst.id}{where}{more}"
 
 
@@ -246,8 +238,14 @@ def _step_of(predicate: dict[str, Any]) -> object:
     configuration = predicate.get("configuration")
     if not isinstance(configuration, list):
         return predicate.get("step")
-    names = [entry.get("name") for entry in configuration if isinstance(entry, dict)]
-    return names[0] if len(names) == 1 else None
+    # What it ran inside of, or beside, says so; one more entry that does not would be another step.
+    steps = [entry for entry in configuration if not (isinstance(entry, dict) and _is_around(entry))]
+    return steps[0].get("name") if len(steps) == 1 and isinstance(steps[0], dict) else None
+
+
+def _is_around(entry: dict[str, Any]) -> bool:
+    annotations = entry.get("annotations")
+    return isinstance(annotations, dict) and annotations.get("role") in ("inside", "beside")
 
 
 def _word(requirement: str) -> str:

@@ -23,23 +23,27 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import click
     from pydantic import SecretStr
 
+    from penstock.findings import ScanReport
+    from penstock.launching import Launcher
     from penstock.model import (
         Approval,
         Artifact,
         Check,
         Event,
         Evidence,
+        Inside,
         Pending,
         Proposal,
         Publication,
         Refusal,
         Revision,
-        ScanReport,
+        Service,
         Signature,
         Signer,
         TestReport,
@@ -309,6 +313,72 @@ def penstock_secret(reference: str) -> SecretStr | None:
         def penstock_secret(reference: str) -> SecretStr | None: ...
     """
     raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Say how `step.run` starts programs inside of this artifact; None where it is not for this plugin.
+
+    Called in the worker of a step whose section says `inside`, for each artifact of the build step named
+    there, when the step first wants to start a program. Start nothing here: `Launcher.run` does. The launcher
+    compares what it runs inside of with the artifact's digest, and is closed when the step is over. The
+    digest goes into the step's evidence. Raising fails the step. Since 0.1.
+
+        @hookimpl
+        def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+            return Chroot(artifact, step) if artifact.kind == "rootfs" else None
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_service(settings: Any, service: Step, step: Step) -> AbstractContextManager[Service]:
+    """Run something beside a step while it works, such as a database: `[service.NAME]` says what.
+
+    Called on the plugin that the section uses, in the worker of each step whose `services` name it, once an
+    attempt, before the step's own hook. What is entered serves: it raises `StepFailed`, with the last that
+    the service said, where it does not come to that. It is left when the step ends, in whatever way, and
+    then nothing of it remains. `step` is the step that it is for; `service` is a step for the service alone,
+    with a log of its own (`penstock logs RUN STEP --service NAME`) and the secrets that its section
+    declares. What is made outside the worker's process tree has to be found again by `penstock_reap`.
+    Since 0.1.
+
+        @hookimpl
+        @contextmanager
+        def penstock_service(settings: Server, service: Step, step: Step) -> Iterator[Service]:
+            with started(settings, service.secret("PASSWORD")) as server:
+                yield Service(port=server.port)
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_service_tools(settings: Any) -> Sequence[Tool]:
+    """Name what a service would be started from now, by digest: part of what its steps' results depend on.
+
+    Called as `penstock_tools`, for each service of a step whose result may be taken from the cache. What the
+    service was really started from is in `Service.tools`: where that is something else, the result is not
+    kept. Raise `StepFailed` where it can't be told; the result is then not taken from the cache. Since 0.1.
+
+        @hookimpl
+        def penstock_service_tools(settings: Server) -> list[Tool]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def penstock_reap(run: int, step_name: str | None, home: Path) -> None:
+    """Remove what a step left outside its process tree: containers, networks, by label.
+
+    Called on every enabled plugin, in a worker, after the worker of a step was killed, before the step is
+    over or is begun anew. When a run begins or is resumed, it is called for runs that were cut off, with
+    None for all of their steps. `home` is the checkout's `.penstock`: another one has its own runs of the
+    same numbers. Be quick where there is nothing, and remember what you make before you make it. Raising is
+    told, and leads to another call at the next run. Since 0.1.
+
+        @hookimpl
+        def penstock_reap(run: int, step_name: str | None, home: Path) -> None: ...
+    """
 
 
 @hookspec(firstresult=True)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from penstock.matrix import base_of
-from penstock.model import Duration, Model, Percentage
+from penstock.model import Duration, Inside, Model, Percentage
 from penstock.words import WAVE, Batch, Glob, Labels, Name, Pattern, Secrets, Variable, Variables
 
 Failure = Literal["failed", "timeout", "error"]
@@ -92,6 +92,13 @@ def _some(failures: tuple[Failure, ...]) -> tuple[Failure, ...]:
     return failures
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'names "{name}" twice')
+    return names
+
+
 class Retries(Model):
     """Whether a step is tried again, when, and after what."""
 
@@ -117,6 +124,17 @@ def _retries(value: object) -> object:
 def _or_a_number(schema: dict[str, Any]) -> None:
     schema["default"] = 0
     schema["anyOf"] = [{"type": "integer", "minimum": 0, "maximum": 100}, {"$ref": schema.pop("$ref")}]
+
+
+def _inside(value: object) -> object:
+    """A name alone says which step."""
+    if value == "" or not isinstance(value, str | dict | Inside | None):
+        raise ValueError('must be the name of a build step, such as "build.image", or a table')
+    return {"step": value} if isinstance(value, str) else value
+
+
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"type": "string", "minLength": 1}, *schema["anyOf"]]
 
 
 class Cache(Model):
@@ -157,7 +175,7 @@ class Keys(Model):
         default=None, description='A condition, such as ref == "main"; where it is false the step is skipped.'
     )
     retries: Annotated[Retries, BeforeValidator(_retries)] = Field(
-        default=Retries(times=0),
+        default=Retries.model_construct(times=0),
         json_schema_extra=_or_a_number,
         description="How often a failed step is tried again; or a table that also says when and after what.",
     )
@@ -180,13 +198,24 @@ class Keys(Model):
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
+    services: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = Field(
+        default=(), description="What runs beside it while it works: the names of [service.NAME] sections."
+    )
+    inside: Annotated[Inside | None, BeforeValidator(_inside)] = Field(
+        default=None,
+        json_schema_extra=_or_a_name,
+        description="The build step inside whose image its programs run; or a table that also says with how "
+        "much memory, how many processors, and whether with a network.",
+    )
     environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
     allow_failure: bool = Field(
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
-    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+    rollout: Rollout = Field(
+        default=Rollout.model_construct(), description="How a deploy step moves its targets."
+    )
 
     @property
     def cached(self) -> Cache | None:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar, cast
 
 from penstock import flaky, quarantine
 from penstock.errors import PenstockError
+from penstock.findings import ScanReport
 from penstock.flaky import Attempt
 from penstock.home import Home
-from penstock.model import ScanReport, TestReport
+from penstock.model import TestReport
 from penstock.request import Request
 from penstock.secrets import masked
 from penstock.step import Step

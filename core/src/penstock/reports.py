@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from penstock.model import Finding, Model, ScanReport, Severity, TestCase, TestReport
+from penstock.findings import Finding, ScanReport, Severity
+from penstock.model import Model, TestCase, TestReport
 from penstock.state import LETS_ON
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -6,7 +6,7 @@ Both travel as JSON: a request can be worked on in another process, or on anothe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision, Tool
+from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
 from penstock.scheduler import Operate
@@ -46,7 +46,18 @@ class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
     kind: Literal[
-        "hook", "admit", "target", "job", "judge", "attest", "approve", "status", "seal", "tools", "logs"
+        "hook",
+        "admit",
+        "target",
+        "job",
+        "judge",
+        "attest",
+        "approve",
+        "status",
+        "seal",
+        "tools",
+        "reap",
+        "logs",
     ]
     step: PlanStep
     info: StepInfo
@@ -76,6 +87,8 @@ class Request(Model):
     head: Head | None = None
     about: tuple[PlanStep, ...] = ()
     """The steps whose tools are asked for."""
+    runs: tuple[int, ...] = ()
+    """The runs that left something behind: all of their steps, or this run's one step where there is none."""
 
 
 class Response(Model):
@@ -87,6 +100,8 @@ class Response(Model):
     cause: Literal["", "lost", "machine"] = ""
     """What was at fault where neither the project nor a plugin was: the worker was killed by somebody, or the
     machine has no room. The same request may go well later."""
+    untidy: bool = False
+    """Whether something outside the worker's process tree may be left: nobody came to clean up."""
 
 
 def make_request(
@@ -117,10 +132,17 @@ def make_request(
             environment=step.environment,
             revision=state.revision or Revision(),
             artifacts=state.artifacts_for(name),
+            builds={
+                build: tuple(artifact.digest for artifact in (state.given or state.steps[build]).artifacts)
+                for service in step.services
+                for build in service.builds
+            },
             env=step.keys.env,
             secrets=step.keys.secrets,
             hidden=hidden_variables(plan, step),
             parameters=plan.parameters,
+            inside=step.keys.inside,
+            candidates=state.made_for_inside(name),
         ),
         pipeline=plan.name,
         config=plan.config,
@@ -164,7 +186,12 @@ def names_in(request: Request) -> frozenset[str]:
 
 
 def circumstances(
-    request: Request, tools: tuple[Tool, ...], started: float, finished: float
+    request: Request,
+    tools: tuple[Tool, ...],
+    services: Iterable[Service],
+    started: float,
+    finished: float,
+    inside: Artifact | None = None,
 ) -> evidence.Circumstances:
     """What statements about it say of the run."""
     return evidence.Circumstances(
@@ -176,10 +203,12 @@ def circumstances(
         plugins=request.plugins,
         files=request.files,
         tools=tools,
+        services={service.name: service.tools for service in services},
         parameters=request.info.parameters,
         revision=request.info.revision,
         started=started,
         finished=finished,
+        inside=inside,
     )
 
 

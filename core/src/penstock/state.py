@@ -121,6 +121,13 @@ class RunState:
             self._handed.setdefault(node, self._join(edges[node]))
         return self._handed[name]
 
+    def made_for_inside(self, name: str) -> tuple[Artifact, ...]:
+        """What the build step has made that a step runs inside of."""
+        inside = self.plan.by_name[name].keys.inside
+        if inside is None:
+            return ()
+        return self.given.artifacts if self.given else self.steps[inside.step].artifacts
+
     def _join(self, needs: tuple[str, ...]) -> tuple[Artifact, ...]:
         # Steps behind one barrier share one tuple: it is looked through once, and not once a step.
         groups = {id(group): group for need in needs if (group := self._handed[need] + self._own(need))}

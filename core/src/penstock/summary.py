@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from penstock.findings import ScanReport, Severity
 from penstock.flaky import first_line
-from penstock.model import (
-    Artifact,
-    Publication,
-    ScanReport,
-    Severity,
-    Signature,
-    TestCase,
-    TestReport,
-    Verification,
-    short,
-)
+from penstock.model import Artifact, Publication, Signature, TestCase, TestReport, Verification, short
 from penstock.plan import PlanStep
 from penstock.progress import RolloutState
 
@@ -187,10 +178,16 @@ def _scan(report: ScanReport) -> dict[str, Any]:
     if ignored := len(report.findings) - len(counted):
         summary += f" ({ignored} ignored)"
     notes = [
-        f"{finding.severity}  {finding.id}  {finding.location}".rstrip()
+        "  ".join(filter(None, (finding.severity, finding.id, finding.location, finding.about)))
         for finding in sorted(report.blocking, key=lambda finding: -finding.severity.rank)[:_SHOWN]
     ]
     for why in dict.fromkeys(report.not_looked_for.values()):
         kinds = [_PLURAL.get(kind, kind) for kind, said in report.not_looked_for.items() if said == why]
         notes.append(f"! {', '.join(kinds)}: {why}")
-    return {"summary": summary, "notes": notes, "findings": counts}
+    if report.database:
+        notes.append(f"vulnerability database: {report.database}")
+    notes += [f"! {entry.remark}" for entry in report.exemptions if entry.remark]
+    numbers: dict[str, Any] = {"summary": summary, "notes": notes, "findings": counts}
+    if any(entry.state == "applied" and entry.until for entry in report.exemptions):
+        numbers["exempted"] = True
+    return numbers

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from penstock.keys import Rollout
 from penstock.keys import Wave as Asked
 
-_CANARY = (Asked(targets=0.1), Asked(targets=0.5), Asked(targets=1.0))
+_CANARY = tuple(Asked.model_construct(targets=share, share=1.0) for share in (0.1, 0.5, 1.0))
 
 
 class Wave(NamedTuple):

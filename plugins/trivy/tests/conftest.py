@@ -1,112 +1,27 @@
 from __future__ import annotations
 
+import functools
 import io
-import json
 import os
 import shutil
-import struct
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 from penstock.testing import make_step
 
+from tests import vulnerabilities
+
 __all__ = ["make_step"]
-
-PAGE = 4096
-LEAF, META, FREELIST = 0x02, 0x04, 0x10
-
-Tree: TypeAlias = "Mapping[str, bytes | Tree]"
-
-
-class Bolt:
-    """Writes a bbolt file: a leaf page for each bucket, and no branch pages."""
-
-    def __init__(self) -> None:
-        self.pages: list[bytes] = []
-        self.next = 3  # two metas and the freelist come first
-
-    def file(self, tree: Tree) -> bytes:
-        root = self.bucket(tree)
-        metas = [self.page(number, META, 0, self.meta(number, root)) for number in (0, 1)]
-        return b"".join([*metas, self.page(2, FREELIST, 0, b""), *self.pages])
-
-    def bucket(self, tree: Tree) -> int:
-        """The page that holds a bucket; its inner buckets are written before it."""
-        rows = []
-        for key, value in sorted((name.encode(), value) for name, value in tree.items()):
-            if isinstance(value, bytes):
-                rows.append((False, key, value))
-            else:
-                rows.append((True, key, struct.pack("<QQ", self.bucket(value), 0)))
-        heads, bodies, at = b"", b"", 16 * len(rows)
-        for index, (inner, key, value) in enumerate(rows):
-            heads += struct.pack("<IIII", inner, at + len(bodies) - 16 * index, len(key), len(value))
-            bodies += key + value
-        number = self.next
-        page = self.page(number, LEAF, len(rows), heads + bodies)
-        self.pages.append(page)
-        self.next += len(page) // PAGE
-        return number
-
-    def meta(self, number: int, root: int) -> bytes:
-        body = struct.pack("<IIIIQQQQQ", 0xED0CDAED, 2, PAGE, 0, root, 0, 2, self.next, number)
-        checksum = 0xCBF29CE484222325
-        for byte in body:
-            checksum = ((checksum ^ byte) * 0x100000001B3) % 2**64
-        return body + struct.pack("<Q", checksum)
-
-    def page(self, number: int, flags: int, count: int, body: bytes) -> bytes:
-        overflow = (16 + len(body) - 1) // PAGE
-        content = struct.pack("<QHHI", number, flags, count, overflow) + body
-        return content.ljust((overflow + 1) * PAGE, b"\0")
-
-
-PIP = "pip::GitHub Security Advisory Pip"
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value).encode()
 
 
 @pytest.fixture
 def write_database(tmp_path: Path) -> Callable[..., Path]:
     """Writes a real, small vulnerability database, and gives the directory to configure."""
-
-    def write(age: timedelta = timedelta(hours=1), *, content: bytes | None = None) -> Path:
-        directory = tmp_path / "database"
-        (directory / "db").mkdir(parents=True)
-        advisories = {
-            "CVE-2099-0001": _json({"PatchedVersions": ["1.1"], "VulnerableVersions": ["<1.1"]}),
-            "CVE-2099-0002": _json({"VulnerableVersions": [">=0"]}),
-        }
-        details = {
-            "CVE-2099-0001": _json({"Title": "Bad thing", "Severity": "HIGH", "VendorSeverity": {"ghsa": 3}}),
-            "CVE-2099-0002": _json({"Title": "Worse", "Severity": "CRITICAL", "VendorSeverity": {"ghsa": 4}}),
-        }
-        source = _json({"ID": "ghsa", "Name": "GitHub Security Advisory Pip", "URL": "https://example.com"})
-        tree: Tree = {
-            "data-source": {PIP: source},
-            PIP: {"leaky": advisories},
-            "vulnerability": details,
-        }
-        (directory / "db" / "trivy.db").write_bytes(Bolt().file(tree) if content is None else content)
-        now = datetime.now(UTC)
-        times = {
-            "NextUpdate": now + timedelta(days=1),
-            "UpdatedAt": now - age,
-            "DownloadedAt": now - age,
-        }
-        written = {name: f"{time:%Y-%m-%dT%H:%M:%S}.123456789Z" for name, time in times.items()}
-        (directory / "db" / "metadata.json").write_text(json.dumps({"Version": 2, **written}))
-        return directory
-
-    return write
+    return functools.partial(vulnerabilities.write, tmp_path / "database")
 
 
 @pytest.fixture(scope="session")

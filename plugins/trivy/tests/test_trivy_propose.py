@@ -65,13 +65,42 @@ def test_a_trivy_that_does_not_do_its_work_is_no_step(
     ("add", "scanners"),
     [("scan.all", ["secret"]), ("scan.deps", ["vulnerability"]), ("sign.all", None)],
 )
-def test_a_section_that_is_asked_for(add: str, scanners: list[str] | None) -> None:
-    found = propose.section(add)
+def test_a_section_that_is_asked_for(tmp_path: Path, add: str, scanners: list[str] | None) -> None:
+    found = propose.section(tmp_path, add)
     assert found.sections == ({add: {"scanners": scanners}} if scanners else {})
 
 
-def test_the_database_that_is_there_is_named_with_its_age(cache: Path) -> None:
-    assert propose.section("scan.deps").saw.endswith(
+@pytest.mark.parametrize(
+    ("file", "build"),
+    [
+        ("penstock.toml", '[build.wheel]\nuses = "python"\n[build.web]\nuses = "docker"\n'),
+        ("pyproject.toml", '[tool.penstock.build.web]\nuses = "docker"\n'),
+    ],
+)
+@pytest.mark.parametrize("add", ["scan.image", "scan.web"])
+def test_where_an_image_is_built_it_is_scanned_for_everything(
+    tmp_path: Path, file: str, build: str, add: str
+) -> None:
+    (tmp_path / file).write_text(build)
+    found = propose.section(tmp_path, add)
+    assert found.sections == {add: {"targets": "artifacts", "block": "high"}}
+    assert found.saw.startswith(
+        "looks into what build.web makes, for all that it knows; no vulnerability database"
+    )
+    Trivy.model_validate(found.sections[add])
+
+
+def test_where_no_image_is_built_none_is_scanned(tmp_path: Path) -> None:
+    (tmp_path / "penstock.toml").write_text('[build]\nimage = 1\n[build.wheel]\nuses = "python"\n')
+    found = propose.section(tmp_path, "scan.image")
+    assert found.sections == {"scan.image": {"scanners": ["secret"]}}
+    assert found.unsure == (
+        "no build section makes an image; the first is: penstock init --add build.image --uses docker",
+    )
+
+
+def test_the_database_that_is_there_is_named_with_its_age(tmp_path: Path, cache: Path) -> None:
+    assert propose.section(tmp_path, "scan.deps").saw.endswith(
         "no vulnerability database yet (the first run fetches it)"
     )
     cache.mkdir(parents=True)
@@ -80,9 +109,9 @@ def test_the_database_that_is_there_is_named_with_its_age(cache: Path) -> None:
     (cache / "metadata.json").write_text(
         json.dumps({"UpdatedAt": made.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")})
     )
-    assert "vulnerability database 3 days old, of " in propose.section("scan.deps").saw
+    assert "vulnerability database 3 days old, of " in propose.section(tmp_path, "scan.deps").saw
     (cache / "metadata.json").write_text("{")
-    assert "no vulnerability database yet" in propose.section("scan.deps").saw
+    assert "no vulnerability database yet" in propose.section(tmp_path, "scan.deps").saw
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,14 @@ def test_old_database_is_refused(tmp_path: Path) -> None:
         database.require(known, tmp_path, Trivy().max_database_age, NOW)
 
 
+def test_database_of_the_future_is_refused(tmp_path: Path) -> None:
+    known = database.Database(tmp_path, NOW + timedelta(days=2))
+    with pytest.raises(
+        StepFailed, match=r"says that it was made on 2026-11-26 12:00 UTC, and here it is 2026-11-24"
+    ):
+        database.require(known, tmp_path, None, NOW)
+
+
 @pytest.mark.parametrize("metadata", ["", "{}", "[]", '{"UpdatedAt": "yesterday"}', '{"UpdatedAt": null}'])
 def test_database_that_does_not_say_its_age_is_refused(tmp_path: Path, metadata: str) -> None:
     (tmp_path / "db").mkdir()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from penstock import Artifact, StepFailed
+from penstock import StepFailed
 from penstock.testing import StepMaker
 from penstock_trivy.tree import lay_out, matches
 from penstock_trivy.unpack import Limits, Readable, unpack
@@ -225,13 +225,10 @@ def test_scan_of_nothing_is_refused(make_step: StepMaker, arguments: dict[str, A
     assert message in str(caught.value)
 
 
-def test_empty_wheel_and_image_are_refused(make_step: StepMaker, zipped: Archive) -> None:
+def test_empty_wheel_is_refused(make_step: StepMaker, zipped: Archive) -> None:
     empty = make_step.store.keep(zipped({}), "wheel")
     with pytest.raises(StepFailed, match="it holds no file"):
         lay_out(make_step("scan.x", files={"a": "b"}, artifacts=[empty]), "all", ())
-    image = Artifact(name="shop", kind="image", digest="sha256:" + "0" * 64)
-    with pytest.raises(StepFailed, match="doesn't look into images yet"):
-        lay_out(make_step("scan.x", files={"a": "b"}, artifacts=[image]), "all", ())
 
 
 @pytest.mark.parametrize(

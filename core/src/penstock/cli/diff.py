@@ -15,8 +15,9 @@ from penstock.cli.lines import Look, duration, plain_lines
 from penstock.cli.text import clean
 from penstock.comparison import Side
 from penstock.errors import StepRefused
+from penstock.findings import ScanReport
 from penstock.gates import PROVENANCE
-from penstock.model import ScanReport, TestReport, short
+from penstock.model import TestReport, short
 from penstock.state import RunState
 
 _SHOWN = 8

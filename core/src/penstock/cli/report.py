@@ -12,7 +12,8 @@ from penstock import reports
 from penstock.cli.common import Opened, not_pruned, open_project
 from penstock.cli.files import replace
 from penstock.errors import ConfigError
-from penstock.model import ScanReport, TestReport
+from penstock.findings import ScanReport
+from penstock.model import TestReport
 from penstock.reports import Part
 from penstock.state import RunState
 

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from penstock import Artifact, Check, Evidence, Job, Proposal, Publication, Step, Target, Tool, hookimpl
+from penstock import (
+    Artifact,
+    Check,
+    Evidence,
+    Inside,
+    Job,
+    Launcher,
+    Proposal,
+    Publication,
+    Step,
+    Target,
+    Tool,
+    hookimpl,
+)
+from penstock import Service as Beside
 
+from penstock_docker.service_settings import ServiceContainer
 from penstock_docker.settings import Anything, Image, Published, Service
 
 PENSTOCK_API = 1
@@ -15,11 +31,16 @@ __all__ = [
     "Image",
     "Published",
     "Service",
+    "ServiceContainer",
     "penstock_build",
     "penstock_doctor",
     "penstock_jobs",
+    "penstock_launcher",
     "penstock_propose",
     "penstock_publish",
+    "penstock_reap",
+    "penstock_service",
+    "penstock_service_tools",
     "penstock_targets",
     "penstock_tools",
 ]
@@ -79,3 +100,37 @@ def penstock_jobs(settings: Service, step: Step) -> list[Job]:
     from penstock_docker import jobs
 
     return jobs.jobs(settings, step)
+
+
+@hookimpl
+def penstock_service(settings: ServiceContainer, service: Step, step: Step) -> AbstractContextManager[Beside]:
+    """A container on a network of the step's own."""
+    from penstock_docker import services
+
+    return services.running(settings, service, step)
+
+
+@hookimpl
+def penstock_service_tools(settings: ServiceContainer) -> list[Tool]:
+    """The image that a tag names now."""
+    from penstock_docker import references
+
+    return references.tools(settings)
+
+
+@hookimpl
+def penstock_reap(run: int, step_name: str | None, home: Path) -> None:
+    """Containers, networks and volumes that carry a step's labels."""
+    from penstock_docker import reaping
+
+    reaping.reap(run, step_name, home)
+
+
+@hookimpl
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Containers of an image."""
+    if artifact.kind != "image":
+        return None
+    from penstock_docker import inside
+
+    return inside.Containers(artifact, limits, step)

@@ -36,7 +36,7 @@ def build(settings: Image, step: Step) -> list[Artifact]:
         artifact = archive.keep(client, image_id, _name(settings, step), step)
     step.log(f"Kept as {artifact.digest}")
     if settings.repository:
-        registry.put(settings.repository, artifact, step)
+        registry.put(settings.repository, artifact, step, insecure=settings.insecure)
     return [artifact]
 
 

@@ -30,7 +30,7 @@ _HELLO = 15.0
 """Seconds for the first."""
 _OWN_SOCKET = "unix:///var/run/docker.sock"
 
-__all__ = ["LOCAL", "OLDEST", "DockerClient", "ImageNotFound", "NotFound", "address", "connected"]
+__all__ = ["LOCAL", "OLDEST", "DockerClient", "ImageNotFound", "NotFound", "address", "connected", "speaking"]
 
 
 def address(host: str | None) -> str:
@@ -52,7 +52,7 @@ def connected(
     _check_socket(where)
     with ExitStack() as stack:
         tunnel = stack.enter_context(ssh.tunnel(where)) if where.startswith("ssh://") else None
-        stack.enter_context(_speaking(where, tunnel))
+        stack.enter_context(speaking(where, tunnel))
         first = _HELLO if patience is None else min(_HELLO, patience)
         client = _client(host, tunnel.address if tunnel else where, tls, first)
         stack.callback(client.close)
@@ -116,7 +116,7 @@ def _tls(where: str, tls: Tls | None) -> TLSConfig | bool:
 
 
 @contextmanager
-def _speaking(where: str, tunnel: ssh.Tunnel | None) -> Iterator[None]:
+def speaking(where: str, tunnel: ssh.Tunnel | None = None) -> Iterator[None]:
     """What an engine refuses is the step's failure, and so is one that is gone."""
     try:
         yield

@@ -42,7 +42,15 @@ class Engine(Settings):
     )
 
 
-class Image(Engine):
+class Placed(Engine):
+    """How a registry is spoken to."""
+
+    insecure: bool = Field(
+        False, description="Speaks HTTP to a registry that is not on this machine. Anybody may read along."
+    )
+
+
+class Image(Placed):
     """Builds an image from a Dockerfile, and keeps it by its digests."""
 
     name: str | None = Field(
@@ -86,7 +94,7 @@ class Image(Engine):
     reuse: bool = Field(True, description="Uses what the engine has of earlier builds.")
 
 
-class Published(Engine):
+class Published(Placed):
     """Tags an image in its registry, and puts its evidence beside it. No byte of it changes."""
 
     repository: Repository | None = Field(
@@ -96,9 +104,6 @@ class Published(Engine):
         (), description="Names the image with these tags, beside its digest."
     )
     move_tags: bool = Field(False, description="Lets a tag that names another image be moved to this one.")
-    insecure: bool = Field(
-        False, description="Speaks HTTP to a registry that is not on this machine. Anybody may read along."
-    )
 
 
 class Anything(Engine, extra="ignore"):

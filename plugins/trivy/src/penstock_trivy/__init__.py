@@ -43,10 +43,10 @@ def penstock_tools(settings: Trivy) -> list[Tool]:
 
 @hookimpl
 def penstock_propose(root: Path, add: str | None) -> Proposal:
-    """A scan for what needs no database: it passes or fails the same wherever it runs."""
+    """A scan for what needs no database, which passes or fails the same anywhere; of an image, for all."""
     from penstock_trivy import propose
 
-    return propose.propose(root, _ask) if add is None else propose.section(add)
+    return propose.propose(root, _ask) if add is None else propose.section(root, add)
 
 
 def _ask(argv: list[str]) -> str:

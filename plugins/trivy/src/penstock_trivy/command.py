@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ _SCANNER = {
     "license": "license",
 }
 
+_OF_CONFIGURATION = ("secret", "misconfiguration")
+
 # Trivy's own reasons to look away. They suit images full of other people's files, not what a project ships.
 _ALLOW_RULES = (
     *("dist-info", "tests", "examples", "vendor", "usr-dirs", "locale-dir", "markdown", "node.js"),
     *("golang", "python", "rubygems", "wordpress", "anaconda-log"),
 )
 
+_GLOB = re.compile(r"[*?\[\]{}!\\]")
 _CREDENTIALS = ("TRIVY_USERNAME", "TRIVY_PASSWORD", "TRIVY_REGISTRY_TOKEN")
 
 _CLEAN = """
@@ -62,6 +66,13 @@ class Files:
         """Instead of the user's cache, whose checks may differ from the program's own."""
         return self.directory / "cache"
 
+    def config_of(self, number: int, skipped: Sequence[str]) -> Path:
+        """The same for one image, of which some files are left out."""
+        path = self.directory / f"image-{number}.json"
+        literal = [_GLOB.sub(r"\\\g<0>", name) for name in dict.fromkeys(skipped)]
+        path.write_text(json.dumps({"scan": {"skip-files": literal}} if literal else {}))
+        return path
+
     def write(self) -> None:
         """Make them all."""
         self.modules.mkdir(parents=True)
@@ -88,8 +99,26 @@ def clean(argv: Sequence[str | Path], *, credentials: bool = False) -> list[str]
 
 def scan(program: Path, mode: str, kinds: Sequence[str], tree: Path, report: Path, files: Files) -> list[str]:
     """Scan a tree without any network; `fs` knows lock files, `rootfs` knows installed packages."""
+    return [*_scan(program, mode, kinds, report, files, files.config), str(tree)]
+
+
+def image(
+    program: Path, kinds: Sequence[str], layout: Path, report: Path, files: Files, config: Path
+) -> list[str]:
+    """Scan an image in an OCI layout, without any network and any engine."""
+    inner = ",".join(_SCANNER[kind] for kind in kinds if kind in _OF_CONFIGURATION)
     return [
-        *(str(program), mode, "--config", str(files.config), "--cache-dir", str(files.cache)),
+        *_scan(program, "image", kinds, report, files, config),
+        *(("--image-config-scanners", inner) if inner else ()),
+        *("--input", str(layout)),
+    ]
+
+
+def _scan(
+    program: Path, mode: str, kinds: Sequence[str], report: Path, files: Files, config: Path
+) -> list[str]:
+    return [
+        *(str(program), mode, "--config", str(config), "--cache-dir", str(files.cache)),
         *("--scanners", ",".join(_SCANNER[kind] for kind in kinds)),
         *("--format", "json", "--output", str(report), "--exit-code", "0", "--list-all-pkgs"),
         *("--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL", "--no-progress"),
@@ -97,7 +126,6 @@ def scan(program: Path, mode: str, kinds: Sequence[str], tree: Path, report: Pat
         *("--module-dir", str(files.modules), "--cache-backend", "memory", "--timeout", "24h"),
         *("--skip-db-update", "--skip-java-db-update", "--skip-check-update", "--skip-vex-repo-update"),
         *("--skip-version-check", "--disable-telemetry", "--offline-scan"),
-        str(tree),
     ]
 
 

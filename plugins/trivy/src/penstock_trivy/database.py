@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from penstock import StepFailed, Tool
@@ -18,6 +18,7 @@ _WAY_OUT = (
     'Let it be fetched (database = "fetch", the default), or leave vulnerabilities out: '
     'scanners = ["secret", "misconfiguration", "license"]'
 )
+_AHEAD = timedelta(days=1)  # clocks differ
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ def require(database: Database | None, directory: Path, limit: float | None, now
     if database is None:
         raise StepFailed(
             f"there is no vulnerability database in {directory / 'db'}: nothing was scanned. {_WAY_OUT}"
+        )
+    if database.updated > now + _AHEAD:
+        raise StepFailed(
+            f"the vulnerability database says that it was made on {database.updated:%Y-%m-%d %H:%M} UTC, and "
+            f"here it is {now:%Y-%m-%d %H:%M}: how old it is can't be told, and nothing was scanned. Set "
+            f"the clock, or remove {directory / 'db'}, so that it is fetched again"
         )
     age = database.age(now)
     if limit is not None and age > limit:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 
-from penstock import Finding, Severity
+from penstock import Exempted, Finding, Severity
 
 from penstock_trivy.settings import Exemption, Trivy
 from penstock_trivy.tree import matches
@@ -24,19 +24,12 @@ def judge(found: Iterable[Finding], settings: Trivy, today: date) -> tuple[Findi
     )
 
 
-def remarks(found: Sequence[Finding], settings: Trivy, today: date) -> list[str]:
-    """What to say about the exemptions themselves: those that have ended, and those that nothing needs."""
-    lines = []
+def exemptions(found: Sequence[Finding], settings: Trivy, today: date) -> Iterator[Exempted]:
+    """What became of each exemption."""
     for exemption in settings.ignore:
         hit = any(covers(exemption, finding) for finding in found)
-        if not hit:
-            lines.append(f"ignore: {exemption.id} matches nothing any more. Remove it")
-        elif _over(exemption, today):
-            lines.append(
-                f"ignore: {exemption.id} counts again, its exemption ended on {exemption.until}. "
-                "Mend it, or set a later `until`"
-            )
-    return lines
+        over = _over(exemption, today)
+        yield Exempted(state=("ended" if over else "applied") if hit else "unused", **exemption.model_dump())
 
 
 def covers(exemption: Exemption, finding: Finding) -> bool:
@@ -45,7 +38,7 @@ def covers(exemption: Exemption, finding: Finding) -> bool:
         return False
     if exemption.package is not None and exemption.package != finding.package:
         return False
-    return exemption.path is None or matches(_path(finding.location), [exemption.path])
+    return exemption.path is None or matches(_path(finding.location), [exemption.path.lstrip("/")])
 
 
 def forbids(forbidden: Sequence[str]) -> Callable[[str], bool]:
@@ -99,7 +92,7 @@ def _path(location: str) -> str:
 
 
 def _key(finding: Finding) -> tuple[str | None, ...]:
-    return (finding.kind, finding.id, finding.location, finding.package, finding.version)
+    return (finding.kind, finding.id, finding.location, finding.package, finding.version, finding.title)
 
 
 def block_of(settings: Trivy) -> Severity | None:

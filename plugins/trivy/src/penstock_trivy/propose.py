@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,18 +29,55 @@ _ASKED_FOR = '"vulnerability" under `scanners` fetches it'
 _NOT_SHIPPED = frozenset(
     {"test", "tests", "testing", "testdata", "test_data", "fixtures", "example", "examples", "doc", "docs"}
 )
+_FIRST = "the first run fetches it"
+_IMAGES = frozenset({"image", "images"})
+_NO_IMAGE = "no build section makes an image; the first is: penstock init --add build.image --uses docker"
 _VULNERABILITIES = frozenset({"deps", "dependencies", "vulnerabilities"})
 
 
-def section(add: str) -> Proposal:
-    """The settings for one scan section; none for another."""
+def section(root: Path, add: str) -> Proposal:
+    """The settings for one scan section, of an image where the project builds one; none for another."""
     if not add.startswith("scan."):
         return Proposal(saw="nothing", enable=False)
+    name, images = add.partition(".")[2], _images(root)
+    if images and name in {*_IMAGES, *images}:
+        return _of_images(add, images)
     kind = "vulnerability" if add.partition(".")[2] in _VULNERABILITIES else "secret"
     what = "secrets"
     if kind == "vulnerability":
-        what = f"vulnerabilities; {_about_database('the first run fetches it')}"
-    return Proposal(saw=f"looks for {what}", sections={add: {"scanners": [kind]}})
+        what = f"vulnerabilities; {_about_database(_FIRST)}"
+    unsure = (_NO_IMAGE,) if name in _IMAGES else ()
+    return Proposal(saw=f"looks for {what}", sections={add: {"scanners": [kind]}}, unsure=unsure)
+
+
+def _of_images(add: str, images: Sequence[str]) -> Proposal:
+    built = " and ".join(f"build.{name}" for name in images)
+    return Proposal(
+        saw=f"looks into what {built} makes, for all that it knows; {_about_database(_FIRST)}",
+        sections={add: {"targets": "artifacts", "block": "high"}},
+        unsure=(
+            "fixed_only = true lets vulnerabilities pass that nobody has mended yet, which most images have",
+        ),
+    )
+
+
+def _images(root: Path) -> list[str]:
+    """The names of the build sections that make an image."""
+    project = _table(_table(_read(root / "pyproject.toml"), "tool"), "penstock")
+    builds = _table(_read(root / "penstock.toml") or project, "build")
+    return [name for name in builds if _table(builds, name).get("uses") == "docker"]
+
+
+def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = table.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
 
 
 def propose(root: Path, ask: Callable[[list[str]], str]) -> Proposal:
@@ -129,9 +167,9 @@ def _secrets(root: Path, program: Path) -> list[Finding]:
         if done.returncode != 0 or not out.is_file():
             raise StepFailed(f"Trivy ended with {done.returncode} and looked at nothing")
         parsed, _ = report.read(out.read_text(errors="replace"), "fs")
-        if report.silent(parsed, ("secret",)):
+        if report.silent(parsed, ("secret",), tree):
             raise StepFailed("Trivy didn't find the secret that was planted to test it")
-        found = report.findings(parsed, tree.shown, Severity.medium, lambda _: False)
+        found = report.findings(parsed, tree, Severity.medium, lambda _: False)
     return [finding for finding in found if finding.severity.rank >= Severity.high.rank]
 
 

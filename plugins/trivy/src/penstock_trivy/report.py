@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 from penstock import Finding, Severity, StepFailed
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from penstock_trivy.tree import CANARY
-
-Show = Callable[[str], str]
 Forbidden = Callable[[str], bool]
 _HARMLESS = frozenset({"notice", "permissive", "unencumbered"})
 
 
+SYSTEM = "OS Packages"
+"""Where Trivy reports the licences of the operating system's own packages."""
+
+
+class Scanned(Protocol):
+    """What a report is about: what people know its paths by, and what in it was planted."""
+
+    def planted(self, path: str) -> bool: ...  # noqa: D102
+
+    def mentions(self, text: str) -> bool: ...  # noqa: D102
+
+    def shown(self, path: str, layer: str | None = None) -> str: ...  # noqa: D102
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Layer(_Part):
+    diff_id: str | None = Field(default=None, alias="DiffID")
+
+
+_NO_LAYER = _Layer(DiffID=None)
 
 
 class _Cause(_Part):
@@ -29,6 +47,7 @@ class Package(_Part):
 
     name: str = Field(alias="Name")
     path: str = Field(default="", alias="FilePath")
+    layer: _Layer = Field(default=_NO_LAYER, alias="Layer")
 
 
 class Vulnerability(_Part):
@@ -37,6 +56,7 @@ class Vulnerability(_Part):
     id: str = Field(alias="VulnerabilityID", min_length=1)
     package: str = Field(alias="PkgName")
     path: str = Field(default="", alias="PkgPath")
+    layer: _Layer = Field(default=_NO_LAYER, alias="Layer")
     version: str = Field(default="", alias="InstalledVersion")
     fixed_in: str = Field(default="", alias="FixedVersion")
     severity: str = Field(alias="Severity")
@@ -50,6 +70,7 @@ class Secret(_Part):
     severity: str = Field(alias="Severity")
     title: str = Field(default="", alias="Title")
     line: int = Field(default=0, alias="StartLine")
+    layer: _Layer = Field(default=_NO_LAYER, alias="Layer")
 
 
 class Misconfiguration(_Part):
@@ -61,6 +82,7 @@ class Misconfiguration(_Part):
     message: str = Field(default="", alias="Message")
     status: str = Field(alias="Status")
     cause: _Cause = Field(default=_Cause(), alias="CauseMetadata")
+    layer: _Layer = Field(default=_NO_LAYER, alias="Layer")
 
 
 class License(_Part):
@@ -84,10 +106,24 @@ class Result(_Part):
     licenses: list[License] | None = Field(default=None, alias="Licenses")
 
 
+class _System(_Part):
+    family: str = Field(default="", alias="Family")
+    name: str = Field(default="", alias="Name")
+    ended: bool = Field(default=False, alias="EOSL")
+
+
+class Metadata(_Part):
+    """What Trivy says about an image."""
+
+    system: _System | None = Field(default=None, alias="OS")
+    diff_ids: list[str] | None = Field(default=None, alias="DiffIDs")
+
+
 class Report(_Part):
     """A whole report."""
 
     schema_version: int = Field(alias="SchemaVersion")
+    metadata: Metadata = Field(default=Metadata(OS=None, DiffIDs=None), alias="Metadata")
     results: list[Result] = Field(alias="Results")
 
 
@@ -119,16 +155,16 @@ def _trouble(error: Exception) -> str:
     return f"its report can't be read ({where}: {first['msg']})"
 
 
-def silent(report: Report, kinds: tuple[str, ...]) -> list[str]:
+def silent(report: Report, kinds: tuple[str, ...], scanned: Scanned) -> list[str]:
     """The kinds whose planted example this report lacks: it can't be trusted about the others either."""
-    planted = [result for result in report.results if _in_canary(result.target)]
+    planted = [result for result in report.results if scanned.planted(result.target)]
     packages = [
         package
         for result in report.results
         for package in result.packages or ()
-        if _in_canary(package.path or result.target)
+        if scanned.planted(package.path or result.target)
     ]
-    licenses = [x for result in report.results for x in result.licenses or () if _in_canary(x.path)]
+    licenses = [x for result in report.results for x in result.licenses or () if scanned.planted(x.path)]
     seen = {
         "vulnerability": bool(packages),
         "secret": any(result.secrets for result in planted),
@@ -138,68 +174,106 @@ def silent(report: Report, kinds: tuple[str, ...]) -> list[str]:
     return [kind for kind in kinds if not seen[kind]]
 
 
-def findings(report: Report, show: Show, unknown: Severity, forbidden: Forbidden) -> list[Finding]:
+def findings(
+    report: Report, scanned: Scanned, unknown: Severity, forbidden: Forbidden, *, system_licenses: bool = True
+) -> list[Finding]:
     """Everything that was found, without what was planted and without licences that ask for nothing."""
-    return [finding for result in report.results for finding in _of(result, show, unknown, forbidden)]
+    layers = {
+        (package.name, package.path): package.layer.diff_id
+        for result in report.results
+        for package in result.packages or ()
+    }
 
-
-def _of(result: Result, show: Show, unknown: Severity, forbidden: Forbidden) -> Iterator[Finding]:
-    def level(word: str) -> Severity:
+    def level(word: str, place: str) -> Severity:
         try:
             severity = Severity(word.lower())
         except ValueError:
             raise StepFailed(
-                f'trivy gives a finding in {show(result.target)} the severity "{word}", which this plugin '
+                f'trivy gives a finding in {scanned.shown(place)} the severity "{word}", which this plugin '
                 "doesn't know; the gate stays shut"
             ) from None
         return unknown if severity is Severity.unknown else severity
 
-    if not _in_canary(result.target):
-        yield from _in_file(result, show(result.target), level)
+    def license_(found: License, target: str) -> Iterator[Finding]:
+        place = found.path or target
+        banned = forbidden(found.name)
+        if not banned and (found.category in _HARMLESS or (target == SYSTEM and not system_licenses)):
+            return
+        yield Finding(
+            id=found.name,
+            kind="license",
+            severity=Severity.critical if banned else level(found.severity, place),
+            title=f"licence category: {found.category or 'unknown'}",
+            location=scanned.shown(place, layers.get((found.package, found.path))),
+            package=found.package or None,
+        )
+
+    found = [
+        finding
+        for result in report.results
+        for finding in (*_in_file(result, scanned, level), *_vulnerabilities(result, scanned, level))
+    ]
+    return found + [
+        finding
+        for result in report.results
+        for each in result.licenses or ()
+        if not scanned.planted(each.path or result.target)
+        for finding in license_(each, result.target)
+    ]
+
+
+def system_licenses(report: Report) -> int:
+    """How many of the operating system's packages have a licence that asks for more than to be named."""
+    return len(
+        {
+            found.package
+            for result in report.results
+            if result.target == SYSTEM
+            for found in result.licenses or ()
+            if found.category not in _HARMLESS
+        }
+    )
+
+
+_Level = Callable[[str, str], Severity]
+
+
+def _vulnerabilities(result: Result, scanned: Scanned, level: _Level) -> Iterator[Finding]:
     for found in result.vulnerabilities or ():
         place = found.path or result.target
-        if not _in_canary(place):
+        if not scanned.planted(place):
             yield Finding(
                 id=found.id,
                 kind="vulnerability",
-                severity=level(found.severity),
+                severity=level(found.severity, place),
                 title=found.title,
-                location=show(place),
+                location=scanned.shown(place, found.layer.diff_id),
                 package=found.package,
                 version=found.version or None,
                 fixed_in=found.fixed_in or None,
             )
-    for license_ in result.licenses or ():
-        place = license_.path or result.target
-        banned = forbidden(license_.name)
-        if not _in_canary(place) and (banned or license_.category not in _HARMLESS):
-            yield Finding(
-                id=license_.name,
-                kind="license",
-                severity=Severity.critical if banned else level(license_.severity),
-                title=f"licence category: {license_.category or 'unknown'}",
-                location=show(place),
-                package=license_.package or None,
-            )
 
 
-def _in_file(result: Result, place: str, level: Callable[[str], Severity]) -> Iterator[Finding]:
+def _in_file(result: Result, scanned: Scanned, level: _Level) -> Iterator[Finding]:
+    target = result.target
+    if scanned.planted(target):
+        return
     for secret in result.secrets or ():
         yield Finding(
             id=secret.id,
             kind="secret",
-            severity=level(secret.severity),
+            severity=level(secret.severity, target),
             title=secret.title,
-            location=_at(place, secret.line),
+            location=_at(scanned.shown(target, secret.layer.diff_id), secret.line),
         )
     for wrong in result.misconfigurations or ():
-        if wrong.status != "PASS":
+        if wrong.status != "PASS" and not scanned.mentions(wrong.message):
             yield Finding(
                 id=wrong.id,
                 kind="misconfiguration",
-                severity=level(wrong.severity),
+                severity=level(wrong.severity, target),
                 title=wrong.message or wrong.title,
-                location=_at(place, wrong.cause.line),
+                location=_at(scanned.shown(target, wrong.layer.diff_id), wrong.cause.line),
             )
 
 
@@ -207,30 +281,27 @@ def _at(place: str, line: int) -> str:
     return f"{place}:{line}" if line > 0 else place
 
 
-def _in_canary(path: str) -> bool:
-    return path.startswith(f"{CANARY}/")
-
-
-def merged(raws: list[dict[str, Any]], show: Show, name: str) -> dict[str, Any]:
+def merged(raws: Sequence[tuple[dict[str, Any], Scanned]], name: str) -> dict[str, Any]:
     """Several reports as one, about packages alone: what a bill of materials is made from."""
     results = [
         {
-            "Target": show(result["Target"]),
+            "Target": scanned.shown(result["Target"]),
             "Class": result.get("Class"),
             "Type": result.get("Type"),
             "Packages": packages,
         }
-        for raw in raws
+        for raw, scanned in raws
         for result in raw["Results"]
-        if not _in_canary(result["Target"]) and (packages := _packages(result, show))
+        if not scanned.planted(result["Target"]) and (packages := _packages(result, scanned))
     ]
-    return {**{key: raws[0].get(key) for key in _HEAD}, "ArtifactName": name, "Results": results}
+    head = raws[0][0]
+    return {**{key: head.get(key) for key in _HEAD}, "ArtifactName": name, "Results": results}
 
 
 _HEAD = ("SchemaVersion", "Trivy", "ReportID", "CreatedAt", "ArtifactType")
 
 
-def _packages(result: dict[str, Any], show: Show) -> list[dict[str, Any]]:
+def _packages(result: dict[str, Any], scanned: Scanned) -> list[dict[str, Any]]:
     target = result["Target"]
-    found = [p for p in result.get("Packages") or () if not _in_canary(p.get("FilePath") or target)]
-    return [{**p, "FilePath": show(p["FilePath"])} if p.get("FilePath") else p for p in found]
+    found = [p for p in result.get("Packages") or () if not scanned.planted(p.get("FilePath") or target)]
+    return [{**p, "FilePath": scanned.shown(p["FilePath"])} if p.get("FilePath") else p for p in found]

@@ -46,7 +46,7 @@ class Exemption(Model):
 
 
 class Trivy(Settings):
-    """Scans the source and what was built from it with Trivy; a bad finding closes the gate."""
+    """Scans the source and what was built from it, images too, with Trivy; a bad finding closes the gate."""
 
     scanners: Annotated[tuple[Kind, ...], AfterValidator(_each_once)] = Field(
         default=KINDS,
@@ -78,6 +78,10 @@ class Trivy(Settings):
     license_allowed: tuple[Text, ...] = Field(
         default=(),
         description='Lets these licences pass, by their SPDX names, such as "GPL-3.0-only".',
+    )
+    system_licenses: bool = Field(
+        default=False,
+        description="Counts the licences of an image's operating system too, which is full of the GPL.",
     )
     license_forbidden: tuple[Text, ...] = Field(
         default=(), description="Makes these licences critical, by their SPDX names."

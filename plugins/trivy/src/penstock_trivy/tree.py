@@ -7,6 +7,7 @@ Trivy is not let loose on the workspace itself, for what it leaves out without a
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from penstock import Artifact, Step, StepFailed
 
+from penstock_trivy import saved
+from penstock_trivy.image import Image, layer_name, look_through, opened
 from penstock_trivy.unpack import Limits, Readable, looks_packed, unpack
 
 SOURCE = "source"
@@ -25,6 +28,19 @@ _WHOLE = 8 << 20  # no configuration file that Trivy understands is larger
 _INLINE_IGNORE = re.compile(rb"\b(trivy|tfsec):(?=[^\s]{0,200}ignore)", re.IGNORECASE)
 _HIDDEN = {".git": "_.git"}
 _SHOWN = {name: original for original, name in _HIDDEN.items()}
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_KEY = "AKIA" + "Q3EGRZ7T4WLP2NXD"  # in two parts, or a scan of this file would find it
+PLANTED_SECRET = {"lib/tests/example/vendor/locale/x.dist-info/key.md": f'aws_access_key_id = "{_KEY}"\n'}
+PLANTED = {
+    **PLANTED_SECRET,
+    "Dockerfile": "FROM scratch\nUSER root\n",
+    "requirements.txt": "penstock-canary==1.0\n",
+    "penstock-canary-1.0.dist-info/METADATA": (
+        "Metadata-Version: 2.1\nName: penstock-canary\nVersion: 1.0\nLicense: GPL-3.0\n"
+    ),
+}
+"""Something of each kind that Trivy must find, in the places that it would leave out by itself."""
 
 
 @dataclass
@@ -37,10 +53,20 @@ class Tree:
     """The artifact's name for each directory at the top."""
     files: int = 0
     skipped: int = 0
+    images: list[tuple[Image, list[str]]] = field(default_factory=list)
+    """Images, which are scanned by themselves, with the files in them that are skipped."""
     packed: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
 
-    def shown(self, path: str) -> str:
+    def planted(self, path: str) -> bool:
+        """Whether a path of this tree is one that was planted."""
+        return path.startswith(f"{CANARY}/")
+
+    def mentions(self, text: str) -> bool:
+        """Whether a finding speaks of something that was planted and is no file: nothing here is."""
+        return False
+
+    def shown(self, path: str, layer: str | None = None) -> str:
         """How a path of this tree is shown to people: with the artifact's name, or as in the source."""
         top, _, rest = path.partition("/")
         rest = "/".join(_SHOWN.get(part, part) for part in rest.split("/"))
@@ -58,7 +84,7 @@ def lay_out(step: Step, targets: str, skip: tuple[str, ...], limits: Limits | No
         _copy_directory(tree, SOURCE, step.workspace)
     if targets != "source":
         _add_artifacts(tree, step, limits)
-    if not tree.files:
+    if not tree.files and not tree.images:
         raise StepFailed(_nothing(step, targets, tree))
     _plant(tree.root / CANARY)
     return tree
@@ -73,6 +99,11 @@ def copied(root: Path, files: Iterable[Path], place: Path) -> Tree:
                 _write(tree, SOURCE, PurePosixPath(path.relative_to(root).as_posix()), content)
     _plant(tree.root / CANARY)
     return tree
+
+
+def defused(text: str) -> str:
+    """A text in which no comment makes Trivy look away."""
+    return _INLINE_IGNORE.sub(rb"\1_", text.encode(errors="replace")).decode()
 
 
 def matches(path: str, globs: Sequence[str]) -> bool:
@@ -101,18 +132,19 @@ def _add_artifacts(tree: Tree, step: Step, limits: Limits | None) -> None:
 
 def _add_artifact(tree: Tree, top: str, artifact: Artifact, step: Step, limits: Limits | None) -> None:
     if artifact.kind == "image":
-        raise StepFailed(
-            f"{artifact.name} can't be scanned: this plugin doesn't look into images yet. Scan the rest with "
-            'targets = "source", or name the steps whose artifacts are files under `needs`'
-        )
+        _add_image(tree, opened(artifact, step))
+        return
     path = step.fetch(artifact)
     if path.is_dir():
         _copy_directory(tree, top, path)
         return
+    images, parts = saved.images(path, artifact.name, step.tmp / "saved" / top)
+    for image in images:
+        _add_image(tree, image)
     before = tree.files + tree.skipped
 
     def write(inner: PurePosixPath, content: Readable) -> int:
-        return _write(tree, top, inner, content)
+        return 0 if str(inner) in parts else _write(tree, top, inner, content)
 
     if unpack(path, write, limits):
         if tree.files + tree.skipped == before:
@@ -124,6 +156,25 @@ def _add_artifact(tree: Tree, top: str, artifact: Artifact, step: Step, limits: 
         _write(tree, top, PurePosixPath(path.name), file)
     if b"\0" in head or looks_packed(head):
         tree.opaque.append(artifact.name)
+
+
+def _add_image(tree: Tree, image: Image) -> None:
+    """Compare an image's layers with what it says of them, and copy the files that Trivy would pass over."""
+    skipped: list[str] = []
+
+    def look(number: int, path: PurePosixPath, size: int, content: Readable) -> None:
+        if matches(str(path), tree.skip):
+            skipped.append(str(path))
+            return
+        data = _read(content, size) if size <= _WHOLE else b""
+        if data.startswith(_UTF_16) or _INLINE_IGNORE.search(data):
+            top = f"i{len(tree.names)}"
+            tree.names[top] = f"{image.name}: {layer_name(number, image)}"
+            _write(tree, top, path, io.BytesIO(data))
+
+    look_through(image, look)
+    tree.skipped += len(skipped)
+    tree.images.append((image, skipped))
 
 
 def _copy_directory(tree: Tree, top: str, directory: Path) -> None:
@@ -170,7 +221,7 @@ def _write(tree: Tree, top: str, inner: PurePosixPath, content: Readable) -> int
 
 def _readable(data: bytes) -> bytes:
     """A file's content, so that no comment in it and no encoding of it makes Trivy look away."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if data.startswith(_UTF_16):
         data = data.decode("utf-16", errors="replace").encode(errors="replace")
     return _INLINE_IGNORE.sub(rb"\1_", data)
 
@@ -184,17 +235,7 @@ def _read(content: Readable, size: int) -> bytes:
 
 
 def _plant(place: Path) -> None:
-    """Something of each kind that Trivy must find, in the places that it would leave out by itself."""
-    key = "AKIA" + "Q3EGRZ7T4WLP2NXD"  # in two parts, or a scan of this file would find it
-    planted = {
-        "lib/tests/example/vendor/locale/x.dist-info/key.md": f'aws_access_key_id = "{key}"\n',
-        "Dockerfile": "FROM scratch\nUSER root\n",
-        "requirements.txt": "penstock-canary==1.0\n",
-        "penstock-canary-1.0.dist-info/METADATA": (
-            "Metadata-Version: 2.1\nName: penstock-canary\nVersion: 1.0\nLicense: GPL-3.0\n"
-        ),
-    }
-    for name, text in planted.items():
+    for name, text in PLANTED.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

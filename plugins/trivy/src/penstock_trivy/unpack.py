@@ -46,8 +46,18 @@ class Limits:
     bytes: int = MAX_BYTES
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Why an archive is not unpacked; becomes a StepFailed that names it."""
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar archive, compressed or not. Raises StepFailed where its beginning is none."""
+    try:
+        return tarfile.is_tarfile(path)
+    except OverflowError as error:
+        raise StepFailed(
+            f"{path.name} can't be scanned: it can't be unpacked ({error}). Build it anew"
+        ) from None
 
 
 def looks_packed(head: bytes) -> bool:
@@ -65,10 +75,10 @@ def unpack(path: Path, write: Write, limits: Limits | None = None) -> bool:
         return False
     try:
         reader(path, _Guard(write, limits or Limits()))
-    except _Refused as error:
+    except Refused as error:
         raise StepFailed(f"{path.name} can't be scanned: {error}. Nothing of it is trusted") from None
     except (
-        *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+        *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError),
         *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     ) as error:
         raise StepFailed(
@@ -83,7 +93,7 @@ def _reader(path: Path) -> Callable[[Path, _Guard], None] | None:
     # An installer reads a wheel by its central directory, whatever stands before it: so do we.
     if starts_as_zip or path.name.lower().endswith(_ZIPS):
         return _read_zip
-    if tarfile.is_tarfile(path):
+    if is_tar(path):
         return _read_tar
     return _read_zip if zipfile.is_zipfile(path) else None
 
@@ -101,13 +111,13 @@ class _Guard:
     def count(self, name: str) -> None:
         self._entries += 1
         if self._entries > self._limits.entries:
-            raise _Refused(f"it holds more than {self._limits.entries:,} entries ({name} is one too many)")
+            raise Refused(f"it holds more than {self._limits.entries:,} entries ({name} is one too many)")
 
     def file(self, name: str, content: Readable) -> None:
         path = inside(name)
         if path in self._seen:
             # Which of the two an installer takes is its own choice, so one of them could hide the other.
-            raise _Refused(f"it holds {name} twice")
+            raise Refused(f"it holds {name} twice")
         self._seen.add(path)
         left = self._limits.bytes - self._bytes
         self._bytes += self._write(path, _Limited(content, left))
@@ -124,7 +134,7 @@ class _Limited:
         data = self._content.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise _Refused("it unpacks to more than its limit of bytes")
+            raise Refused("it unpacks to more than its limit of bytes")
         return data
 
 
@@ -132,7 +142,7 @@ def inside(name: str) -> PurePosixPath:
     """An entry's path, if it stays below the place that it is unpacked to."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-        raise _Refused(f"its entry {name!r} would be written outside of it")
+        raise Refused(f"its entry {name!r} would be written outside of it")
     return path
 
 
@@ -145,7 +155,7 @@ def _check_link(name: str, target: str) -> None:
         if depth < 0:
             break
     if depth < 0:
-        raise _Refused(f"its link {name!r} leads outside of it, to {target!r}")
+        raise Refused(f"its link {name!r} leads outside of it, to {target!r}")
 
 
 def _read_zip(path: Path, guard: _Guard) -> None:
@@ -155,7 +165,7 @@ def _read_zip(path: Path, guard: _Guard) -> None:
             if entry.is_dir():
                 inside(entry.filename)
             elif entry.flag_bits & 0x1:
-                raise _Refused(f"its entry {entry.filename!r} is encrypted")
+                raise Refused(f"its entry {entry.filename!r} is encrypted")
             elif stat.S_ISLNK(entry.external_attr >> 16):
                 _check_link(entry.filename, archive.read(entry)[:4096].decode(errors="replace"))
             else:
@@ -177,11 +187,11 @@ def _read_tar(path: Path, guard: _Guard) -> None:
             elif entry.isreg():
                 content = archive.extractfile(entry)
                 if content is None:
-                    raise _Refused(f"its entry {entry.name!r} can't be read")
+                    raise Refused(f"its entry {entry.name!r} can't be read")
                 with content:
                     guard.file(entry.name, content)
             else:
-                raise _Refused(f"its entry {entry.name!r} is neither a file, a directory nor a link")
+                raise Refused(f"its entry {entry.name!r} is neither a file, a directory nor a link")
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -193,4 +203,4 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     archive.fileobj.seek(archive.offset)
     while rest := archive.fileobj.read(1 << 20):
         if rest.strip(b"\0"):
-            raise _Refused("something stands behind its end")
+            raise Refused("something stands behind its end")
