@@ -135,6 +135,13 @@ def test_what_can_not_be_tested(bench: Bench, image: str, settings: dict[str, st
         bench.test(getattr(bench, image), **settings)
 
 
+def test_a_tree_none_of_whose_packages_the_image_has(bench: Bench) -> None:
+    files = {"src/other/a.py": "", "tests/test_a.py": "def test_a(): pass\n"}
+
+    with pytest.raises(StepFailed, match="the image has no other on the import path"):
+        bench.test(bench.shop, files)
+
+
 # --- whole runs ---
 
 RUN = """\

@@ -249,7 +249,8 @@ def test_its_time_ends_it_with_all_that_it_started(make: Make) -> None:
     assert "begun" in log_of(step).splitlines()
 
 
-def test_whoever_cancels_ends_it(make: Make) -> None:
+@pytest.mark.parametrize("after", [0.05, 0.15, 0.3, 2])
+def test_whoever_cancels_ends_it_at_any_moment(make: Make, after: float) -> None:
     class Cancelled(BaseException):
         pass
 
@@ -259,10 +260,11 @@ def test_whoever_cancels_ends_it(make: Make) -> None:
     step = make()
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 2)
+        signal.setitimer(signal.ITIMER_REAL, after)
         with pytest.raises(Cancelled):
             step.run(["sleep", "600"])
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 

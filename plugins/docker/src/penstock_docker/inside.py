@@ -29,6 +29,8 @@ DIRECTORY = "PENSTOCK_INSIDE_DIRECTORY"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GRACE = 1
 """Seconds between asking a container to end and ending it: whoever cancels does not wait for long."""
+_BEING_MADE, _PAUSE = 0.5, 0.05
+"""Seconds that an engine may go on making a container that nobody waits for, and between two looks."""
 _KILLED = 137
 _NOT_FOUND = 127
 _GOING = ("removing", "dead")
@@ -55,6 +57,8 @@ class Containers(Launcher):
         self._image = ""
         self._config: dict[str, Any] = {}
         self._user = ""
+        self._name = ""
+        """Of the container at hand."""
         self._mounts: bool | None = None
         """Whether the engine sees this machine's files; None: not known yet."""
         self._init = True
@@ -123,21 +127,22 @@ class Containers(Launcher):
         """A container that has all that the command needs, and is gone afterwards."""
         for place in command.places:
             place.mkdir(parents=True, exist_ok=True)
-        container = self._mounted(client, command) if self._mounts is not False else None
+        # It is known before it is there: whoever is told to stop in between has something to remove.
+        self._name = f"penstock-{secrets.token_hex(8)}"
+        container = None
         try:
+            container = self._mounted(client, command) if self._mounts is not False else None
             if container is None:
                 container = self._made(client, command, [])
                 copying.bring(client, container, (*command.places, *command.brought), self._user)
             self._check(client, container)
             yield container
         except BaseException:
-            if container is not None:
-                with suppress(Exception):
-                    client.api.stop(container, timeout=_GRACE)
+            with suppress(Exception):
+                client.api.stop(self._name, timeout=_GRACE)
             raise
         finally:
-            if container is not None:
-                self._remove(client, container)
+            self._remove(client, made=container is not None)
 
     def _mounted(self, client: DockerClient, command: Command) -> str | None:
         """One with the command's places mounted; None where the engine does not see these files."""
@@ -157,7 +162,7 @@ class Containers(Launcher):
             self._mounts = self._is_seen(client, container)
         if self._mounts:
             return container
-        self._remove(client, container)
+        self._remove(client)
         return None
 
     def _is_seen(self, client: DockerClient, container: str) -> bool:
@@ -186,6 +191,7 @@ class Containers(Launcher):
             env.setdefault("HOME", str(self._step.tmp))
         made = client.api.create_container(
             self._image,
+            name=self._name,
             entrypoint=[command.argv[0]],
             command=list(command.argv[1:]),
             environment=env,
@@ -257,18 +263,25 @@ class Containers(Launcher):
             )
         raise NoSuchProgram(f"there is no {program} in {self._artifact.name} ({self._image}). {cure}")
 
-    def _remove(self, client: DockerClient, container: str) -> None:
-        """Remove it, running or not, with all that runs in it."""
-        try:
-            client.api.remove_container(container, force=True, v=True)
-        except NotFound:
-            return
-        except Exception as error:
-            self._step.log(
-                f"The container {container[:12]} on {self._where} may be left: {error}. Remove it: "
-                f"docker rm -f {container[:12]}"
-            )
-            self._step.untidy = True
+    def _remove(self, client: DockerClient, *, made: bool = True) -> None:
+        """Remove it, running or not, with all that runs in it; also one that may still be in the making."""
+        deadline = time.monotonic() + (0 if made else _BEING_MADE)
+        while True:
+            try:
+                client.api.remove_container(self._name, force=True, v=True)
+                return
+            except NotFound:
+                if time.monotonic() >= deadline:
+                    return
+                time.sleep(_PAUSE)
+            except Exception as error:
+                if made:
+                    self._step.log(
+                        f"The container {self._name} on {self._where} may be left: {error}. Remove it: "
+                        f"docker rm -f {self._name}"
+                    )
+                    self._step.untidy = True
+                return
 
 
 def _followed(output: Output, out: Any, err: Any, deadline: float | None) -> int:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 from penstock import CommandFailed, Model, NoSuchProgram, Step, StepFailed, TestReport
@@ -61,6 +61,13 @@ print(json.dumps({
 """
 
 
+class Found(NamedTuple):
+    """A module of the tree."""
+
+    name: str
+    package: bool
+
+
 class Image(Model):
     """What an image's Python says of itself."""
 
@@ -93,11 +100,11 @@ class Image(Model):
 def run(settings: Pytest, step: Step) -> TestReport:
     """Run the suite inside the image and say what came of it."""
     project = suite.project_directory(step.workspace, settings.directory)
-    names = list(_names(project))
-    image = _asked(settings.python, step, names)
+    tree = list(_in_tree(project))
+    image = _asked(settings.python, step, list(dict.fromkeys(each.name for each in tree)))
     above = [place for place in project.parents if place.is_relative_to(step.workspace.resolve())]
     tests = Inventory(project, image.version, above=above)
-    _check_tested(image, tests.project.name, names, step)
+    _check_tested(image, tests.project.name, tree, step)
     wanted = tests.project.without_own(suite.wanted_by(settings, step, tests))
     commands = tests.unittests(settings, wanted)
     more = [*([] if commands else ["pytest>=6"]), *(["coverage>=7.2"] if settings.measures else [])]
@@ -159,7 +166,7 @@ def _read(output: str) -> Image | None:
         return None
 
 
-def _names(project: Path) -> Iterator[str]:
+def _in_tree(project: Path) -> Iterator[Found]:
     """What can be imported from the tree, tests aside."""
     for root in (project, project / "src"):
         for entry in sorted(root.iterdir()) if root.is_dir() else ():
@@ -168,22 +175,22 @@ def _names(project: Path) -> Iterator[str]:
                 continue
             package = entry.is_dir() and (root != project or (entry / "__init__.py").is_file())
             if package or (entry.is_file() and entry.suffix == ".py"):
-                yield name
+                yield Found(name, package)
 
 
-def _check_tested(image: Image, project: str, names: Sequence[str], step: Step) -> None:
+def _check_tested(image: Image, project: str, tree: Sequence[Found], step: Step) -> None:
     """Refuse to test the tree in place of the image. Raises StepFailed."""
-    own = [name for name in names if canonicalize_name(name) == project and project]
-    missing = [name for name in own if name not in image.found]
+    own = [each.name for each in tree if project and canonicalize_name(each.name) == project]
+    packages = [each.name for each in tree if each.package]
+    missing = [name for name in own if name not in image.found] or ([] if image.found else packages)
     if missing:
         raise StepFailed(
-            f"the image has no {missing[0]} on the import path: the tests would import the tree's, and prove "
-            "nothing about the image. Install the project there (RUN pip install …), or put it into WORKDIR"
+            f"the image has no {' and no '.join(missing[:3])} on the import path: the tests would import the "
+            "tree's, and prove nothing about the image. Install the project there (RUN pip install …), or "
+            "put it into WORKDIR"
         )
     for name, place in sorted(image.found.items()):
         step.log(f"Testing {name} of the image: {place}")
-    if not image.found:
-        step.log("The image has no package of the tree: what the tests import of the tree is the tree's")
 
 
 def _tools(step: Step, image: Image, wanted: Wanted, more: Sequence[str], own: str) -> Path:
