@@ -56,7 +56,7 @@ LINK = {"type": tarfile.SYMTYPE, "linkname": "../../../victim"}
         [entry("files/a", size=1), entry("files/a", size=2)],
         [entry("files/./a", size=1)],
     ],
-    ids=str,
+    ids=lambda entries: " ".join(each.name for each in entries),
 )
 def test_an_archive_that_leads_out_changes_nothing(place: Path, entries: list[tarfile.TarInfo]) -> None:
     with pytest.raises(StepFailed, match="can't be taken"):
@@ -69,7 +69,9 @@ def test_an_archive_that_leads_out_changes_nothing(place: Path, entries: list[ta
     assert (place / "before").read_text() == "before"
 
 
-@pytest.mark.parametrize("bad", [b"", b"no archive", archive().getvalue()[:100]])
+@pytest.mark.parametrize(
+    "bad", [b"", b"no archive", archive().getvalue()[:100]], ids=["empty", "text", "cut off"]
+)
 def test_what_is_no_archive(place: Path, bad: bytes) -> None:
     with pytest.raises(StepFailed, match="can't be taken"):
         copying.put_in_place(io.BytesIO(bad), place)

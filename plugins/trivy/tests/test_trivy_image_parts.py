@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from penstock import Artifact, ScanReport, StepFailed, StepRefused
 from penstock.testing import StepMaker
 from penstock_trivy import Trivy, penstock_scan
+from penstock_trivy.image import look_through, made
 
 from tests.images import digest_of, image, tar
 
@@ -198,3 +202,39 @@ def test_a_file_whose_image_is_not_whole_keeps_the_gate_shut(
 def test_a_file_that_only_has_a_manifest_is_an_archive(make_step: StepMaker, tmp_path: Path) -> None:
     made = saved(make_step, tmp_path, {"manifest.json": '{"name": "x"}', "x.py": LEAK})
     assert places(scan(make_step, made, **SECRETS)) == [("aws-access-key-id", "image.tar: x.py:2")]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(LAYER) - 1), st.binary(min_size=1, max_size=16)), min_size=1))
+def test_every_layer_is_looked_through_or_refused(tmp_path: Path, changes: list[tuple[int, bytes]]) -> None:
+    data = bytearray(LAYER)
+    for at, new in changes:
+        data[at : at + len(new)] = new
+    path = tmp_path / "layer"
+    path.write_bytes(data)
+    config = {"rootfs": {"type": "layers", "diff_ids": [digest_of(bytes(data))]}}
+    made_of = made("shop", None, json.dumps(config).encode(), [(path, digest_of(bytes(data)))])
+    with suppress(StepFailed):
+        look_through(made_of, lambda number, name, size, content: content.read(size))
+
+
+def test_a_size_that_no_file_can_have_is_refused(make_step: StepMaker, tmp_path: Path) -> None:
+    head = bytearray(LAYER[:512])
+    head[124:136] = b"\x80" + b"\x7f" * 11
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    broken = bytes(head) + LAYER[512:]
+    with pytest.raises(StepFailed, match="layer 1/1 can't be unpacked"):
+        scan(make_step, image(make_step, broken), **SECRETS)
+    (tmp_path / "x.tar").write_bytes(broken)
+    with pytest.raises(StepFailed, match=r"^x\.tar can't be scanned: it can't be unpacked"):
+        scan(make_step, make_step.store.keep(tmp_path / "x.tar", "file"), **SECRETS)
+
+
+def test_an_image_without_a_layer_and_one_with_a_strange_name_are_scanned(make_step: StepMaker) -> None:
+    strange = tar({"x": LEAK}).replace(b"x" + b"\0" * 99, b"\xff" + b"\0" * 99)
+    assert scan(make_step, image(make_step), **SECRETS).findings == ()
+    with pytest.raises(StepFailed, match="can't be unpacked"):  # its checksum is of the other name
+        scan(make_step, image(make_step, strange), **SECRETS)
+    [(_, place)] = places(scan(make_step, image(make_step, tar({"\udcff": LEAK})), **SECRETS))
+    assert place.startswith("shop: layer 1/1: ")

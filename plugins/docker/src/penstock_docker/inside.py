@@ -280,7 +280,7 @@ class Containers(Launcher):
                         f"The container {self._name} on {self._where} may be left: {error}. Remove it: "
                         f"docker rm -f {self._name}"
                     )
-                    self._step.untidy = True
+                self._step.untidy = True
                 return
 
 

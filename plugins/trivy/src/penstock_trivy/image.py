@@ -98,7 +98,7 @@ def look_through(image: Image, look: Look) -> None:
             found = _look(layer, partial(look, number))
         except Refused as error:
             raise StepFailed(f"{what}: {error}. Nothing of it is trusted") from None
-        except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, OverflowError, tarfile.TarError, zlib.error) as error:
             raise StepFailed(f"{what} can't be unpacked ({error}). Build it anew") from None
         if found != layer.diff_id:
             raise StepRefused(f"{what} is {found}, and its configuration says {layer.diff_id}. Build it anew")
@@ -223,8 +223,13 @@ def _look(layer: Layer, look: Callable[[PurePosixPath, int, Readable], None]) ->
         plain = _Digesting(source)
         with tarfile.open(fileobj=plain, mode="r|") as tar:  # type: ignore[call-overload]  # it only reads
             for entry in tar:
+                if entry.type not in tarfile.SUPPORTED_TYPES:
+                    raise Refused(f"its entry {entry.name!r} is of no kind that is known")
                 if entry.isreg() and (content := tar.extractfile(entry)) is not None:
                     look(_path(entry.name), entry.size, content)
+                    # To its end here: the reader itself would go on behind the end of one that is cut off.
+                    while content.read(_CHUNK):
+                        pass
             # The reader stops at a header that it can't read as if it were the end; others go on behind it.
             _nothing_more(tar.fileobj)
         while plain.read(_CHUNK):

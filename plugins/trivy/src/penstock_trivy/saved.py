@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,7 @@ from penstock import StepFailed, StepRefused
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from penstock_trivy.image import Image, made
+from penstock_trivy.unpack import is_tar
 
 _CHUNK = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -32,7 +34,7 @@ def images(path: Path, name: str, place: Path) -> tuple[list[Image], frozenset[s
 
     Raises StepFailed where it holds images that can't be read.
     """
-    if not tarfile.is_tarfile(path):
+    if not is_tar(path):
         return [], frozenset()
     try:
         with tarfile.open(path) as tar:
@@ -48,7 +50,7 @@ def images(path: Path, name: str, place: Path) -> tuple[list[Image], frozenset[s
             return found, frozenset(part for entry in entries for part in (entry.config, *entry.layers))
     except (StepFailed, StepRefused) as error:
         raise type(error)(f"{name} can't be scanned: {error}") from None
-    except (OSError, EOFError, ValueError, KeyError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, KeyError, OverflowError, tarfile.TarError, zlib.error) as error:
         raise StepFailed(f"{name} can't be scanned: it can't be unpacked ({error}). Build it anew") from None
 
 

@@ -50,6 +50,16 @@ class Refused(Exception):
     """Why an archive is not unpacked; becomes a StepFailed that names it."""
 
 
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar archive, compressed or not. Raises StepFailed where its beginning is none."""
+    try:
+        return tarfile.is_tarfile(path)
+    except OverflowError as error:
+        raise StepFailed(
+            f"{path.name} can't be scanned: it can't be unpacked ({error}). Build it anew"
+        ) from None
+
+
 def looks_packed(head: bytes) -> bool:
     """Whether a file that begins so is an archive or compressed."""
     return head.startswith(_PACKED)
@@ -68,7 +78,7 @@ def unpack(path: Path, write: Write, limits: Limits | None = None) -> bool:
     except Refused as error:
         raise StepFailed(f"{path.name} can't be scanned: {error}. Nothing of it is trusted") from None
     except (
-        *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+        *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError),
         *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     ) as error:
         raise StepFailed(
@@ -83,7 +93,7 @@ def _reader(path: Path) -> Callable[[Path, _Guard], None] | None:
     # An installer reads a wheel by its central directory, whatever stands before it: so do we.
     if starts_as_zip or path.name.lower().endswith(_ZIPS):
         return _read_zip
-    if tarfile.is_tarfile(path):
+    if is_tar(path):
         return _read_tar
     return _read_zip if zipfile.is_zipfile(path) else None
 
