@@ -21,6 +21,8 @@ import pytest
 _PATIENCE = 60.0
 APPLETS = ("sh", "httpd", "sleep", "cat", "ls", "echo", "id", "wget", "test", "env", "false", "true", "mkdir")
 BASE = "penstock-base:latest"
+_BRIDGED = ("-m", "physdev", "--physdev-is-bridged", "-j", "ACCEPT")
+"""What lets containers on one network speak to each other where another engine has shut all forwarding."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def registry_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the registry keeps what it was given."""
+    return tmp_path_factory.mktemp("registry") / "registry"
+
+
+@pytest.fixture(scope="session")
+def registry(registry_files: Path) -> Iterator[str]:
     """A real registry on loopback: HOST:PORT."""
-    with _registry(tmp_path_factory.mktemp("registry")) as address:
+    with _registry(registry_files.parent) as address:
         yield address
 
 
 @contextmanager
-def _engine(place: Path) -> Iterator[Engine]:
+def _engine(place: Path, *more: str) -> Iterator[Engine]:
     """A Docker Engine, with a base image of busybox. Skips where there is none to start, or no right to."""
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("a Docker Engine needs dockerd (Debian: docker.io), and root")
@@ -66,9 +74,10 @@ def _engine(place: Path) -> Iterator[Engine]:
     _ip("link", "add", bridge, "type", "bridge")
     _ip("addr", "add", network, "dev", bridge)
     _ip("link", "set", bridge, "up")
+    _iptables("-I", "FORWARD", *_BRIDGED)
     words = ["dockerd", f"--data-root={place}/data", f"--exec-root={short}/exec", f"--pidfile={short}/pid"]
     # Published ports are served by docker-proxy, so that two engines need no rules in one table.
-    words += ["-H", host, f"--bridge={bridge}", "--iptables=false", "--ip-masq=false"]
+    words += ["-H", host, f"--bridge={bridge}", "--iptables=false", "--ip-masq=false", *more]
     with (place / "dockerd.log").open("wb") as log:
         child = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
     made = Engine(host, place)
@@ -81,6 +90,7 @@ def _engine(place: Path) -> Iterator[Engine]:
         child.send_signal(signal.SIGTERM)
         child.wait(timeout=_PATIENCE)
         _ip("link", "del", bridge)
+        _iptables("-D", "FORWARD", *_BRIDGED)
         shutil.rmtree(short, ignore_errors=True)
 
 
@@ -118,6 +128,10 @@ def _bridge(name: str) -> tuple[str, str]:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
+
+
+def _iptables(*arguments: str) -> None:
+    subprocess.run(["iptables", "-w", *arguments], check=True)
 
 
 def _answers(path: Path) -> None:
@@ -161,6 +175,8 @@ def _import_base(made: Engine) -> None:
 
 
 def _remove_all(made: Engine) -> None:
+    """Also networks: their bridges would outlive the engine."""
     containers = made.docker("ps", "-aq").split()
     if containers:
         made.docker("rm", "-f", "-v", *containers)
+    made.docker("network", "prune", "-f")

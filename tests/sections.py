@@ -25,7 +25,7 @@ _ADDED = {
     "verify": 'uses = "shell"\nrun = "true"',
 }
 _NEEDED_FOR = {"tests": "test.added", "scan": "scan.added", "signature": "sign.added"}
-_OURS = ("penstock", "parameters", "defaults", "observe", "policy", "roles", "quarantine", *PHASES)
+_OURS = ("penstock", "parameters", "defaults", "service", "observe", "policy", "roles", "quarantine", *PHASES)
 
 
 def is_configuration(data: Mapping[str, Any]) -> bool:
@@ -99,7 +99,7 @@ def _environments(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tables(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for phase in (*PHASES, "observe"):
+    for phase in (*PHASES, "service", "observe"):
         yield from data.get(phase, {}).values()
 
 

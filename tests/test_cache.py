@@ -117,3 +117,13 @@ def test_a_script_that_names_the_revision_runs_for_each_one(site: Project) -> No
     site.passes("run", "--no-deploy")
 
     assert (site.states()["build.site"], site.states()["test.words"]) == ("cached", "passed")
+
+
+def test_a_step_with_a_cache_is_handed_what_a_step_without_one_has_built(site: Project) -> None:
+    text = (site.root / "penstock.toml").read_text().replace('cache = { inputs = ["pages"] }', "", 1)
+    site.commit({"penstock.toml": text})
+
+    site.passes("run", "--approve", "production")
+
+    found = site.json("verify", site.digest("file"))
+    assert {"build.site", "test.words"} <= {entry["step"] for entry in found["evidence"]}

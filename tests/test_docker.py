@@ -7,17 +7,17 @@ import urllib.request
 
 import pytest
 
-from tests.engines import BASE, Engine, engine, registry
+from tests.engines import BASE, Engine, engine, registry, registry_files
 from tests.projects import Project
 
-__all__ = ["engine", "registry"]
+__all__ = ["engine", "registry", "registry_files"]
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 DOCKERFILE = f"""\
 FROM {BASE}
 COPY www /www
-CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
+CMD ["httpd", "-f", "-p", "8080", "-h", "/www", "-v"]
 """
 CONFIG = """\
 [penstock]
@@ -45,6 +45,7 @@ ports = ["127.0.0.1:{port}:8080"]
 health = "/"
 start_timeout = "5s"
 stop_grace = "1s"
+before = [{{ name = "look", command = ["cat", "/www/index.html"] }}]
 rollout = {{ healthy_within = "10s" }}
 """
 
@@ -78,7 +79,23 @@ def test_from_a_dockerfile_to_what_serves_and_back(project: Project, engine: Eng
     assert engine.docker("inspect", "-f", "{{.Image}}", container).strip() == artifact["digests"]["image ID"]
     assert "All signatures verify" in project.passes("verify", first).out
 
-    project.commit({"www/index.html": "two\n"})
+    assert (
+        "look on local: cat /www/index.html\none\nlook is done"
+        in project.passes("logs", "last", "deploy.staging").out
+    )
+    assert "docker:local#staging | " in project.passes("logs", "staging", "--tail", "1").out
+
+    # A migration that fails changes nothing.
+    broken = CONFIG.replace('"cat", "/www/index.html"', '"cat", "/no/such/table"')
+    project.commit({"penstock.toml": broken.format(registry=registry, port=port)})
+    done = project.run("run", timeout=600)
+    assert done.code == 1
+    assert "ended with 1: cat: can't open '/no/such/table'" in done.said
+    assert "nothing was changed" in done.said
+    assert engine.docker("ps", "-q", "-f", "label=dev.penstock.environment=staging").split() == [container]
+    assert engine.docker("ps", "-aq", "-f", "label=dev.penstock.job").split() == []
+
+    project.commit({"www/index.html": "two\n", "penstock.toml": CONFIG.format(registry=registry, port=port)})
     project.passes("run", timeout=600)
     assert page(port) == "two\n"
 

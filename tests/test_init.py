@@ -109,9 +109,10 @@ MORE = {
         "  pre-commit  configured",
         "! not added: it fetches its hooks and wants a git repository, which a step is not given; it runs "
         "where you commit",
-        "  Dockerfile  seen",
-        '! not added: a [build.image] with uses = "shell" can run your command, and `artifacts` keep what '
-        "it saves",
+        "  docker      Dockerfile",
+        "! not added: the Docker engine at unix:///none.sock can't be reached: there is no such socket. Start "
+        "it (systemctl start docker), or say where it is: DOCKER_HOST. Then: penstock init --add build.image "
+        "--uses docker",
     ],
     "keys": [
         "! let pass by `ignore`, as tests and examples have them: tests/data/server.pem. Look at each of them",
@@ -124,6 +125,7 @@ MORE = {
 @pytest.mark.parametrize("name", PROJECTS)
 def test_the_whole_output_and_a_file_that_is_right(project: Project, name: str) -> None:
     project.commit(PROJECTS[name])
+    project.env["DOCKER_HOST"] = "unix:///none.sock"
 
     done = init(project)
 

@@ -124,6 +124,7 @@ def test_events_and_runs_hold_what_the_reference_says(project: Project, tmp_path
         assert set(event["data"]) <= known[event["type"]], event
     assert {event["type"] for event in events} == known.keys() - {
         *("approval.given", "approval.rejected", "run.cancelled", "run.pruned", "rollout.failed"),
+        "rollout.approved",
         *("tests.flaky", "change.superseded", "step.repeated", "journal.unsealed"),
     }
     step_keys = set(table(JSON, "A step:"))

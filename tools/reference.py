@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 from penstock import config, errors, findings, hookspecs, model, plugins, quarantine, target
-from penstock.keys import Cache
+from penstock.keys import Cache, Wave
 from pydantic import BaseModel
 
 _MARKER = re.compile(r"^::: (\w+)$", re.MULTILINE)
@@ -40,7 +40,8 @@ def values() -> str:
     """The models that hooks take and return."""
     names = (
         "Revision Artifact TestReport TestCase ScanReport Finding Exempted Signature Signer Publication"
-        " Approval Pending Proposal Release TargetState Health Verification Check Evidence Refusal Tool Event"
+        " Approval Pending Proposal Release TargetState Health Job Verification Check Evidence Refusal Tool"
+        " Service Event"
     )
     parts = []
     for name in names.split():
@@ -52,6 +53,11 @@ def values() -> str:
 def keys() -> str:
     """The keys that every section may have."""
     return _table(config.Keys)
+
+
+def wave() -> str:
+    """A wave of `rollout.waves` as a table."""
+    return _table(Wave)
 
 
 def retries() -> str:
@@ -101,6 +107,9 @@ def settings() -> str:
         for phase in loaded.phases(name):
             found = loaded.settings_model(name, plugins.HOOK_OF[phase])
             parts += [f'### [{phase}.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
+        if loaded.has(name, "penstock_service"):
+            found = loaded.settings_model(name, "penstock_service")
+            parts += [f'### [service.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
         if loaded.observes_by_section(name):
             found = loaded.settings_model(name, "penstock_event")
             parts += [f'### [observe.NAME] with uses = "{name}"', inspect.getdoc(found) or "", _table(found)]
@@ -224,7 +233,7 @@ def _union(choices: list[Mapping[str, Any]], root: Mapping[str, Any]) -> str:
 _PARTS: Mapping[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
-        *(hooks, values, keys, retries, cache, parameter, penstock, policy, quarantined, manual, settings),
-        *(commands, plugin_commands, exit_codes),
+        *(hooks, values, keys, wave, retries, cache, parameter, penstock, policy, quarantined, manual),
+        *(settings, commands, plugin_commands, exit_codes),
     )
 }

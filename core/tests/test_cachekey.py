@@ -137,7 +137,7 @@ def test_of_many_artifacts_each_one_and_their_order_count() -> None:
     assert [len(part) for part in made] == [1, 1, 1, 1]
 
 
-COUNTED = {"uses", "env", "secrets", "artifacts"}
+COUNTED = {"uses", "env", "secrets", "artifacts", "services", "inside"}
 WITHOUT_EFFECT = {
     *("needs", "timeout", "retries", "matrix", "cache", "environment", "allow_failure", "rollout"),
     *("when", "labels"),  # whether it runs, and where: what is there counts by itself

@@ -101,7 +101,7 @@ OFFERED = {
     "penstock get a": ["app.whl", "a" * 64],
     "penstock show last ": ["source", "scan.old"],
     "penstock logs 1 sc": ["scan.old"],
-    "penstock logs ": ["last", "3", "2", "1", *STEPS],
+    "penstock logs ": ["last", "3", "2", "1", *STEPS, "staging", "production"],
     "penstock logs -f last s": ["source", "scan.old"],
     "penstock approve ": ["2", "staging", "production"],
     "penstock approve 2 ": ["staging", "production"],

@@ -254,10 +254,6 @@ BROKEN = {
         HEAD + '[build.a]\nuses = "box"\n[build.a.env]\nHOST = "x"\nPORT = 80\n',
         "penstock.toml:7: [build.a] env.PORT: must be a string, and not 80",
     ),
-    "key of a later version": (
-        HEAD + '[build.a]\nuses = "box"\nservices = ["db"]\n',
-        "penstock.toml:5: [build.a] services: is a key of the core that this version does not have yet",
-    ),
     "environment that is no name": (
         HEAD + '[deploy.a]\nuses = "box"\nenvironment = "../../x"\n',
         'penstock.toml:5: [deploy.a] environment: "../../x" is no name: '
@@ -280,12 +276,45 @@ BROKEN = {
     "strategy": (
         HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canari" }\n',
         'penstock.toml:5: [deploy.a] rollout.strategy: "canari" is none of the allowed values '
-        '"all-at-once" or "rolling"',
+        '"all-at-once", "rolling", "canary" or "blue-green"',
     ),
     "key of rollout": (
         HEAD + '[deploy.a]\nuses = "box"\n[deploy.a.rollout]\nstrategy = "rolling"\nbatches = 1\n',
         'penstock.toml:7: [deploy.a] rollout.batches: there is no such key. Did you mean "batch"? '
-        "The keys are batch, healthy_within, interval, pause, strategy",
+        "The keys are batch, healthy_within, interval, judge, pause, strategy, waves",
+    ),
+    "a wave of a share above all": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canary", waves = ["10%", "140%"] }\n',
+        'penstock.toml:5: [deploy.a] rollout.waves.1: "140%" is no batch. '
+        'One is a number of targets, or a share such as "25%"',
+    ),
+    "waves that become smaller": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canary", waves = ["50%", "10%"] }\n',
+        "penstock.toml:5: [deploy.a] rollout: waves must not become smaller: each says how many targets have "
+        'the release after it, such as ["10%", "50%", "100%"]',
+    ),
+    "waves that end early": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canary", waves = ["10%", "50%"] }\n',
+        'penstock.toml:5: [deploy.a] rollout: the last of the waves must be all: "100%"',
+    ),
+    "waves of a rolling one": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "rolling", waves = ["100%"] }\n',
+        'penstock.toml:5: [deploy.a] rollout: waves are for strategy = "canary", and this is rolling',
+    ),
+    "batch of a canary": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { strategy = "canary", batch = 2 }\n',
+        "penstock.toml:5: [deploy.a] rollout: batch is for a rolling one, and this is canary. Leave it out",
+    ),
+    "nothing to judge": (
+        HEAD + '[deploy.a]\nuses = "box"\nrollout = { judge = ["verify.a"] }\n',
+        "penstock.toml:5: [deploy.a] rollout: judge has nothing to judge where all is done at once. Choose "
+        "another strategy",
+    ),
+    "key of a wave": (
+        HEAD + '[deploy.a]\nuses = "box"\n'
+        'rollout = { strategy = "canary", waves = [{ target = 1 }, "100%"] }\n',
+        "penstock.toml:5: [deploy.a] rollout.waves.0.targets: is missing\n"
+        "penstock.toml:5: [deploy.a] rollout.waves.0.target: there is no such key",
     ),
     "batch of none": (
         HEAD + '[deploy.a]\nuses = "box"\nrollout.batch = 0\n',

@@ -513,11 +513,12 @@ def test_who_may_approve(by: tuple[str, ...], identities: tuple[str, ...], may: 
     [
         {"result": "PASSED", "configuration": [{"name": "test.other"}]},
         {"result": "PASSED", "configuration": [{"name": "test.unit"}, {"name": "test.other"}]},
+        {"result": "PASSED", "configuration": [{"name": "test.unit", "annotations": {"role": "inside"}}]},
         {"result": "PASSED", "configuration": []},
         {"result": "PASSED", "configuration": ["test.unit"]},
         {"result": "PASSED", "configuration": {"name": "test.unit"}},
     ],
-    ids=["another step", "two", "none", "no table", "no list"],
+    ids=["another step", "two", "only around", "none", "no table", "no list"],
 )
 def test_what_a_statement_itself_says_of_its_step_counts(predicate: dict[str, Any]) -> None:
     """The record beside it, which nobody signed, may say what it likes."""
@@ -529,6 +530,15 @@ def test_what_a_statement_itself_says_of_its_step_counts(predicate: dict[str, An
     assert [refusal.reason for refusal in refusals] == [
         "no passed result of test.unit of aaaa…aaaa is on record"
     ]
+
+
+@pytest.mark.parametrize("role", ["inside", "beside"])
+def test_what_a_step_ran_inside_of_and_what_ran_beside_it_are_no_other_steps(role: str) -> None:
+    around = {"name": "shop", "digest": {"sha256": "f" * 64}, "annotations": {"role": role}}
+    predicate = {"result": "PASSED", "configuration": [{"name": "test.unit"}, around]}
+    deploy = step("deploy", environment="live", requires=("test.unit",), policy="policy.live")
+
+    assert gates.admit(deploy, [A], [evidence(gates.TEST_RESULT, predicate=predicate)], PLAN, NOW) == []
 
 
 @pytest.mark.parametrize(

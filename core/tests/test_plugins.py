@@ -270,6 +270,5 @@ def test_every_phase_has_its_hook() -> None:
 
 def test_the_keys_of_the_core_are_those_that_sections_have() -> None:
     from penstock.keys import Keys
-    from penstock.sections import LATER
 
-    assert set(Keys.model_fields) | LATER == plugins.CORE_KEYS
+    assert set(Keys.model_fields) == plugins.CORE_KEYS

@@ -7,6 +7,7 @@ from penstock import plan, scheduler
 from penstock.config import Keys, Project, Section
 from penstock.model import Event
 from penstock.plan import Plan
+from penstock.progress import Place
 from penstock.rollout import WakeAt
 from penstock.scheduler import (
     Action,
@@ -14,12 +15,14 @@ from penstock.scheduler import (
     AskApproval,
     Attest,
     Conclude,
+    Doubt,
     End,
     Finish,
     Judge,
     Operate,
     Start,
     Stop,
+    TakeUp,
 )
 from penstock.state import RunState
 
@@ -584,7 +587,7 @@ def test_each_operation_has_the_whole_time_of_the_step() -> None:
 
     assert run.decide(now=129, busy=("deploy.live",)) == [WakeAt(130), WakeAt(140)]
     assert run.decide(now=130, busy=("deploy.live",)) == [
-        Stop("deploy.live", "t0", "it took longer than 30 s (timeout)"),
+        Stop("deploy.live", Place("target", "t0"), "it took longer than 30 s (timeout)"),
         WakeAt(140),
     ]
 
@@ -632,7 +635,9 @@ def test_cancel_stops_what_is_under_way_and_puts_back_what_was_touched() -> None
     run.tell("rollout.started", "deploy.live", op="apply", target="t1")
     run.tell("run.cancelled", reason="cancelled by ana")
 
-    assert run.decide(busy=("deploy.live",)) == [Stop("deploy.live", "t1", "cancelled by ana")]
+    assert run.decide(busy=("deploy.live",)) == [
+        Stop("deploy.live", Place("target", "t1"), "cancelled by ana")
+    ]
     run.tell("rollout.ended", "deploy.live", op="apply", target="t1", ok=False, detail="cancelled by ana")
     assert run.decide() == [
         Operate("deploy.live", "restore", "t1"),
@@ -700,3 +705,86 @@ def test_a_rollout_that_was_through_is_looked_at_again_after_a_cut() -> None:
         Operate("deploy.live", "restore", "t1"),
         Operate("deploy.live", "restore", "t0"),
     ]
+
+
+def doubtful() -> Run:
+    """A canary of one target that nobody could judge."""
+    more = {"settings": {"by": ["ops"]}, "uses": None}
+    rollout = {"strategy": "canary", "waves": [1, "100%"], "judge": ["verify.live"]}
+    run = Run(
+        "build.a",
+        section("approve.live", **more),  # type: ignore[arg-type]  # of several kinds
+        section("deploy.live", rollout=rollout, timeout="30s"),
+        section("verify.live", timeout="5s"),
+        roles={"ops": ("ana",)},
+    )
+    run.finish("source", "build.a", "approve.live")
+    run.tell("step.started", "deploy.live")
+    run.tell("rollout.began", "deploy.live", release=RELEASE, targets=["t0", "t1"])
+    for kind in ("observe", "apply", "probe"):
+        operate(run, kind, *(("t0", "t1") if kind == "observe" else ("t0",)))
+    return run
+
+
+def say(run: Run, by: str, **more: Any) -> None:
+    given = {"by": by, "environment": "live", "artifacts": [A], "plan": run.state.plan.digest}
+    given |= {"given": 0, "expires": 100, **more}
+    run.tell("approval.given", "deploy.live", approval=given, identities=[by])
+
+
+def test_who_judges_has_the_time_of_its_own_step() -> None:
+    run = doubtful()
+    assert run.decide() == [Operate("deploy.live", "judge", "verify.live")]
+    run.tell("rollout.started", "deploy.live", op="judge", target="verify.live")
+
+    assert run.decide(now=4, busy=("deploy.live",)) == [WakeAt(5)]
+    assert run.decide(now=5, busy=("deploy.live",)) == [
+        Stop("deploy.live", Place("judge", "verify.live"), "it took longer than 5 s (timeout)")
+    ]
+
+
+def test_a_rollout_in_doubt_waits_and_holds_no_slot() -> None:
+    run = doubtful()
+    operate(run, "judge", "verify.live", ok=False, outcome="error", detail="no data")
+    assert run.decide() == [Doubt("deploy.live", "verify.live can't judge: no data")]
+
+    run.tell("approval.requested", "deploy.live", reason="verify.live can't judge: no data")
+
+    assert run.state.steps["deploy.live"].state == "waiting"
+    assert run.decide(now=1e9) == [Conclude("waiting")]
+
+
+@pytest.mark.parametrize(
+    ("by", "more", "fault"),
+    [
+        ("ana", {}, ""),
+        ("bo", {}, "bo may not approve: ops may"),
+        ("ana", {"expires": 1}, "the approval has expired"),
+        ("ana", {"environment": "other"}, "the approval is for other, not for live"),
+    ],
+)
+def test_who_may_approve_an_environment_lets_its_rollout_on(
+    by: str, more: dict[str, Any], fault: str
+) -> None:
+    run = doubtful()
+    operate(run, "judge", "verify.live", ok=False, outcome="error", detail="no data")
+    run.tell("approval.requested", "deploy.live", reason="no data")
+    say(run, by, **more)
+
+    assert run.decide(now=50) == [TakeUp("deploy.live", by, fault)]
+    if fault:
+        run.tell("rollout.failed", "deploy.live", reason=fault)
+        assert run.decide() == [Operate("deploy.live", "restore", "t0")]
+    else:
+        run.tell("rollout.approved", "deploy.live", by=by)
+        assert run.decide() == [Operate("deploy.live", "apply", "t1")]
+    assert run.state.steps["deploy.live"].state == "running"
+
+
+def test_a_rollout_in_doubt_that_is_cancelled_goes_back() -> None:
+    run = doubtful()
+    operate(run, "judge", "verify.live", ok=False, outcome="error", detail="no data")
+    run.tell("approval.requested", "deploy.live", reason="no data")
+    run.tell("run.cancelled", reason="cancelled by ana")
+
+    assert run.decide() == [Operate("deploy.live", "restore", "t0")]

@@ -23,6 +23,7 @@ from penstock.config import Keys, Project, Section
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import PHASES
+from penstock.progress import place_of
 from penstock.request import approval_of, make_request
 from penstock.rollout import WakeAt
 from penstock.scheduler import (
@@ -30,12 +31,14 @@ from penstock.scheduler import (
     AskApproval,
     Attest,
     Conclude,
+    Doubt,
     End,
     Finish,
     Judge,
     Operate,
     Start,
     Stop,
+    TakeUp,
 )
 from penstock.state import RunState, fold
 
@@ -58,6 +61,10 @@ class World:
     fails_first: float = 0.0
     targets: int = 2
     bad_target: float = 0.0
+    doubts: float = 0.0
+    """How often nobody can judge a canary."""
+    shifts: bool = False
+    jobs: dict[str, str] = field(default_factory=dict)
     holds: float = 0.5
 
     def chance(self, *about: object) -> float:
@@ -77,6 +84,12 @@ class World:
         return "passed", takes
 
     def operation(self, step: str, target: str, kind: str) -> dict[str, Any]:
+        if kind == "judge":
+            outcome = "error" if self.chance("doubt", step, target) < self.doubts else "passed"
+            outcome = "failed" if self.chance("judge", step, target) < self.bad_target else outcome
+            return {"ok": outcome == "passed", "outcome": outcome}
+        if kind == "job":
+            return {"ok": self.chance("job", step, target) >= self.bad_target / 2}
         bad = kind in ("apply", "probe") and self.chance("target", step, target, kind) < self.bad_target
         if kind == "observe":
             return {"ok": True, "state": {"release": None}}
@@ -176,11 +189,18 @@ class Engine:
             self.busy.pop(first)[2]()
 
     def act(self, action: scheduler.Action) -> None:
+        if isinstance(action, TakeUp):
+            kind = "rollout.failed" if action.fault else "rollout.approved"
+            self.write(kind, action.step, reason=action.fault, by=action.by)
+        else:
+            self.act_on(action)
+
+    def act_on(self, action: scheduler.Action) -> None:
         if isinstance(action, Start):
             self.start(action.step)
         elif isinstance(action, Operate):
             self.operate(action)
-        elif isinstance(action, AskApproval):
+        elif isinstance(action, AskApproval | Doubt):
             self.write("approval.requested", action.step, reason=action.reason)
         elif isinstance(action, Approve):
             self.submit(action.step, action.step, 0.5, lambda: self.approve(action.step))
@@ -217,7 +237,8 @@ class Engine:
                 "run": 1,
                 "environment": step.environment,
             }
-            self.write("rollout.began", name, targets=targets, release=release)
+            more = {"shifting": targets if self.world.shifts else [], "jobs": self.world.jobs}
+            self.write("rollout.began", name, targets=targets, release=release, **more)
         elif outcome == "failed" and (
             again := scheduler.retry(step, self.state.steps[name].attempts, self.now)
         ):
@@ -244,21 +265,37 @@ class Engine:
         self.write("step.finished", action.step, state=action.state, reason=action.reason)
 
     def stop(self, action: Stop) -> None:
-        _, _, _ = self.busy.pop(f"{action.step} {action.target}")
-        kind = self.state.steps[action.step].rollout.targets[action.target].running  # type: ignore[union-attr]
-        self.write(
-            "rollout.ended", action.step, op=kind, target=action.target, ok=False, detail=action.reason
-        )
+        self.busy.pop(f"{action.step} {action.place}")
+        kind = self.state.steps[action.step].rollout.busy[action.place].kind  # type: ignore[union-attr]
+        about = {"op": kind, "target": action.place.name}
+        self.write("rollout.ended", action.step, **about, ok=False, detail=action.reason)
 
     def operate(self, action: Operate) -> None:
-        self.write("rollout.started", action.step, op=action.kind, target=action.target)
+        about = {"op": action.kind, "target": action.target, "share": action.share}
+        self.write("rollout.started", action.step, **about)
         data = self.world.operation(action.step, action.target, action.kind)
         takes = self.world.chance("op", action.step, action.target, action.kind)
 
         def then() -> None:
             self.write("rollout.ended", action.step, op=action.kind, target=action.target, **data)
+            if action.kind == "apply" and data["ok"]:
+                self.let_on(action.step)
 
-        self.submit(f"{action.step} {action.target}", action.step, takes, then)
+        self.submit(f"{action.step} {place_of(action.kind, action.target)}", action.step, takes, then)
+
+    def let_on(self, name: str) -> None:
+        """What the next wave was applied after: those that judge have said yes, or a person has."""
+        rollout = self.state.steps[name].rollout
+        assert rollout is not None
+        if not rollout.current or not rollout.settings.judge:
+            return
+        by_person = any(event.type == "rollout.approved" and event.step == name for event in self.events)
+        yes = [
+            event
+            for event in self.events
+            if event.type == "rollout.ended" and event.data["op"] == "judge" and event.step == name
+        ]
+        assert by_person or any(event.data["ok"] for event in yes)
 
     def approve(self, name: str) -> None:
         given = approval_of(self.state, name, "ana", "", self.now)
@@ -387,6 +424,14 @@ def make(sections: list[Section]) -> Plan:
     return plan.make(Project(name="shop", root="/", digest=A, plugins=(), sections=tuple(ordered)), {})
 
 
+ROLLOUTS: list[dict[str, Any]] = [
+    {"strategy": "all-at-once"},
+    {"strategy": "rolling", "pause": 3},
+    {"strategy": "canary", "waves": [1, "100%"], "pause": 3},
+    {"strategy": "blue-green", "pause": 3},
+]
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     environments = draw(st.lists(st.sampled_from("ab"), unique=True, max_size=2))
@@ -409,7 +454,10 @@ def plans(draw: st.DrawFn) -> Plan:
         if draw(st.integers(0, 3)) == 0:
             keys["needs"] = draw(st.lists(st.sampled_from(["source", *names[:place]]), max_size=3))
         if name.startswith("deploy"):
-            keys["rollout"] = {"strategy": draw(st.sampled_from(["rolling", "all-at-once"])), "pause": 3}
+            keys["rollout"] = draw(st.sampled_from(ROLLOUTS))
+            judge = name.replace("deploy", "verify")
+            if judge in names and keys["rollout"]["strategy"] != "all-at-once" and draw(st.booleans()):
+                keys["rollout"] = {**keys["rollout"], "judge": [judge]}
         if name.startswith("test") and environments and draw(st.booleans()):
             keys["environment"] = draw(st.sampled_from(environments))
         if draw(st.integers(0, 3)) == 0:
@@ -428,6 +476,9 @@ WORLDS = st.builds(
     fails_first=RATE,
     targets=st.integers(1, 4),
     bad_target=RATE,
+    doubts=st.sampled_from([0.0, 0.5]),
+    shifts=st.booleans(),
+    jobs=st.sampled_from([{}, {"migrate": "before", "warm": "after"}]),
     holds=st.sampled_from([0.0, 0.5, 1.0]),
 )
 

@@ -343,3 +343,27 @@ def test_the_state_is_what_its_events_say_after_a_trip_through_json() -> None:
     )
 
     assert vars(again) == vars(run.state)
+
+
+def test_a_rollout_of_before_there_were_waves_folds_as_it_did() -> None:
+    """Its events name neither traffic nor jobs, and nothing was looked at once it was put back."""
+    run = Run("build.a", "deploy.live")
+    run.finish("source", "build.a")
+    run.tell("step.started", "deploy.live")
+    release = {"digest": A, "artifacts": [], "revision": {}, "run": 1, "environment": "live"}
+    run.tell("rollout.began", "deploy.live", release=release, targets=["t0", "t1"])
+    for target in ("t0", "t1"):
+        run.tell("rollout.started", "deploy.live", op="observe", target=target)
+        run.tell("rollout.ended", "deploy.live", op="observe", target=target, ok=True, state={"release": A})
+    for op, ok in (("apply", False), ("restore", True)):
+        run.tell("rollout.started", "deploy.live", op=op, target="t0")
+        run.tell("rollout.ended", "deploy.live", op=op, target="t0", ok=ok, detail="disk full")
+    run.tell("step.finished", "deploy.live", state="failed", reason="t0 could not be changed: disk full")
+    run.tell("run.finished", None, state="failed")
+
+    rollout = run.state.steps["deploy.live"].rollout
+    assert rollout is not None
+    assert rollout.failure == "t0 could not be changed: disk full"
+    assert rollout.targets["t0"].back
+    assert not rollout.left_behind
+    assert run.state.state == "failed"

@@ -193,9 +193,11 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         "penstock.toml:7: [test.a] xyzzy: there is no such key. The keys are cwd, reports, run, "
         "and those of every section",
     ),
-    "a key that is to come": (
+    "inside, without a plugin for it": (
         HEAD + '[test.a]\nuses = "shell"\nrun = "true"\ninside = "build.image"\n',
-        "penstock.toml:7: [test.a] inside: is a key of the core that this version does not have yet",
+        "penstock.toml:7: [test.a] inside: no enabled plugin can start a program inside of something that was "
+        "built (enabled: plain, shell). Add one to plugins in [penstock] that implements penstock_launcher, "
+        "such as the one that builds build.image where it makes images",
     ),
     "no uses": (
         HEAD + '[test.a]\nrun = "true"\n',

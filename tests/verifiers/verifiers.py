@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 _PYTHON_PACKAGES = ("securesystemslib==1.6.0", "sigstore-models==0.0.6")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_SID = ("cosign", "oras")
 _MINUTES = 60.0
 
 
@@ -66,7 +67,7 @@ class NpmVerifier:
                 shutil.copy(file, place)
             _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=place)
 
-        return _once(self._cache / name, install)
+        return once(self._cache / name, install)
 
 
 class PythonVerifier:
@@ -89,7 +90,7 @@ class PythonVerifier:
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, "--no-deps", "--target", place, *_PYTHON_PACKAGES])
 
-        return _once(self._cache / name, install)
+        return once(self._cache / name, install)
 
 
 class CosignVerifier:
@@ -115,12 +116,45 @@ class CosignVerifier:
     @cached_property
     def program(self) -> Path:
         """cosign's path."""
-        return _once(self._cache / f"cosign-sid-{platform.machine()}", _unpack_cosign) / "usr/bin/cosign"
+        return _from_sid(self._cache) / "usr/bin/cosign"
 
     @cached_property
     def version(self) -> str:
         """The version of the Debian package."""
         return (self.program.parents[2] / "version").read_text().strip()
+
+    def verify_in_registry(self, image: str, key: Path, predicate_type: str) -> list[str]:
+        """The payloads of the attestations of a type that cosign finds beside an image and accepts by this key.
+
+        Raises RuntimeError where it finds or accepts none. The registry speaks HTTP.
+        """
+        argv: list[str | Path] = [self.program, "verify-attestation", "--key", key, "--type", predicate_type]
+        argv += ["--insecure-ignore-tlog=true", "--allow-http-registry", "--new-bundle-format", image]
+        with tempfile.TemporaryDirectory() as home:
+            lines = _run(argv, env={"HOME": home}).splitlines()
+        return [json.loads(line)["payload"] for line in lines if line.startswith("{")]
+
+
+class OrasClient:
+    """oras, from the same suite: what it finds beside an image in a registry that speaks HTTP."""
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache = cache or default_cache()
+
+    def discover(self, image: str) -> list[Mapping[str, str]]:
+        """The descriptors of the referrers of an image."""
+        found = json.loads(self._run("discover", "--plain-http", "--format", "json", image))
+        listed: list[Mapping[str, str]] = found.get("referrers") or found.get("manifests") or []
+        return listed
+
+    def pull(self, artifact: str, place: Path) -> list[Path]:
+        """The files of an artifact, in a directory."""
+        self._run("pull", "--plain-http", "--output", str(place), artifact)
+        return sorted(place.iterdir())
+
+    def _run(self, *words: str) -> str:
+        with tempfile.TemporaryDirectory() as home:
+            return _run([_from_sid(self._cache) / "usr/bin/oras", *words], env={"HOME": home})
 
 
 def attestation_argv(
@@ -144,7 +178,12 @@ def mirror(uris: str, suite: str) -> str:
     return found[1]
 
 
-def _unpack_cosign(place: Path) -> None:
+def _from_sid(cache: Path) -> Path:
+    """Where the programs of Debian's suite sid are unpacked: one fetch of its lists for all of them."""
+    return once(cache / f"{'-'.join(_SID)}-sid-{platform.machine()}", _unpack_sid)
+
+
+def _unpack_sid(place: Path) -> None:
     release = dict(
         line.partition("=")[::2] for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )
@@ -166,14 +205,15 @@ def _unpack_cosign(place: Path) -> None:
     ):
         apt += ["--option", option]
     _run([*apt, "update"])
-    _run([*apt, "download", "cosign"], cwd=work)
+    _run([*apt, "download", *_SID], cwd=work)
+    for package in work.glob("*.deb"):
+        _run(["dpkg-deb", "--extract", package, place])
     (package,) = work.glob("cosign_*.deb")
-    _run(["dpkg-deb", "--extract", package, place])
     (place / "version").write_text(_run(["dpkg-deb", "--field", package, "Version"]))
     shutil.rmtree(work)
 
 
-def _once(target: Path, install: Callable[[Path], None]) -> Path:
+def once(target: Path, install: Callable[[Path], None]) -> Path:
     """A directory that is there whole or not at all, however many test runs want it at once."""
     if target.exists():
         return target

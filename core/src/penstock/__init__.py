@@ -11,6 +11,7 @@ API_VERSION = 1
 if TYPE_CHECKING:
     from penstock.errors import CommandFailed as CommandFailed
     from penstock.errors import ConfigError as ConfigError
+    from penstock.errors import NoSuchProgram as NoSuchProgram
     from penstock.errors import PenstockError as PenstockError
     from penstock.errors import StepFailed as StepFailed
     from penstock.errors import StepRefused as StepRefused
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from penstock.findings import ScanReport as ScanReport
     from penstock.findings import Severity as Severity
     from penstock.hookspecs import hookimpl as hookimpl
+    from penstock.launching import Command as Command
+    from penstock.launching import Launcher as Launcher
     from penstock.model import Approval as Approval
     from penstock.model import Artifact as Artifact
     from penstock.model import Check as Check
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from penstock.model import Duration as Duration
     from penstock.model import Event as Event
     from penstock.model import Evidence as Evidence
+    from penstock.model import Inside as Inside
     from penstock.model import Model as Model
     from penstock.model import Pending as Pending
     from penstock.model import Percentage as Percentage
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from penstock.model import Refusal as Refusal
     from penstock.model import Release as Release
     from penstock.model import Revision as Revision
+    from penstock.model import Service as Service
     from penstock.model import Settings as Settings
     from penstock.model import Signature as Signature
     from penstock.model import Signer as Signer
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from penstock.step import Completed as Completed
     from penstock.step import Step as Step
     from penstock.target import Health as Health
+    from penstock.target import Job as Job
     from penstock.target import Target as Target
     from penstock.target import TargetState as TargetState
 
@@ -53,6 +59,7 @@ _HOME = {
     "penstock.errors": (
         "CommandFailed",
         "ConfigError",
+        "NoSuchProgram",
         "PenstockError",
         "StepFailed",
         "StepRefused",
@@ -60,6 +67,7 @@ _HOME = {
     ),
     "penstock.findings": ("Exempted", "Finding", "ScanReport", "Severity"),
     "penstock.hookspecs": ("hookimpl",),
+    "penstock.launching": ("Command", "Launcher"),
     "penstock.model": (
         "Approval",
         "Artifact",
@@ -68,6 +76,7 @@ _HOME = {
         "Duration",
         "Event",
         "Evidence",
+        "Inside",
         "Model",
         "Pending",
         "Percentage",
@@ -76,6 +85,7 @@ _HOME = {
         "Refusal",
         "Release",
         "Revision",
+        "Service",
         "Settings",
         "Signature",
         "Signer",
@@ -86,7 +96,7 @@ _HOME = {
     ),
     "penstock.observed": ("Observed",),
     "penstock.step": ("Completed", "Step"),
-    "penstock.target": ("Health", "Target", "TargetState"),
+    "penstock.target": ("Health", "Job", "Target", "TargetState"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,16 +1,30 @@
-"""What the enabled plugins have against a deployment: each is asked, and who fails has not agreed."""
+"""What the store and the enabled plugins have against a deployment: who fails has not agreed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.errors import PenstockError, PluginError, in_words
-from penstock.model import Evidence, Refusal
+from penstock.errors import PenstockError, PluginError, StepRefused, in_words
+from penstock.home import Home
+from penstock.model import Artifact, Evidence, Refusal
 from penstock.outcomes import Stopped
 from penstock.plugins import Plugins
+from penstock.proof import check_bytes
 from penstock.step import Step
 
 _HOOK = "penstock_admit"
+
+
+def same_bytes(home: Home, artifacts: Sequence[Artifact]) -> list[Refusal]:
+    """What the store has against them: bytes that are not what their digests say."""
+    found = []
+    for artifact in artifacts:
+        try:
+            check_bytes(home, artifact)
+        except StepRefused as error:
+            way_out = "Build it again: penstock run"
+            found.append(Refusal(rule="same bytes", reason=str(error), way_out=way_out))
+    return found
 
 
 def refusals(plugins: Plugins, step: Step, on_record: Sequence[Evidence]) -> list[Refusal]:

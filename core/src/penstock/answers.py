@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
-from penstock.errors import PluginError, StepFailed
+from penstock.errors import PenstockError, PluginError, StepFailed
 from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
@@ -24,11 +24,12 @@ from penstock.model import (
 )
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF
-from penstock.request import Request
+from penstock.request import Request, Response
 from penstock.secrets import masked
 from penstock.step import Step
-from penstock.target import Health, Target, TargetState
+from penstock.target import Health, Job, Target, TargetState
 
+_NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
     "source": Revision,
     "test": TestReport,
@@ -85,6 +86,20 @@ def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> 
     return taken
 
 
+def snapshot_of(revision: Revision, step: Step, store: Store) -> Response:
+    """Keep the files of a source step; what the step answers."""
+    digest, _ = store.add_tree(step.workspace)
+    found = revision.model_copy(update={"snapshot": digest, "notes": ()})
+    return Response(
+        outcome="passed",
+        data={
+            "revision": found.model_dump(mode="json"),
+            "summary": f"snapshot of {found.short}",
+            "notes": list(revision.notes[:_NOTES]),
+        },
+    )
+
+
 def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequence[Artifact]) -> None:
     """Raises PluginError where a publish step says that it published what no step before it has built."""
     known = {digest for artifact in artifacts for digest in (artifact.digest, *artifact.digests.values())}
@@ -103,6 +118,9 @@ def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
     if request.op == "apply":
         assert request.release is not None
         target.apply(request.release, step)
+        return {}
+    if request.op == "shift":
+        target.shift(request.share, step)
         return {}
     if request.op == "probe":
         health = target.probe(step)
@@ -124,6 +142,18 @@ def _observed(target: Target, step: Step) -> dict[str, Any]:
             "Keep what names it instead"
         )
     return data
+
+
+def all_jobs(plugin: str | None, answer: object) -> list[Job]:
+    """The jobs of a rollout, which can be told apart. Raises PluginError where they can't."""
+    jobs = list(answer) if isinstance(answer, list | tuple) else None
+    if jobs is None or not all(isinstance(job, Job) for job in jobs):
+        raise PluginError(f'the plugin "{plugin}" must return a list of Job from penstock_jobs')
+    ids = [job.id for job in jobs]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise PluginError(f"the plugin names the job {name} twice")
+    return jobs
 
 
 def all_different(targets: list[Target]) -> list[Target]:
@@ -171,13 +201,42 @@ def _kind(path: Path) -> str:
     return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"
 
 
-def status_of(target: Target, step: Step) -> dict[str, Any]:
-    """What runs on a target now, and how it is."""
-    state, health = target.observe(step), target.probe(step)
-    return {
-        "target": target.id,
-        "release": state.release,
-        "health": health.status,
-        "detail": step.mask(health.detail),
-        "data": state.data,
-    }
+def the_target(targets: Iterable[Target], request: Request) -> Target:
+    """The target that a request is about. Raises StepFailed where the plugin does not name it any more."""
+    for target in targets:
+        if target.id == request.target:
+            return target
+    raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
+
+
+def the_job(jobs: Iterable[Job], request: Request) -> Job:
+    """The job that a request is about. Raises StepFailed where the plugin does not name it any more."""
+    for job in jobs:
+        if job.id == request.target:
+            return job
+    raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
+
+
+def read_logs(targets: Sequence[Target], request: Request, step: Step) -> dict[str, Any]:
+    """Pass on what a target's service writes, a line a message; without a target, say which there are."""
+    if request.target is None:
+        return {"targets": [target.id for target in targets]}
+    target, reading = the_target(targets, request), request.reading
+    assert reading is not None
+    for line in target.logs(step, since=reading.since, tail=reading.tail, follow=reading.follow):
+        step.progress(0, 0, line)
+    return {}
+
+
+def status_of(target: Target, step: Step, *, probe: bool = True) -> dict[str, Any]:
+    """What runs on a target now, and with `probe`, how it is. One that can't be asked says so."""
+    found: dict[str, Any] = {"target": target.id, "release": None, "health": "unknown", "data": {}}
+    try:
+        state = target.observe(step)
+        found |= {"release": state.release, "detail": "", "data": state.data, "seen": True}
+        if probe:
+            health = target.probe(step)
+            found |= {"health": health.status, "detail": step.mask(health.detail)}
+    except PenstockError as error:
+        found |= {"detail": step.mask(str(error)), "seen": "seen" in found}
+    return found

@@ -276,30 +276,32 @@ class Store:
     @contextmanager
     def _held(self) -> Iterator[str]:
         """A file that is held for all that are named after it: whoever sweeps leaves those alone."""
-        path = self.root / "incoming" / os.urandom(16).hex()
+        path = self._incoming()
         try:
             file = incoming.created(path)
         except OSError as error:
             raise self._unwritable(error) from error
         with file:
             try:
-                yield str(path)
+                yield path
             finally:
-                path.unlink(missing_ok=True)
+                Path(path).unlink(missing_ok=True)
+
+    def _incoming(self) -> str:
+        return f"{self.root}/incoming/{os.urandom(16).hex()}"
 
     def _unwritable(self, error: OSError) -> PluginError:
         return PluginError(f"the artifact store {self.root} can't be written: {error.strerror}")
 
     @contextmanager
     def _new(self, together: Batch | None = None) -> Iterator[IO[bytes]]:
-        name = os.urandom(16).hex()
-        path = Path(f"{together.name}{incoming.OF}{name}") if together else self.root / "incoming" / name
+        path = f"{together.name}{incoming.OF}{os.urandom(16).hex()}" if together else self._incoming()
         try:
             with incoming.created(path) as file:
                 try:
                     yield file
                 except BaseException:
-                    path.unlink(missing_ok=True)
+                    Path(path).unlink(missing_ok=True)
                     raise
         except OSError as error:
             raise self._unwritable(error) from error
@@ -367,3 +369,9 @@ def _is_tidy(entries: list[dict[str, str | int]]) -> bool:
             path = path.rpartition("/")[0]
             above.add(path)
     return leaves.isdisjoint(above)
+
+
+def file_name(name: str) -> str:
+    """An artifact's name as that of a file right there: images have slashes in theirs."""
+    flat = name.replace("/", "_").replace("\0", "_")
+    return flat if flat not in ("", ".", "..", ".incoming") else f"_{flat}"

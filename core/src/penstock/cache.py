@@ -10,9 +10,8 @@ import hashlib
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -36,8 +35,7 @@ _DAY = 86400.0
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What the result of one step depends on."""
 
     parts: Parts
@@ -51,8 +49,7 @@ class Known:
     revision: Revision
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(NamedTuple):
     """What a look into the cache led to."""
 
     known: Known | None
@@ -93,7 +90,8 @@ class Cache:
         if not steps:
             return None
         about = tuple(steps.values())
-        request = make_request(self._plan, state, about[0].name, "tools", about=about)
+        # What a step is handed is worked out once, and of these it is not there yet: of the first step it is.
+        request = make_request(self._plan, state, self._plan.steps[0].name, "tools", about=about)
         info = request.info.model_copy(update={"name": _ASKER.name, "attempt": 1, "secrets": {}, "env": {}})
         return request.model_copy(update={"step": _ASKER, "info": info})
 
@@ -250,7 +248,7 @@ class Cache:
             files.digest,
             env,
             tools,
-            self._code(step),
+            self._codes_of(step),
             self._where(),
             dirty=revision.dirty,
             parameters=dict(self._plan.parameters),
@@ -293,9 +291,16 @@ class Cache:
             return None if revision.time is None else str(revision.time)
         return os.environ.get(name)
 
-    def _code(self, step: PlanStep) -> dict[str, str]:
-        """Which plugin: its version, and its code, which may change without one."""
-        name = step.uses or ""
+    def _codes_of(self, step: PlanStep) -> dict[str, str]:
+        """Which plugin, and which others start its services."""
+        found = self._code(step.uses or "")
+        for other in {service.plugin for service in step.services} - {step.uses}:
+            code = self._code(other)
+            found = {**found, other: code[other], f"code of {other}": code["code"]}
+        return found
+
+    def _code(self, name: str) -> dict[str, str]:
+        """A plugin: its version, and its code, which may change without one."""
         if name not in self._codes:
             module = self._plugins.modules.get(name)
             file = self._plugins.files.get(name)
@@ -352,7 +357,8 @@ def _code_of(file: str | None) -> str:
 
 
 def _alike(step: PlanStep) -> str:
-    return cachekey.digest_of([step.uses, step.settings])
+    served = (service.model_dump(mode="json") for service in step.services)
+    return cachekey.digest_of([step.uses, step.settings, step.keys.inside is None, *served])
 
 
 def _too_old(step: PlanStep, event: Event, now: float) -> str | None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
+from penstock.globs import chosen
 from penstock.model import Artifact, Revision, Tool
-from penstock.patterns import chosen
 from penstock.plan import PlanStep
 
 FORMAT = 1
@@ -26,6 +26,7 @@ _STANDING_FOR_IT = "PENSTOCK_REVISION"
 _MANY = 40
 """Artifacts that are listed one by one."""
 _IN_ALL = "{} in all"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""
@@ -49,7 +50,7 @@ class Files(NamedTuple):
 
 def canonical(value: object) -> bytes:
     """The one JSON text of a value. Names that are not UTF-8 stand in it as the bytes that they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest_of(value: object) -> str:
@@ -84,10 +85,17 @@ def parts_of(
     """
     return {
         "format": {"version": FORMAT},
-        "step": {"name": step.name, "phase": step.phase, "artifacts": list(step.keys.artifacts)},
+        "step": {
+            "name": step.name,
+            "phase": step.phase,
+            "artifacts": list(step.keys.artifacts),
+            # Which digest that is stands among the artifacts: the step waits for what makes it.
+            **({"inside": step.keys.inside.model_dump(mode="json")} if step.keys.inside else {}),
+        },
         "plugin": dict(plugin),
         "machine": dict(machine),
         "settings": dict(step.settings),
+        **({"services": _services(step)} if step.services else {}),
         "env": {**step.keys.env, **env},
         "parameters": dict(parameters),
         "quarantine": {str(n): each.model_dump(mode="json") for n, each in enumerate(step.quarantine)},
@@ -97,6 +105,10 @@ def parts_of(
         # What was not committed is on record as such: a clean run does not take it over.
         "source": {"files": files, "dirty": dirty},
     }
+
+
+def _services(step: PlanStep) -> dict[str, JsonValue]:
+    return {service.name: service.model_dump(mode="json") for service in step.services}
 
 
 def with_revision(parts: Parts, revision: Revision) -> Parts:

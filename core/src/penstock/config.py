@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from penstock import people, quarantine, versions
+from penstock import beside, people, quarantine, versions
+from penstock.beside import Beside
 from penstock.configfile import ConfigFile
 from penstock.defaults import read_defaults
 from penstock.errors import ConfigError, did_you_mean, sentence
@@ -77,6 +78,7 @@ class Project(Model):
     files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
     observers: tuple[Observe, ...] = ()
+    services: dict[str, Beside] = {}
     policies: dict[str, Policy] = {}
     roles: dict[str, tuple[str, ...]] = {}
     parameters: dict[str, Parameter] = {}
@@ -118,6 +120,8 @@ def load(
     parameters = read_parameters(data, source, errors)
     shared = read_defaults(data, PHASES, source, errors)
     sections = read_sections(data, Around(plugins, known, shared, parameters), source, errors)
+    services = beside.read_services(data, plugins, known, source, errors)
+    beside.check_services(sections, services, data, source, errors)
     observers = read_observers(data, plugins, known, source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
@@ -151,6 +155,7 @@ def load(
         files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),
         observers=tuple(observers),
+        services=services,
         policies={name: policy for name, policy in policies.items() if policy},
         roles=roles,
         parameters=parameters,
@@ -168,7 +173,8 @@ def _in_lines(errors: list[str]) -> str:
 
 
 def _check_tables(data: dict[str, Any], source: ConfigFile, errors: list[str]) -> None:
-    allowed = ("penstock", "parameters", "defaults", OBSERVE, "policy", "roles", quarantine.TABLE, *PHASES)
+    others = ("parameters", "defaults", beside.PHASE, OBSERVE, "policy", "roles", quarantine.TABLE)
+    allowed = ("penstock", *others, *PHASES)
     for name, table in data.items():
         if name in Penstock.model_fields:
             errors.append(source.error(name, "", "is a key, and stands in the section [penstock]"))

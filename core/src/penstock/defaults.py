@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
@@ -46,8 +45,7 @@ def read_defaults(
     return found
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(NamedTuple):
     """A section with what its phase shares."""
 
     table: dict[str, Any]
@@ -72,8 +70,7 @@ def merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> Merged:
     return Merged(made, frozenset(shared))
 
 
-@dataclass(frozen=True)
-class InDefaults:
+class InDefaults(NamedTuple):
     """Says of what came out of the defaults of a phase that it stands there."""
 
     source: Place

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock import scheduler, sealing, summary
+from penstock import reaping, scheduler, sealing, summary
 from penstock.cache import TICKET, Cache
 from penstock.errors import PluginError
 from penstock.executor import Done, Executor, Progress
@@ -43,6 +43,7 @@ from penstock.request import (
     spared,
 )
 from penstock.rollout import WakeAt
+from penstock.rollouts import Rollouts
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
 from penstock.runs import working_on as working_on
@@ -52,6 +53,7 @@ from penstock.scheduler import (
     AskApproval,
     Attest,
     Conclude,
+    Doubt,
     End,
     Finish,
     Judge,
@@ -59,6 +61,7 @@ from penstock.scheduler import (
     Regain,
     Start,
     Stop,
+    TakeUp,
     Waiting,
 )
 from penstock.signals import interrupts, wake_socket
@@ -100,8 +103,9 @@ class Engine:
     def __post_init__(self) -> None:
         self._facts = Facts(self.journal, self.home, self.state)
         self._record = Record(self.journal, self.state, self._tell)
-        self._underway = Underway(self.executor, self._record)
+        self._underway = Underway(self.executor, self._record, reaps=reaping.needed(self.plugins))
         self._holds = Holds(self.home, self.journal, self._record, self.state)
+        self._rollouts = Rollouts(self.plan, self.state, self._record, self._underway, self._holds)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
         self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
@@ -185,25 +189,19 @@ class Engine:
     def _act(self, action: Action) -> None:
         if isinstance(action, Start | Regain | AskApproval):
             self._enter(action)
-        elif isinstance(action, Operate):
-            self._operate(action)
+        elif isinstance(action, Operate | Doubt | TakeUp | Stop | Attest):
+            self._rollouts.act(action)
         elif isinstance(action, Approve):
             self._submit(
                 action.step,
                 "approve",
                 approval=approval_of(self.state, action.step, user(), "--approve", time.time()),
             )
-        elif isinstance(action, Attest):
-            progress = self.state.steps[action.step].rollout
-            assert progress is not None
-            self._submit(action.step, "attest", release=progress.release, targets=tuple(progress.targets))
         elif isinstance(action, Finish):
             self._finish(action.step, action.state, action.reason)
         elif isinstance(action, End):
             if not self._underway.end(action):
                 self._finish(action.step, action.state, action.reason)
-        elif isinstance(action, Stop):
-            self._underway.stop(action)
         elif isinstance(action, Conclude):
             # Statements are durable in the journal; whoever reads them once the run is over looks here.
             self.home.store.sync()
@@ -256,21 +254,6 @@ class Engine:
         if self._holds.enter(self.plan.by_name[name]):
             self._record.write("approval.requested", name, what)
 
-    def _operate(self, action: Operate) -> None:
-        progress = self.state.steps[action.step].rollout
-        assert progress is not None
-        self._record.write("rollout.started", action.step, {"op": action.kind, "target": action.target})
-        self._record.stage()
-        self._submit(
-            action.step,
-            "target",
-            action,
-            release=progress.release,
-            op=action.kind,
-            target=action.target,
-            before=progress.targets[action.target].before,
-        )
-
     def _finish(self, name: str, state: str, reason: str = "", **data: Any) -> None:
         step, rollout = self.plan.by_name[name], self.state.steps[name].rollout
         if rollout is not None and state != "passed":
@@ -302,9 +285,7 @@ class Engine:
             return
         response, operation, end = back.response, back.operation, back.end
         if operation is not None:
-            ok = response.outcome == "passed"
-            data = {"op": operation.kind, "target": operation.target, "ok": ok, "detail": response.reason}
-            self._record.write("rollout.ended", back.step, {**data, **response.data})
+            self._record.write("rollout.ended", back.step, back.data)
         elif end is not None:
             ended = Response.model_validate({"outcome": end.state, "reason": end.reason})
             self._settle(back.step, ended, end.failure)
@@ -330,7 +311,8 @@ class Engine:
             rollout = self.state.steps[name].rollout
             assert rollout is not None
             said = f"{short(rollout.release.digest)}  healthy"
-            self._finish(name, "passed", summary=said, notes=spared(self.state, name), **response.data)
+            notes = [*summary.way_of(rollout), *spared(self.state, name)]
+            self._finish(name, "passed", summary=said, notes=notes, **response.data)
         elif response.outcome == "passed":
             self._finish(name, "passed", **response.data)
         else:
@@ -360,13 +342,13 @@ class Engine:
             self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
             self._record.after_commit(partial(self.executor.submit, TICKET, question))
 
-    def _submit(self, name: str, kind: str, operation: Operate | None = None, **more: Any) -> None:
+    def _submit(self, name: str, kind: str, **more: Any) -> None:
         step = self.plan.by_name[name]
         shows = step.phase == "publish" and self.plugins.asks_for(
             step.uses or "", "penstock_publish", "evidence"
         )
         request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
-        self._underway.submit(request, operation)
+        self._underway.submit(request)
 
     # --- what is told ---
 

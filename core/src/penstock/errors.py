@@ -5,6 +5,7 @@ PenstockError
 ├── PluginError       a plugin or the machine failed                     exit 4
 ├── StepFailed        a step did its work and the outcome is bad         exit 1
 │   ├── CommandFailed   a program that it ran ended with another status
+│   ├── NoSuchProgram   there is no such program in what it was to run inside of
 │   └── StepRefused     a gate refused
 ├── TryLater          an observer could not tell what happened: again soon
 └── StepCancelled     somebody told it to stop                           exit 130
@@ -53,6 +54,10 @@ class CommandFailed(StepFailed):
     def __init__(self, message: str, returncode: int) -> None:
         super().__init__(message)
         self.returncode = returncode
+
+
+class NoSuchProgram(StepFailed):
+    """What a step runs inside of has no such program."""
 
 
 class StepRefused(StepFailed):

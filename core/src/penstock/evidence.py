@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from penstock import scanned
+from penstock.circumstances import Circumstances as Circumstances
 from penstock.errors import PenstockError
 from penstock.findings import ScanReport
 from penstock.gates import (
@@ -46,7 +47,6 @@ from penstock.model import (
     Tool,
     Verification,
 )
-from penstock.parameters import Given
 from penstock.plan import PlanStep
 
 TYPES = frozenset(
@@ -68,23 +68,6 @@ class Reference(Model):
     statement: str
     bundles: tuple[str, ...] = ()
     signers: tuple[str, ...] = ()
-
-
-class Circumstances(Model):
-    """What a statement says about the run that made it."""
-
-    pipeline: str
-    run: int
-    plan: str
-    config: str
-    version: str
-    plugins: dict[str, str]
-    files: tuple[PluginFile, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    parameters: dict[str, Given] = {}
-    revision: Revision
-    started: float
-    finished: float
 
 
 def statements(
@@ -230,7 +213,28 @@ def _source(revision: Revision) -> dict[str, Any]:
 
 
 def _run(circumstances: Circumstances) -> dict[str, Any]:
-    return {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    run = {"pipeline": circumstances.pipeline, "run": circumstances.run, "plan": circumstances.plan}
+    around = {"inside": _inside(circumstances), "services": _services(circumstances)}
+    return run | {name: found for name, found in around.items() if found}
+
+
+def _inside(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What the step's programs ran inside of, by each of its digests."""
+    found = _subjects([circumstances.inside] if circumstances.inside else [])
+    return [{**each, "annotations": {"role": "inside"}} for each in found]
+
+
+def _services(circumstances: Circumstances) -> list[dict[str, Any]]:
+    """What ran beside them, by digest."""
+    every = ((name, tool) for name, tools in circumstances.services.items() for tool in tools)
+    return [
+        {
+            **_tool(tool),
+            "name": f"service {name}: {tool.name}",
+            "annotations": {"version": tool.version, "path": tool.path, "role": "beside"},
+        }
+        for name, tool in every
+    ]
 
 
 def _time(seconds: float) -> str:
@@ -259,7 +263,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
-            "resolvedDependencies": [source],
+            "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],
         },
         "runDetails": {
             "builder": {
@@ -301,7 +305,9 @@ def _tests(step: PlanStep, report: TestReport, circumstances: Circumstances) -> 
     return {
         "result": "WARNED" if result == "PASSED" and report.quarantined else result,
         "configuration": [
-            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}}
+            {"name": step.name, "digest": {"sha256": circumstances.plan.removeprefix("sha256:")}},
+            *_inside(circumstances),
+            *_services(circumstances),
         ],
         "passedTests": [case.name for case in report.cases if case.outcome == "passed"],
         "warnedTests": [case.name for case in report.cases if case.outcome != "passed" and not case.counts],

@@ -316,7 +316,7 @@ def _answer(worker: Worker, request: Request) -> str:
             response = worker.handle(request)
     except Stopped:  # while it was cleaning up
         process.end_descendants(spare=worker.detached)
-        response = Response(outcome="cancelled", reason="it was told to stop")
+        response = Response(outcome="cancelled", reason="it was told to stop", untidy=True)
     except OSError as error:  # there is no place for its log
         response = begun_badly(error)
     finally:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from penstock import conditions, terms
 from penstock.errors import PenstockError
 from penstock.home import Home
 from penstock.journal import Events
 from penstock.plan import PlanStep
 from penstock.state import LETS_ON, RunState
-from penstock.terms import Asked, Changed, Env, Result, Value
+
+if TYPE_CHECKING:
+    from penstock.terms import Asked, Value
 
 _SAME = ("uses", "settings", "keys", "variant")
 """What makes a step the same one in two plans, beside the files."""
@@ -27,8 +27,7 @@ _Files = Mapping[str, tuple[object, ...]]
 _Steps = Mapping[str, list[Any]]
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """Whether a step's condition holds."""
 
     holds: bool
@@ -37,8 +36,7 @@ class Judged:
     """For the record: the condition, and the run that changes are told against."""
 
 
-@dataclass(frozen=True)
-class _Since:
+class _Since(NamedTuple):
     """What has changed for a step: since which run, and which files; None: it can't be told."""
 
     run: int | None
@@ -56,10 +54,12 @@ class Facts:
 
     def judge(self, name: str) -> Judged:
         """Decide the condition of a step that could start."""
+        from penstock import conditions, terms
+
         plan = self._state.plan
         step, condition = plan.by_name[name], plan.conditions[name]
         wanted = set(terms.asked(condition))
-        since = self._since(step) if any(isinstance(entry, Changed) for entry in wanted) else None
+        since = self._since(step) if any(isinstance(entry, terms.Changed) for entry in wanted) else None
         values = {entry: self._value(entry, step, since) for entry in wanted}
         holds = conditions.evaluate(condition, values)
         data: dict[str, Any] = {"when": step.keys.when, "holds": holds}
@@ -69,17 +69,19 @@ class Facts:
             return Judged(holds, "", data)
         reason = f"when: {terms.why_false(condition, values)}"
         part = terms.blamed(condition, values)
-        if since and since.run and any(isinstance(entry, Changed) for entry in terms.asked(part)):
+        if since and since.run and any(isinstance(entry, terms.Changed) for entry in terms.asked(part)):
             reason += f", since run {since.run}"
         return Judged(holds, reason, data)
 
     def _value(self, entry: Asked, step: PlanStep, since: _Since | None) -> Value:
-        if isinstance(entry, Changed):
+        from penstock import conditions, terms
+
+        if isinstance(entry, terms.Changed):
             return terms.changed(entry, since.paths if since else None)
-        if isinstance(entry, Result):
+        if isinstance(entry, terms.Result):
             state = self._state.steps[entry.step].state
             return "passed" if state in LETS_ON else state
-        if isinstance(entry, Env):
+        if isinstance(entry, terms.Env):
             return step.keys.env.get(entry.name, os.environ.get(entry.name, ""))
         known = conditions.known(self._state.plan.parameters, step.variant)
         return {**known, **terms.facts(self._state.revision)}[entry.name]

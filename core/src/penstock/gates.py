@@ -238,8 +238,14 @@ def _step_of(predicate: dict[str, Any]) -> object:
     configuration = predicate.get("configuration")
     if not isinstance(configuration, list):
         return predicate.get("step")
-    names = [entry.get("name") for entry in configuration if isinstance(entry, dict)]
-    return names[0] if len(names) == 1 else None
+    # What it ran inside of, or beside, says so; one more entry that does not would be another step.
+    steps = [entry for entry in configuration if not (isinstance(entry, dict) and _is_around(entry))]
+    return steps[0].get("name") if len(steps) == 1 and isinstance(steps[0], dict) else None
+
+
+def _is_around(entry: dict[str, Any]) -> bool:
+    annotations = entry.get("annotations")
+    return isinstance(annotations, dict) and annotations.get("role") in ("inside", "beside")
 
 
 def _word(requirement: str) -> str:

@@ -65,7 +65,7 @@ class Home:
 
     def cache(self, plugin: str) -> Path:
         """What a plugin keeps from run to run."""
-        return self.root / "cache" / plugin
+        return Path(f"{self.root}/cache/{plugin}")
 
     def configuration(self, digest: str) -> Path:
         """The configuration of a revision that some run is about, with the in-house plugins that it names."""
@@ -81,6 +81,11 @@ class Home:
         return self.root / "observers" / section
 
     @property
+    def unreaped(self) -> Path:
+        """The numbers of runs of which something may be left outside any process tree."""
+        return self.root / "unreaped"
+
+    @property
     def watch_lock(self) -> Lock:
         """Held by the one process that watches for changes."""
         return Lock(self.root / "watch.lock")
@@ -93,6 +98,11 @@ class Home:
     def workspaces(self) -> Path:
         """The checkouts of the workers."""
         return self.root / "workspaces"
+
+
+def served(step: str, service: str) -> str:
+    """The name under which the log of a service lies, beside that of its step."""
+    return f"{step}@{service}"
 
 
 def open_log(path: Path) -> int:

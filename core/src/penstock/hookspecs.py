@@ -23,22 +23,27 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import click
     from pydantic import SecretStr
 
     from penstock.findings import ScanReport
+    from penstock.launching import Launcher
     from penstock.model import (
         Approval,
         Artifact,
+        Check,
         Event,
         Evidence,
+        Inside,
         Pending,
         Proposal,
         Publication,
         Refusal,
         Revision,
+        Service,
         Signature,
         Signer,
         TestReport,
@@ -47,7 +52,7 @@ if TYPE_CHECKING:
     )
     from penstock.observed import Observed
     from penstock.step import Step
-    from penstock.target import Target
+    from penstock.target import Job, Target
 
 hookspec = pluggy.HookspecMarker("penstock")
 hookimpl = pluggy.HookimplMarker("penstock")
@@ -232,11 +237,32 @@ def penstock_targets(settings: Any, step: Step) -> Sequence[Target]:
 
 
 @hookspec(firstresult=True)
-def penstock_verify(settings: Any, step: Step) -> Verification:
-    """Check that what was deployed to `step.environment` does its work. No check is a failure. Since 0.1.
+def penstock_jobs(settings: Any, step: Step) -> Sequence[Job]:
+    """Name what is done once a rollout, before its targets are changed or after all of them are healthy.
 
-    @hookimpl
-    def penstock_verify(settings: Http, step: Step) -> Verification: ...
+    Called on the deploy step's plugin, beside `penstock_targets`, at the start of a rollout and for each job;
+    a plugin may leave it out. Contact nothing here: `Job.run` does. Jobs of one kind are run one after
+    another, in this order, each with its intent and outcome in the journal; one that was cut off by a crash
+    is run again. One that fails before leaves everything as it was, one that fails after puts all back. A
+    rollback runs none. Since 0.1.
+
+        @hookimpl
+        def penstock_jobs(settings: Copy, step: Step) -> list[Job]:
+            return [Migrate(id="migrate", when="before")]
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_verify(settings: Any, step: Step) -> Verification:
+    """Check that what was deployed to `step.environment` does its work. No check is a failure.
+
+    Called after the deployment, and where a rollout names the step under `judge`, also between its waves.
+    There a check that did not pass, or `StepFailed`, puts the release back. Anything else raised, such as
+    `StepRefused("no data yet")`, and no check at all mean that nobody can tell: a person is asked. Since 0.1.
+
+        @hookimpl
+        def penstock_verify(settings: Http, step: Step) -> Verification: ...
     """
     raise NotImplementedError
 
@@ -290,6 +316,72 @@ def penstock_secret(reference: str) -> SecretStr | None:
 
 
 @hookspec(firstresult=True)
+def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+    """Say how `step.run` starts programs inside of this artifact; None where it is not for this plugin.
+
+    Called in the worker of a step whose section says `inside`, for each artifact of the build step named
+    there, when the step first wants to start a program. Start nothing here: `Launcher.run` does. The launcher
+    compares what it runs inside of with the artifact's digest, and is closed when the step is over. The
+    digest goes into the step's evidence. Raising fails the step. Since 0.1.
+
+        @hookimpl
+        def penstock_launcher(artifact: Artifact, limits: Inside, step: Step) -> Launcher | None:
+            return Chroot(artifact, step) if artifact.kind == "rootfs" else None
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_service(settings: Any, service: Step, step: Step) -> AbstractContextManager[Service]:
+    """Run something beside a step while it works, such as a database: `[service.NAME]` says what.
+
+    Called on the plugin that the section uses, in the worker of each step whose `services` name it, once an
+    attempt, before the step's own hook. What is entered serves: it raises `StepFailed`, with the last that
+    the service said, where it does not come to that. It is left when the step ends, in whatever way, and
+    then nothing of it remains. `step` is the step that it is for; `service` is a step for the service alone,
+    with a log of its own (`penstock logs RUN STEP --service NAME`) and the secrets that its section
+    declares. What is made outside the worker's process tree has to be found again by `penstock_reap`.
+    Since 0.1.
+
+        @hookimpl
+        @contextmanager
+        def penstock_service(settings: Server, service: Step, step: Step) -> Iterator[Service]:
+            with started(settings, service.secret("PASSWORD")) as server:
+                yield Service(port=server.port)
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_service_tools(settings: Any) -> Sequence[Tool]:
+    """Name what a service would be started from now, by digest: part of what its steps' results depend on.
+
+    Called as `penstock_tools`, for each service of a step whose result may be taken from the cache. What the
+    service was really started from is in `Service.tools`: where that is something else, the result is not
+    kept. Raise `StepFailed` where it can't be told; the result is then not taken from the cache. Since 0.1.
+
+        @hookimpl
+        def penstock_service_tools(settings: Server) -> list[Tool]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def penstock_reap(run: int, step_name: str | None, home: Path) -> None:
+    """Remove what a step left outside its process tree: containers, networks, by label.
+
+    Called on every enabled plugin, in a worker, after the worker of a step was killed, before the step is
+    over or is begun anew. When a run begins or is resumed, it is called for runs that were cut off, with
+    None for all of their steps. `home` is the checkout's `.penstock`: another one has its own runs of the
+    same numbers. Be quick where there is nothing, and remember what you make before you make it. Raising is
+    told, and leads to another call at the next run. Since 0.1.
+
+        @hookimpl
+        def penstock_reap(run: int, step_name: str | None, home: Path) -> None: ...
+    """
+
+
+@hookspec(firstresult=True)
 def penstock_tools(settings: Any) -> Sequence[Tool]:
     """Name each program that this step's plugin runs, with version, path and SHA-256.
 
@@ -298,6 +390,21 @@ def penstock_tools(settings: Any) -> Sequence[Tool]:
 
         @hookimpl
         def penstock_tools(settings: Trivy) -> list[Tool]: ...
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def penstock_doctor(settings: Any) -> Sequence[Check]:
+    """Look whether what this step needs is there: services, accounts, room. Programs say `penstock_tools`.
+
+    Called by `penstock doctor` on the plugin that a step uses, once a step, in its own process. Be done
+    within seconds, change nothing, and say with each check that did not pass what to do. Raising counts as
+    one. Since 0.1.
+
+        @hookimpl
+        def penstock_doctor(settings: Index) -> list[Check]:
+            return [Check(name="index", passed=answers(settings.url), detail=settings.url)]
     """
     raise NotImplementedError
 

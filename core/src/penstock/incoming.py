@@ -36,13 +36,13 @@ def is_held(path: str) -> bool:
     return False
 
 
-def created(path: Path) -> IO[bytes]:
+def created(path: str) -> IO[bytes]:
     """A new file for its owner alone, held while it is open; its directory is made where it is missing."""
     while True:
         try:
             file = open(path, "xb", opener=_for_owner)  # noqa: SIM115 - who asked closes it
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             continue
         fcntl.flock(file, fcntl.LOCK_SH)
         if os.fstat(file.fileno()).st_nlink:

@@ -2,36 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StrictBool
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from penstock.matrix import base_of
-from penstock.model import Duration, Model
-from penstock.words import Batch, Glob, Labels, Name, Pattern, Secrets, Variable, Variables
+from penstock.model import Duration, Inside, Model, Percentage
+from penstock.words import WAVE, Batch, Glob, Labels, Name, Pattern, Secrets, Variable, Variables
 
 Failure = Literal["failed", "timeout", "error"]
 """What went wrong with an attempt; what a gate refused is never tried again."""
 
 
+def _wave(value: object) -> object:
+    """How many targets alone says how far the wave goes."""
+    return value if isinstance(value, dict | Wave) else {"targets": value}
+
+
+class Wave(Model):
+    """How far a canary goes at a time."""
+
+    targets: Batch = Field(description='How many targets have the release then, in all, or "10%" of them.')
+    share: Percentage = Field(default=1.0, description="Which share of their traffic those get.")
+
+
 class Rollout(Model):
     """How a deploy step moves its targets to the new release."""
 
-    strategy: Literal["all-at-once", "rolling"] = Field(
-        default="all-at-once", description="All targets together, or one batch after another."
+    strategy: Literal["all-at-once", "rolling", "canary", "blue-green"] = Field(
+        default="all-at-once",
+        description="All targets together; one batch after another; in waves; or first one half, without "
+        "traffic, to which all traffic is then switched, and then the other.",
     )
     batch: Batch = Field(default=1, description='Rolling: how many targets at a time, or "25%" of them.')
-    pause: Duration = Field(default=0, description="Rolling: how long to wait between batches.")
+    waves: tuple[Annotated[Wave, BeforeValidator(_wave), WithJsonSchema(WAVE)], ...] = Field(
+        default=(),
+        description="Canary: how many targets have the release after each wave, in numbers or shares; by "
+        'default ["10%", "50%", "100%"]. A table also says which share of their traffic they get, such as '
+        '{ targets = 1, share = "5%" }.',
+    )
+    pause: Duration = Field(default=0, description="How long to wait between batches, or waves.")
+    judge: tuple[str, ...] = Field(
+        default=(),
+        description='Verify steps that judge between batches or waves, as ["verify.live"]: one that fails '
+        "puts all back; one that can't tell waits for a person.",
+    )
     healthy_within: Duration = Field(
         default=60, description="How long a target may take until it is healthy; after that it is put back."
     )
     interval: Duration = Field(default=0.25, description="How long to wait between two probes.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.batch != 1 and self.strategy in ("canary", "blue-green"):
+            raise ValueError(f"batch is for a rolling one, and this is {self.strategy}. Leave it out")
+        if self.waves and self.strategy != "canary":
+            raise ValueError(f'waves are for strategy = "canary", and this is {self.strategy}')
+        if self.judge and self.strategy == "all-at-once":
+            raise ValueError("judge has nothing to judge where all is done at once. Choose another strategy")
+        if len(set(self.judge)) < len(self.judge):
+            raise ValueError("judge names a step twice")
+        _check_waves(self.waves)
+        return self
+
+
+def _check_waves(waves: tuple[Wave, ...]) -> None:
+    for before, after in pairwise(waves):
+        if type(before.targets) is type(after.targets) and after.targets < before.targets:
+            raise ValueError(
+                "waves must not become smaller: each says how many targets have the release after it, such "
+                'as ["10%", "50%", "100%"]'
+            )
+    if waves and (waves[-1].share < 1 or (isinstance(waves[-1].targets, float) and waves[-1].targets < 1)):
+        raise ValueError('the last of the waves must be all: "100%"')
 
 
 def _some(failures: tuple[Failure, ...]) -> tuple[Failure, ...]:
     if not failures:
         raise ValueError("is an empty list: it would never be tried again")
     return failures
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'names "{name}" twice')
+    return names
 
 
 class Retries(Model):
@@ -59,6 +124,17 @@ def _retries(value: object) -> object:
 def _or_a_number(schema: dict[str, Any]) -> None:
     schema["default"] = 0
     schema["anyOf"] = [{"type": "integer", "minimum": 0, "maximum": 100}, {"$ref": schema.pop("$ref")}]
+
+
+def _inside(value: object) -> object:
+    """A name alone says which step."""
+    if value == "" or not isinstance(value, str | dict | Inside | None):
+        raise ValueError('must be the name of a build step, such as "build.image", or a table')
+    return {"step": value} if isinstance(value, str) else value
+
+
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"type": "string", "minLength": 1}, *schema["anyOf"]]
 
 
 class Cache(Model):
@@ -99,7 +175,7 @@ class Keys(Model):
         default=None, description='A condition, such as ref == "main"; where it is false the step is skipped.'
     )
     retries: Annotated[Retries, BeforeValidator(_retries)] = Field(
-        default=Retries(times=0),
+        default=Retries.model_construct(times=0),
         json_schema_extra=_or_a_number,
         description="How often a failed step is tried again; or a table that also says when and after what.",
     )
@@ -122,13 +198,24 @@ class Keys(Model):
     artifacts: tuple[Glob, ...] = Field(
         default=(), description="Files that it leaves in its workspace and that are kept, as globs."
     )
+    services: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = Field(
+        default=(), description="What runs beside it while it works: the names of [service.NAME] sections."
+    )
+    inside: Annotated[Inside | None, BeforeValidator(_inside)] = Field(
+        default=None,
+        json_schema_extra=_or_a_name,
+        description="The build step inside whose image its programs run; or a table that also says with how "
+        "much memory, how many processors, and whether with a network.",
+    )
     environment: Name | None = Field(
         default=None, description="The environment that it belongs to; a test then runs after its deployment."
     )
     allow_failure: bool = Field(
         default=False, strict=True, description="Whether the pipeline goes on if it fails."
     )
-    rollout: Rollout = Field(default=Rollout(), description="How a deploy step moves its targets.")
+    rollout: Rollout = Field(
+        default=Rollout.model_construct(), description="How a deploy step moves its targets."
+    )
 
     @property
     def cached(self) -> Cache | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from penstock.units import Duration as Duration
+from penstock.units import Memory
 from penstock.units import Percentage as Percentage
 
 
@@ -87,6 +88,35 @@ class Artifact(Model):
     )
 
 
+class Inside(Model):
+    """Where a step's programs run: inside what a build step has made, with how much of the machine."""
+
+    step: str = Field(
+        min_length=1,
+        strict=True,
+        description="The build step that makes it. The step waits for that one, whatever else it needs.",
+    )
+    memory: Memory | None = Field(
+        default=None, description='Ends a program that uses more memory than this, such as "512MB".'
+    )
+    cpus: float | None = Field(
+        default=None,
+        gt=0,
+        le=4096,
+        allow_inf_nan=False,
+        description="Gives it so many processors at the most.",
+    )
+    network: bool = Field(
+        default=False, strict=True, description="Whether it reaches the network. Services are reached anyway."
+    )
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where that is, as the plugin names places, such as ssh://build@big for a Docker engine "
+        "there. By default on this machine.",
+    )
+
+
 class Tool(Model):
     """A program that a plugin runs: part of the provenance."""
 
@@ -94,6 +124,33 @@ class Tool(Model):
     version: str = Field(description="Empty where it was not asked.")
     path: str
     sha256: str | None = None
+
+
+class Service(Model):
+    """What runs beside a step while it works, and how the step's programs reach it."""
+
+    name: str = Field(default="", description="As the section, without its first word; the core fills it in.")
+    host: str = Field(default="127.0.0.1", description="Where the step's programs reach it.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="And at which port; none: at none.")
+    variables: dict[str, str] = Field(
+        default={},
+        description="Added to the environment of the step's programs. By default host and port, as "
+        "PENSTOCK_SERVICE_DB_HOST and PENSTOCK_SERVICE_DB_PORT for the service `db`. No place for secrets.",
+    )
+    network: str | None = Field(
+        default=None,
+        description="A network that it is on, for the launcher of the same plugin to join; opaque to others.",
+    )
+    tools: tuple[Tool, ...] = Field(
+        default=(), description="What it was started from, by digest, as `penstock_service_tools` names it."
+    )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its variables, with those that every service has."""
+        word = "".join(letter if letter.isalnum() else "_" for letter in self.name).upper()
+        said = {"HOST": self.host} | ({"PORT": str(self.port)} if self.port is not None else {})
+        return {f"PENSTOCK_SERVICE_{word}_{key}": value for key, value in said.items()} | self.variables
 
 
 class Proposal(Model):

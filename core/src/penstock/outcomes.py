@@ -115,4 +115,5 @@ def without_result(status: int, *, told: bool, ours: bool) -> Response:
         outcome="cancelled" if told else "error",
         reason="it was told to stop" if told else f"the process of the step {how} before it had a result",
         cause="lost" if status == -signal.SIGKILL and not (told or ours) else "",
+        untidy=True,
     )

@@ -13,11 +13,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from penstock import conditions
-from penstock.config import Keys, Project, Section
+from penstock import beside
+from penstock.beside import Beside
+from penstock.config import Keys, Project
+from penstock.edges import Barrier, Need, barriers_of, needs_of
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
@@ -25,8 +28,18 @@ from penstock.model import Digest, Model
 from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
-from penstock.stages import check_cached, check_needs, check_results, meant_by, stages_of
-from penstock.terms import Node
+from penstock.stages import (
+    check_cached,
+    check_inside,
+    check_judges,
+    check_needs,
+    check_results,
+    meant_by,
+    stages_of,
+)
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _TESTS = ("test", "scan")
 _DEFAULT = ("provenance", "tests", "scan", "signature", "approval")
@@ -36,13 +49,6 @@ _NAMED = 12  # names in one message
 DEFAULT_POLICY = "the default policy"
 
 
-class Need(Model):
-    """An edge: what a step waits for, and why."""
-
-    on: str
-    why: str
-
-
 class PlanStep(Model):
     """A step: what a section became."""
 
@@ -50,7 +56,7 @@ class PlanStep(Model):
     phase: str
     uses: str | None
     settings: dict[str, JsonValue] = {}
-    keys: Keys = Keys()
+    keys: Keys = Keys.model_construct()
     environment: str | None = None
     needs: tuple[Need, ...] = ()
     requires: tuple[str, ...] = Field(
@@ -64,16 +70,10 @@ class PlanStep(Model):
     )
     named: tuple[str, ...] = Field(default=(), description="The steps that the policy itself names.")
     variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
+    services: tuple[Beside, ...] = Field(default=(), description="What runs beside it, in order.")
     quarantine: tuple[Quarantine, ...] = Field(
         default=(), description="Of a test step: whose failure does not count, and until when."
     )
-
-
-class Barrier(Model):
-    """A node without work: all steps of a stage, and of those before, or all variants of a section."""
-
-    name: str
-    needs: tuple[str, ...]
 
 
 class Plan(Model):
@@ -130,17 +130,22 @@ class Plan(Model):
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The references to secrets of all steps and observers."""
-        steps = (reference for step in self.steps for reference in step.keys.secrets.values())
+        held = [each for step in self.steps for each in (step.keys.secrets, *beside.secrets(step.services))]
+        steps = (reference for each in held for reference in each.values())
         observers = (reference for observer in self.observers for reference in observer.references)
         return frozenset((*steps, *observers))
 
     @cached_property
     def conditions(self) -> dict[str, Node]:
         """The conditions of the steps that have one."""
+        found = {step.name: step.keys.when for step in self.steps if step.keys.when is not None}
+        if not found:
+            return {}
+        from penstock import conditions
+
         return {
-            step.name: conditions.parse(step.keys.when, conditions.known(self.parameters, step.variant))
-            for step in self.steps
-            if step.keys.when is not None
+            name: conditions.parse(text, conditions.known(self.parameters, self.by_name[name].variant))
+            for name, text in found.items()
         }
 
     @cached_property
@@ -177,13 +182,16 @@ def make(
 
     Raises ConfigError for a cycle, or where something names a step that it can't mean.
     """
-    sections = {section.name: section for section in project.sections}
+    services = project.services
+    sections = {section.name: beside.with_needs(section, services) for section in project.sections}
     meant = meant_by(sections)
     environments = _environments(project)
     check_needs(sections, meant)
+    check_judges(sections, meant)
+    check_inside(sections, meant)
     stages = stages_of(sections, environments, meant)
     check_cached(sections, stages)
-    barriers = _barriers(stages, sections)
+    barriers = barriers_of(stages, sections)
     wanted = dict.fromkeys(need for section in sections.values() for need in section.keys.needs or ())
     groups = {
         name: Barrier(name=f"all of {name}", needs=meant[name]) for name in wanted if name not in sections
@@ -199,7 +207,8 @@ def make(
             keys=section.keys,
             environment=section.environment,
             variant=section.variant,
-            needs=_needs(section, stages, barriers, groups),
+            services=tuple(services[each] for each in section.keys.services),
+            needs=needs_of(section, stages, barriers, groups),
             quarantine=of_step(project.quarantine, name) if section.phase == "test" else (),
         )
     steps = {name: _with_policy(step, steps, stages, project) for name, step in steps.items()}
@@ -237,47 +246,6 @@ def _environments(project: Project) -> tuple[str, ...]:
             message = f"there is no [deploy.{environment}] that it could guard{near}"
             raise ConfigError(message, section=f"policy.{environment}")
     return tuple(dict.fromkeys([*deployed, *others]))
-
-
-def _barriers(stages: Mapping[str, int], sections: Mapping[str, Section]) -> dict[int, Barrier]:
-    members: dict[int, list[str]] = {}
-    for name, stage in stages.items():
-        members.setdefault(stage, []).append(name)
-    barriers: dict[int, Barrier] = {}
-    before: tuple[str, ...] = ()
-    for stage, names in sorted(members.items()):
-        # Where `needs` took the place of the default order, what is behind might not wait for all before.
-        own_way = any(sections[name].keys.needs is not None for name in names)
-        needs = (*(before if own_way else ()), *names)
-        barriers[stage] = Barrier(name=f"after {_label(names)}", needs=needs)
-        before = (barriers[stage].name,)
-    return barriers
-
-
-def _label(names: list[str]) -> str:
-    phases = dict.fromkeys(name.partition(".")[0] for name in names)
-    return f"{' and '.join(phases)} ({names[0]}{', …' if len(names) > 1 else ''})"
-
-
-def _needs(
-    section: Section,
-    stages: Mapping[str, int],
-    barriers: Mapping[int, Barrier],
-    groups: Mapping[str, Barrier],
-) -> tuple[Need, ...]:
-    if section.keys.needs:
-        return tuple(
-            Need(on=groups[need].name if need in groups else need, why="needs")
-            for need in dict.fromkeys(section.keys.needs)
-        )
-    if section.keys.needs is not None:
-        if stages[section.name] == 0 or 0 not in barriers:
-            return ()
-        return (Need(on=barriers[0].name, why="every step starts from the source"),)
-    earlier = [stage for stage in barriers if stage < stages[section.name]]
-    if not earlier:
-        return ()
-    return (Need(on=barriers[max(earlier)].name, why=f"default order: {section.phase} comes after"),)
 
 
 def _with_policy(

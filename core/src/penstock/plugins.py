@@ -30,8 +30,9 @@ PHASES = ("source", "build", "test", "scan", "sign", "publish", "approve", "depl
 HOOK_OF = {phase: f"penstock_{phase}" for phase in PHASES} | {"deploy": "penstock_targets"}
 _SETTINGS_HOOKS = (
     *HOOK_OF.values(),
-    *("penstock_check_signature", "penstock_tools"),
+    *("penstock_check_signature", "penstock_tools", "penstock_jobs", "penstock_doctor"),
     *("penstock_find_revision", "penstock_read_file", "penstock_changes", "penstock_event"),
+    *("penstock_service", "penstock_service_tools"),
 )
 
 CORE_KEYS = frozenset(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
@@ -99,8 +98,7 @@ class Quarantine(Model):
 # --- the configuration ---
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """Says of a fault in one entry where that stands."""
 
     source: ConfigFile

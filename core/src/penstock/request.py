@@ -6,7 +6,7 @@ Both travel as JSON: a request can be worked on in another process, or on anothe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue
@@ -14,9 +14,10 @@ from pydantic import JsonValue
 from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Model, Release, Revision, Tool
+from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.progress import Kind
+from penstock.scheduler import Operate
 from penstock.state import LETS_ON, RunState
 from penstock.stepinfo import StepInfo
 
@@ -33,10 +34,31 @@ class Head(Model):
     digest: str
 
 
+class Reading(Model):
+    """What of a service's output is asked for."""
+
+    since: float | None = None
+    tail: int | None = None
+    follow: bool = False
+
+
 class Request(Model):
     """Everything that a worker needs to know for one piece of work."""
 
-    kind: Literal["hook", "admit", "target", "attest", "approve", "status", "seal", "tools"]
+    kind: Literal[
+        "hook",
+        "admit",
+        "target",
+        "job",
+        "judge",
+        "attest",
+        "approve",
+        "status",
+        "seal",
+        "tools",
+        "reap",
+        "logs",
+    ]
     step: PlanStep
     info: StepInfo
     pipeline: str
@@ -55,12 +77,18 @@ class Request(Model):
     op: Kind | None = None
     target: str | None = None
     before: dict[str, JsonValue] | None = None
+    share: float = 1.0
+    reading: Reading | None = None
+    returning: bool = False
+    """Whether it brings back a release that ran there before: no job comes with that."""
     approval: Approval | None = None
     skipped: dict[str, str] = {}
     """Of the steps whose result the gate asks for, those that were skipped, and why."""
     head: Head | None = None
     about: tuple[PlanStep, ...] = ()
     """The steps whose tools are asked for."""
+    runs: tuple[int, ...] = ()
+    """The runs that left something behind: all of their steps, or this run's one step where there is none."""
 
 
 class Response(Model):
@@ -72,6 +100,8 @@ class Response(Model):
     cause: Literal["", "lost", "machine"] = ""
     """What was at fault where neither the project nor a plugin was: the worker was killed by somebody, or the
     machine has no room. The same request may go well later."""
+    untidy: bool = False
+    """Whether something outside the worker's process tree may be left: nobody came to clean up."""
 
 
 def make_request(
@@ -102,10 +132,17 @@ def make_request(
             environment=step.environment,
             revision=state.revision or Revision(),
             artifacts=state.artifacts_for(name),
+            builds={
+                build: tuple(artifact.digest for artifact in (state.given or state.steps[build]).artifacts)
+                for service in step.services
+                for build in service.builds
+            },
             env=step.keys.env,
             secrets=step.keys.secrets,
             hidden=hidden_variables(plan, step),
             parameters=plan.parameters,
+            inside=step.keys.inside,
+            candidates=state.made_for_inside(name),
         ),
         pipeline=plan.name,
         config=plan.config,
@@ -115,8 +152,29 @@ def make_request(
         signer=signer if signs_now else None,
         trust=signer,
         evidence=evidence_so_far(plan, state, name) if sees else (),
+        returning=state.given is not None,
         skipped={entry: state.steps[entry].reason for entry in step.requires if entry in state.left_out},
         **more,
+    )
+
+
+def operation_request(plan: Plan, state: RunState, operation: Operate) -> Request:
+    """For one operation of a rollout."""
+    progress = state.steps[operation.step].rollout
+    assert progress is not None
+    if operation.kind == "judge":
+        return make_request(plan, state, operation.target, "judge")
+    target = progress.targets.get(operation.target)
+    return make_request(
+        plan,
+        state,
+        operation.step,
+        "job" if operation.kind == "job" else "target",
+        release=progress.release,
+        op=operation.kind,
+        target=operation.target,
+        before=target.before if target and operation.kind == "restore" else None,
+        share=operation.share,
     )
 
 
@@ -128,7 +186,12 @@ def names_in(request: Request) -> frozenset[str]:
 
 
 def circumstances(
-    request: Request, tools: tuple[Tool, ...], started: float, finished: float
+    request: Request,
+    tools: tuple[Tool, ...],
+    services: Iterable[Service],
+    started: float,
+    finished: float,
+    inside: Artifact | None = None,
 ) -> evidence.Circumstances:
     """What statements about it say of the run."""
     return evidence.Circumstances(
@@ -140,10 +203,12 @@ def circumstances(
         plugins=request.plugins,
         files=request.files,
         tools=tools,
+        services={service.name: service.tools for service in services},
         parameters=request.info.parameters,
         revision=request.info.revision,
         started=started,
         finished=finished,
+        inside=inside,
     )
 
 

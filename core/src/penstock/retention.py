@@ -23,7 +23,7 @@ class Retention(Model):
     )
 
 
-USUAL = Retention(keep=50, older_than=30 * 86400.0)
+USUAL = Retention.model_construct(keep=50, older_than=30 * 86400.0)
 """What holds where nobody says anything."""
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from penstock import gates, rollout
 from penstock.keys import Failure
 from penstock.model import Approval
-from penstock.plan import PlanStep
+from penstock.plan import Plan, PlanStep
 from penstock.pointless import why_pointless
-from penstock.progress import Kind, RolloutState
-from penstock.rollout import Ended, WakeAt
+from penstock.progress import Kind, Place, RolloutState
+from penstock.rollout import Ended, Hold, WakeAt
 from penstock.state import RunState, RunStatus
 
 DEFAULT_TIMEOUT = 3600.0
@@ -44,11 +44,27 @@ class Regain(NamedTuple):
 
 
 class Operate(NamedTuple):
-    """Call one method of one target of a deploy step."""
+    """Call one method of one target of a deploy step, run a job of its, or ask who judges."""
 
     step: str
     kind: Kind
     target: str
+    share: float = 1.0
+
+
+class Doubt(NamedTuple):
+    """Have a person's word waited for: nobody else can tell whether a rollout may go on."""
+
+    step: str
+    reason: str
+
+
+class TakeUp(NamedTuple):
+    """A person has said what becomes of a rollout: it goes on, or where there is a reason why not, back."""
+
+    step: str
+    by: str
+    fault: str = ""
 
 
 class AskApproval(NamedTuple):
@@ -88,10 +104,10 @@ class End(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """End an operation on a target: its time is over, or somebody said so. The rollout goes back."""
+    """End an operation of a rollout: its time is over, or somebody said so."""
 
     step: str
-    target: str
+    place: Place
     reason: str
 
 
@@ -103,7 +119,9 @@ class Conclude(NamedTuple):
 
 Waiting = Start | Regain | AskApproval
 """What may have to wait for its turn at an environment."""
-Action = Judge | Waiting | Operate | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
+Action = (
+    Judge | Waiting | Operate | Doubt | TakeUp | Approve | Attest | Finish | End | Stop | Conclude | WakeAt
+)
 
 
 def decide(
@@ -176,23 +194,45 @@ def _starts(state: RunState, now: float, slots: int, taken: Mapping[str, float])
 
 def _asked(state: RunState, name: str, now: float, busy: bool) -> list[Action]:
     step = state.plan.by_name[name]
+    rollout_ = state.steps[name].rollout
     if name in state.rejections:
         word = state.rejections[name]
-        why = f": {word['why']}" if word.get("why") else ""
-        return [Finish(name, "refused", f"rejected by {word['by']}{why}")]
+        why = f"rejected by {word['by']}" + (f": {word['why']}" if word.get("why") else "")
+        return [TakeUp(name, word["by"], why) if rollout_ else Finish(name, "refused", why)]
     if name not in state.approvals:
+        if rollout_:
+            return []  # what was said in advance was not about this
         in_advance = step.environment in state.options.get("approve", ())
         return [Approve(name)] if in_advance and not busy else []
     data = state.approvals[name]
     approval = Approval.model_validate(data["approval"])
     digests = [artifact.digest for artifact in state.artifacts_for(name)]
     fault = gates.approved(approval, step.environment, digests, state.plan.digest, now)
+    by = who_may(state.plan, step)
+    if not fault and not gates.may_approve(by, state.plan.roles, data.get("identities", ())):
+        fault = f"{approval.by} may not approve: {', '.join(by)} may"
+    if rollout_:
+        return [TakeUp(name, approval.by, fault or "")]
     if fault:
         return [Finish(name, "refused", fault)]
-    by: Any = step.settings.get("by") or ()
-    if step.uses is None and not gates.may_approve(by, state.plan.roles, data.get("identities", ())):
-        return [Finish(name, "refused", f"{approval.by} may not approve: {', '.join(by)} may")]
     return [Finish(name, "passed", f"by {approval.by}")]
+
+
+def who_may(plan: Plan, step: PlanStep) -> tuple[str, ...]:
+    """Who may approve a step, by role or identity; empty: anybody.
+
+    A rollout that is in doubt may be let on by those who may approve its environment.
+    """
+    approvals = [step]
+    if step.phase == "deploy":
+        environment = step.environment
+        approvals = [s for s in plan.steps if (s.phase, s.environment) == ("approve", environment)]
+    found: dict[str, None] = {}
+    for each in approvals:
+        if each.uses is None:
+            by: Any = each.settings.get("by") or ()
+            found.update(dict.fromkeys(by))
+    return tuple(found)
 
 
 def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> list[Action]:
@@ -215,13 +255,15 @@ def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
     for move in rollout.advance(progress, now):
         if isinstance(move, WakeAt):
             actions.append(move)
+        elif isinstance(move, Hold):
+            actions.append(Doubt(name, move.reason))
         elif isinstance(move, Ended):
             if busy:
                 return [_attesting(state, name, progress, now)]
             return [Attest(name) if move.passed else Finish(name, "failed", move.reason)]
         elif slots > 0:
             slots -= 1
-            actions.append(Operate(name, move.kind, move.target))
+            actions.append(Operate(name, move.kind, move.target, move.share))
     return actions
 
 
@@ -236,16 +278,16 @@ def _attesting(state: RunState, name: str, progress: RolloutState, now: float) -
 
 
 def _overdue(state: RunState, name: str, progress: RolloutState, now: float) -> list[Action]:
-    """What becomes of the operations under way: each has the step's whole timeout."""
-    patience = _patience(state.plan.by_name[name])
+    """What becomes of the operations under way: each has the whole timeout of its step."""
     actions: list[Action] = []
-    for target in progress.busy:
-        operation = progress.targets[target]
-        deadline = operation.running_since + patience
-        if state.cancelled is not None and operation.running != "restore":
-            actions.append(Stop(name, target, state.cancelled))
+    for place, operation in progress.busy.items():
+        judges = place.lane == "judge" and place.name in state.plan.by_name
+        patience = _patience(state.plan.by_name[place.name if judges else name])
+        deadline = operation.since + patience
+        if state.cancelled is not None and not operation.back:
+            actions.append(Stop(name, place, state.cancelled))
         elif now >= deadline:
-            actions.append(Stop(name, target, f"it took longer than {patience:g} s (timeout)"))
+            actions.append(Stop(name, place, f"it took longer than {patience:g} s (timeout)"))
         else:
             actions.append(WakeAt(deadline))
     return actions

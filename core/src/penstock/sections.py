@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, conditions, matrix
+from penstock import caching, insides, matrix
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -19,7 +19,6 @@ from penstock.parameters import Parameter
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
 from penstock.words import NAME
 
-LATER = {"inside", "services"}
 _GATES = ("source", "sign", "approve", "deploy")
 _ENVIRONMENT_PHASES = ("approve", "deploy", "verify")
 NO_MATRIX = {
@@ -129,12 +128,8 @@ def _section(
 ) -> Section | None:
     full = f"{phase}.{name}" if name else phase
     count = len(errors)
-    core = {key: value for key, value in table.items() if key in CORE_KEYS - LATER}
+    core = {key: value for key, value in table.items() if key in CORE_KEYS}
     rest = {key: value for key, value in table.items() if key not in CORE_KEYS}
-    errors.extend(
-        source.error(full, key, "is a key of the core that this version does not have yet")
-        for key in table.keys() & LATER
-    )
     if phase != "deploy" and "rollout" in table:
         errors.append(source.error(full, "rollout", "belongs in a deploy section"))
     if phase in _GATES and table.get("allow_failure"):
@@ -146,9 +141,10 @@ def _section(
         return None
     keys = checked(Keys, core, source, full, errors)
     if keys:
-        _check_secrets(keys, full, around.plugins, source, errors)
+        errors += unknown_references(keys.secrets, full, around.plugins, source)
         _check_when(keys, full, around.parameters, variant, source, errors)
         caching.check(keys, full, phase, source, errors)
+        insides.check(keys, full, phase, around.plugins, source, errors)
     uses = keys.uses if keys else table.get("uses")
     if not isinstance(uses, str | None):
         return None
@@ -166,15 +162,17 @@ def _section(
     )
 
 
-def _check_secrets(keys: Keys, full: str, plugins: Plugins, source: Place, errors: list[str]) -> None:
-    """Somebody must know what a reference means."""
+def unknown_references(
+    secrets: Mapping[str, str], full: str, plugins: Plugins, source: Place
+) -> Iterator[str]:
+    """The references that nobody knows the meaning of, in words."""
     if plugins.broken or any(plugins.has(name, "penstock_secret") for name in plugins.modules):
         return
-    for name, reference in keys.secrets.items():
+    for name, reference in secrets.items():
         scheme = reference.partition(":")[0]
         if scheme not in ("env", "file"):
             message = f'no enabled plugin knows "{scheme}:". References are such as env:NAME or file:PATH'
-            errors.append(source.error(full, f"secrets.{name}", message))
+            yield source.error(full, f"secrets.{name}", message)
 
 
 def _check_when(
@@ -191,6 +189,8 @@ def _check_when(
     if full.partition(".")[0] == "source":
         errors.append(source.error(full, "when", "has no place in this phase: every run has a source"))
         return
+    from penstock import conditions
+
     values = {name: parameter.default for name, parameter in parameters.items()}
     try:
         conditions.parse(keys.when, conditions.known(values, variant))

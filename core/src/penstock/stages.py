@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError, nearest
 from penstock.keys import Section
 from penstock.matrix import base_of
-from penstock.terms import Node, Result, asked
+
+if TYPE_CHECKING:
+    from penstock.terms import Node
 
 _STAGE = {"source": 0, "build": 1, "test": 2, "scan": 2, "sign": 3, "publish": 4}
 _FIRST_ENVIRONMENT = 5
@@ -36,6 +39,50 @@ def check_needs(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, 
                 raise ConfigError(message, section=section.place("needs"), key="needs")
 
 
+def check_judges(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a judge of a rollout that can't judge it. Raises ConfigError."""
+    for section in sections.values():
+        for name in section.keys.rollout.judge:
+            found = meant.get(name, ())
+            judge = sections[found[0]] if len(found) == 1 else None
+            if not found:
+                verify = [other for other in sections if other.startswith("verify.")]
+                message = f'there is no step "{name}"{nearest(name, verify, "verify steps")}'
+            elif judge is None:
+                message = f"{name} is {len(found)} steps, one of each variant. Name one, such as {found[0]}"
+            elif judge.phase != "verify":
+                message = f"{name} is no verify step, and only those judge"
+            elif judge.environment != section.environment:
+                message = (
+                    f"{name} is about {judge.environment}, and not {section.environment}. Say there: "
+                    f'environment = "{section.environment}"'
+                )
+            else:
+                continue
+            raise ConfigError(message, section=section.place("rollout"), key="rollout.judge")
+
+
+def check_inside(sections: Mapping[str, Section], meant: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse to run inside of what is no build step, or not one. Raises ConfigError."""
+    for section in sections.values():
+        if section.keys.inside is None:
+            continue
+        name = section.keys.inside.step
+        if name not in meant:
+            builds = [other for other in meant if other.startswith("build.")]
+            message = f'there is no step "{name}"{nearest(name, builds, "build steps")}'
+        elif section.name in meant[name]:
+            message = "the step names itself, and runs before there is what it makes. Name another"
+        elif meant[name] != (name,):
+            several = f"{name} is {len(meant[name])} steps, one of each variant"
+            message = f"{several}. Name one of them, such as {meant[name][0]}"
+        elif sections[name].phase != "build":
+            message = f"{name} is no build step: it makes nothing that a program could run inside of"
+        else:
+            continue
+        raise ConfigError(message, section=section.place("inside"), key="inside")
+
+
 def check_results(
     section: Section,
     condition: Node,
@@ -46,6 +93,8 @@ def check_results(
 
     `behind` gives all nodes that the step waits for, and itself.
     """
+    from penstock.terms import Result, asked
+
     for name in (entry.step for entry in asked(condition) if isinstance(entry, Result)):
         if name not in meant:
             message = f'there is no step "{name}"{nearest(name, meant, "steps")}'
@@ -72,7 +121,10 @@ def stages_of(
     stages: dict[str, int] = {}
     places = {environment: place for place, environment in enumerate(environments)}
     needs = {
-        name: [step for need in section.keys.needs or () for step in meant[need]]
+        name: [
+            *(step for need in section.keys.needs or () for step in meant[need]),
+            *([section.keys.inside.step] if section.keys.inside else ()),
+        ]
         for name, section in sections.items()
     }
     for start in sections:
@@ -90,7 +142,8 @@ def stages_of(
                     message = (
                         f"these steps wait for each other: {' → '.join(circle)}. Take one of the needs out"
                     )
-                    raise ConfigError(message, section=sections[circle[0]].place("needs"), key="needs")
+                    key = "needs" if sections[circle[0]].keys.needs else "inside"
+                    raise ConfigError(message, section=sections[circle[0]].place(key), key=key)
                 path[name] = None
                 queue.append((name, True))
                 queue.extend((need, False) for need in needs[name])

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from penstock.keys import Rollout
 from penstock.model import Artifact, Event, Release, Revision
 from penstock.plan import Plan
 from penstock.progress import RolloutState
@@ -120,6 +121,13 @@ class RunState:
             self._handed.setdefault(node, self._join(edges[node]))
         return self._handed[name]
 
+    def made_for_inside(self, name: str) -> tuple[Artifact, ...]:
+        """What the build step has made that a step runs inside of."""
+        inside = self.plan.by_name[name].keys.inside
+        if inside is None:
+            return ()
+        return self.given.artifacts if self.given else self.steps[inside.step].artifacts
+
     def _join(self, needs: tuple[str, ...]) -> tuple[Artifact, ...]:
         # Steps behind one barrier share one tuple: it is looked through once, and not once a step.
         groups = {id(group): group for need in needs if (group := self._handed[need] + self._own(need))}
@@ -161,7 +169,13 @@ class RunState:
         self.state = "running"
         self.finished = None
         for name in list(self.asked):
-            if self.plan.by_name[name].uses is not None:  # its plugin is asked again
+            rollout = self.steps[name].rollout
+            if rollout:
+                rollout.cut(event.time)
+                if name not in self.approvals and name not in self.rejections:
+                    rollout.judge_again()
+                    self._take_up(name, event.time)
+            elif self.plan.by_name[name].uses is not None:  # its plugin is asked again
                 del self.asked[name]
                 self.steps[name].state = "pending"
                 self.ready[name] = None
@@ -254,9 +268,11 @@ class RunState:
     def _on_rollout_began(self, event: Event) -> None:
         step = self.steps[str(event.step)]
         step.rollout = RolloutState.begin(
-            self.plan.by_name[str(event.step)].keys.rollout,
+            self._way_of(str(event.step)),
             Release.model_validate(event.data["release"]),
             event.data["targets"],
+            event.data.get("shifting", ()),
+            event.data.get("jobs"),
         )
         if self.cancelled is not None:
             step.rollout.fail("the run was cancelled")
@@ -264,7 +280,8 @@ class RunState:
     def _on_rollout_started(self, event: Event) -> None:
         rollout = self.steps[str(event.step)].rollout
         if rollout:
-            rollout.started(event.data["target"], event.data["op"], event.time)
+            data = event.data
+            rollout.started(data["target"], data["op"], event.time, data.get("share", 1.0))
 
     def _on_rollout_ended(self, event: Event) -> None:
         rollout = self.steps[str(event.step)].rollout
@@ -275,13 +292,36 @@ class RunState:
         rollout = self.steps[str(event.step)].rollout
         if rollout:
             rollout.fail(event.data["reason"])
+            self._take_up(str(event.step), event.time)
+
+    def _on_rollout_approved(self, event: Event) -> None:
+        step = self.steps[str(event.step)]
+        if step.rollout:
+            step.rollout.go_on(str(event.data.get("by", "")))
+            given = self.approvals.pop(str(event.step), {})
+            step.evidence = (*step.evidence, *given.get("evidence", ()))
+            self._take_up(str(event.step), event.time)
+
+    def _take_up(self, name: str, now: float) -> None:
+        """A rollout that a person was asked about is worked on again."""
+        if name in self.asked:
+            del self.asked[name]
+            self.steps[name].state, self.steps[name].reason = "running", ""
+            self.steps[name].tried_since = now
+            self.running[name] = None
+
+    def _way_of(self, name: str) -> Rollout:
+        """How a step moves its targets. What ran there before needs no trial: it comes without delay."""
+        keys = self.plan.by_name[name].keys.rollout
+        return keys.model_copy(update={"pause": 0.0, "judge": ()}) if self.given else keys
 
     def _on_run_cancelled(self, event: Event) -> None:
         self.cancelled = event.data.get("reason", "cancelled")
-        for name in self.running:
+        for name in (*self.running, *self.asked):
             rollout = self.steps[name].rollout
-            if rollout and rollout.open:  # one that is through stays, and is put on record
+            if rollout and not rollout.through:  # one that is through stays, and is put on record
                 rollout.fail("the run was cancelled")
+                self._take_up(name, event.time)
 
     def _on_run_waiting(self, event: Event) -> None:
         self.state, self.finished, self.sealed = "waiting", event.time, False

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from penstock import process, stepinfo
-from penstock.artifacts import Store, remove
-from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed
+from penstock.artifacts import Store, file_name, remove
+from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed, in_words
 from penstock.home import open_log
-from penstock.model import Artifact, Revision
+from penstock.launching import Command, Launched, run_here, run_inside
+from penstock.model import Artifact, Revision, Service
 from penstock.secrets import Masker, as_bytes
+from penstock.stepinfo import Places as Places
 from penstock.stepinfo import StepInfo
 
 
@@ -25,17 +30,6 @@ class Completed(NamedTuple):
     stdout: str
     """What it printed on standard output, where `capture` asked for it; otherwise empty."""
     seconds: float
-
-
-class Places(NamedTuple):
-    """Where a step may write."""
-
-    workspace: Path
-    tmp: Path
-    cache: Path
-    log: Path
-    inbox: Path
-    project: Path
 
 
 class Step:
@@ -51,6 +45,8 @@ class Step:
         on_progress: Callable[[int, int, str], None] = lambda *_: None,
         on_detach: Callable[[int], None] = lambda _: None,
         environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
+        hides: Iterable[str] = (),
+        find_launcher: Callable[[Step], Launched] | None = None,
     ) -> None:
         self._info = info
         self._places = places
@@ -59,8 +55,15 @@ class Step:
         self._on_detach = on_detach
         self._inherited = environment
         self._asked_for_revision = False
+        self._find_launcher = find_launcher
+        self._brought: dict[Path, None] = {}
+        self._ran_inside: Artifact | None = None
         self._secrets = {name: find_secret(reference) for name, reference in info.secrets.items()}
-        self._masker = Masker(self._secrets.values())
+        others = [find_secret(reference) for reference in hides if reference not in info.secrets.values()]
+        self._masker = Masker([*self._secrets.values(), *others])
+        self._has_secrets = bool(self._secrets or others)
+        self._services: dict[str, Service] = {}
+        self.untidy = False  # whether something of it may be left outside its processes, to be reaped
         self._log: IO[bytes] = os.fdopen(open_log(places.log), "ab", buffering=0)
 
     # --- what the step is about ---
@@ -109,6 +112,19 @@ class Step:
         """What the steps before this one have built, oldest first."""
         return self._info.artifacts
 
+    def built(self, name: str) -> tuple[Artifact, ...]:
+        """Of these, what that build step has built, which one of its services is started from."""
+        return tuple(each for each in self._info.artifacts if each.digest in self._info.builds.get(name, ()))
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """What runs beside it, by name: where its programs, and not the plugin itself, reach each of them."""
+        return MappingProxyType(self._services)
+
+    def serve(self, service: Service) -> None:
+        """Say that a service runs beside the step, as the core does."""
+        self._services[service.name] = service
+
     @property
     def workspace(self) -> Path:
         """A private directory with the revision's files and nothing else. Gone after the step."""
@@ -131,6 +147,11 @@ class Step:
         return self._places.project
 
     @property
+    def inside(self) -> Artifact | None:
+        """The artifact inside of which `run` starts programs; None: they run on this machine."""
+        return self.launched.artifact if self._info.inside is not None else None
+
+    @property
     def mark(self) -> str:
         """What the processes of this attempt carry in their environment."""
         return f"{self._places.log.parent}:{os.getpid()}:{self.name}:{self._info.attempt}"
@@ -147,8 +168,13 @@ class Step:
         capture: bool = False,
         quiet: bool = False,
         timeout: float | None = None,
+        outside: bool = False,
     ) -> Completed:
         """Run a program to its end, in the workspace, with its output going to the step's log, masked.
+
+        Where the section says `inside`, it runs inside of that artifact, with the same workspace and of the
+        variables those of the artifact and the step; with `outside` on this machine in spite of that, for
+        what prepares the step.
 
         `env` adds to the step's environment; None takes out what the machine says of a variable, and not
         what the section does. `capture` returns standard output instead of logging it; `quiet` leaves the
@@ -161,25 +187,34 @@ class Step:
         self._refuse_secrets(words)
         if not quiet:
             self.log("$ " + " ".join(words))
+        inside = self._info.inside is not None and not outside
+        command = self.command(words, self.variables(env, inside=inside), cwd)
+        captured = bytearray()
         started = time.monotonic()
-        child = self._start(words, cwd, self.variables(env), capture)
-        try:
-            output = self._follow(child, capture, None if timeout is None else started + timeout)
-        except BaseException as error:
-            process.end_group(child)
-            if isinstance(error, TimeoutError):
+        deadline = None if timeout is None else started + timeout
+        with self._shown(2 if inside else 1) as shown:
+            out, err = captured.extend if capture else shown[0], shown[-1]
+            try:
+                if inside:
+                    status = run_inside(self.launched, command, out, err, deadline)
+                    self._ran_inside = self.launched.artifact
+                else:
+                    straight = None if self._has_secrets else self._log
+                    status = run_here(command, out, err, deadline, log=straight, capture=capture)
+            except TimeoutError:
                 raise StepFailed(f"{words[0]} took longer than its time and was ended") from None
-            raise
-        finally:
-            for stream in (child.stdout, child.stderr):
-                if stream is not None:
-                    stream.close()
-        seconds = time.monotonic() - started
-        if check and child.returncode != 0:
-            raise CommandFailed(
-                f"{words[0]} ended with {process.status_of(child.returncode)}", child.returncode
-            )
-        return Completed(child.returncode, output, seconds)
+        if check and status != 0:
+            raise CommandFailed(f"{words[0]} ended with {process.status_of(status)}", status)
+        return Completed(status, captured.decode(errors="replace"), time.monotonic() - started)
+
+    def bring(self, path: Path) -> Path:
+        """Have a file or directory of this machine at the same path, read only, where `run` starts programs.
+
+        That is for what a program needs and the artifact that it runs inside of lacks. On this machine it is
+        there anyway.
+        """
+        self._brought[path] = None
+        return path
 
     def detach(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> int:
         """Start a program that outlives the step and the run: a deployed service. Its process id.
@@ -223,6 +258,11 @@ class Step:
             )
         return self._secrets[name]
 
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """The names of all that the section declares under `secrets`."""
+        return tuple(self._secrets)
+
     def keep(self, path: Path, kind: str, *, name: str | None = None) -> Artifact:
         """Put a file or directory into the store. The artifact is known by its digest from then on.
 
@@ -239,7 +279,7 @@ class Step:
         Raises StepRefused where the bytes in the store are not those any more.
         """
         place = self._places.inbox / artifact.digest.removeprefix("sha256:")
-        target = place / _file_name(artifact.name)
+        target = place / file_name(artifact.name)
         if target.exists():
             return target
         # Under its own name it is complete, and its digest right.
@@ -268,66 +308,79 @@ class Step:
         return self._asked_for_revision
 
     @property
+    def ran_inside(self) -> Artifact | None:
+        """The artifact inside of which a program has run; None: none has."""
+        return self._ran_inside
+
+    @property
     def has_secrets(self) -> bool:
         """Whether what it prints has to be masked."""
-        return bool(self._secrets)
+        return self._has_secrets
+
+    def leave(self) -> None:
+        """Remove what programs have left that ran inside of an artifact."""
+        launched = self.__dict__.pop("launched", None)
+        if launched is not None:
+            try:
+                launched.launcher.close()
+            except Exception as error:
+                self.log(f"what ran inside {launched.artifact.name} was not removed: {in_words(error)}")
+            # Where who started them is gone (an engine that was killed), they may be on this machine still.
+            process.end_marked(self.mark, grace=0)
 
     def close(self) -> None:
         """Close the log."""
         self._log.close()
 
     def variables(
-        self, extra: Mapping[str, str | None] | None = None, *, lasting: bool = False
+        self, extra: Mapping[str, str | None] | None = None, *, lasting: bool = False, inside: bool = False
     ) -> dict[str, str]:
-        """The environment of what `run` starts; with `lasting`, of what `detach` does."""
+        """The environment of what `run` starts; with `lasting`, of what `detach` does.
+
+        With `inside`, what is added to the artifact's own: nothing of this machine's.
+        """
         extra = extra or {}
         added = {name: value for name, value in extra.items() if value is not None}
-        env = stepinfo.surroundings(
-            self._info, self._inherited(), self.workspace, without=extra.keys() - added.keys()
-        )
+        if inside:
+            env = stepinfo.surroundings(self._info, {}, self.workspace)
+            del env["PATH"]
+        else:
+            without = extra.keys() - added.keys()
+            env = stepinfo.surroundings(self._info, self._inherited(), self.workspace, without=without)
         if lasting:
             own = {*self._secrets, *stepinfo.secret_variables(self._info)}
             kept = {name: value for name, value in env.items() if name not in own}
             return {**kept, **self._info.env, **added}
         env |= stepinfo.of_attempt(self._info, self.tmp, self.mark)
-        return {**env, **self._info.env, **self._secrets, **added}
+        served = {key: value for each in self._services.values() for key, value in each.environment.items()}
+        return {**env, **served, **self._info.env, **self._secrets, **added}
+
+    def command(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Command:
+        """A program with all that belongs to it here: what a launcher is handed."""
+        places = (self.workspace, self.tmp, self._places.inbox)
+        return Command(tuple(argv), cwd or self.workspace, env, places, tuple(self._brought))
 
     # --- how ---
 
-    def _start(
-        self, words: list[str], cwd: Path | None, env: dict[str, str], capture: bool
-    ) -> subprocess.Popen[bytes]:
-        through_us = bool(self._secrets)
-        output: int | IO[bytes] = subprocess.PIPE if through_us else self._log
-        try:
-            return subprocess.Popen(
-                words,
-                cwd=cwd or self.workspace,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if capture else output,
-                stderr=output if capture else subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise StepFailed(process.why_not(words[0], cwd or self.workspace, error)) from None
+    @cached_property
+    def launched(self) -> Launched:
+        """What starts programs inside of what was built. Raises PluginError where nothing does."""
+        if self._find_launcher is None:
+            raise PluginError(f"{self.name}: nothing here starts programs inside of what was built")
+        return self._find_launcher(self)
 
-    def _follow(self, child: subprocess.Popen[bytes], capture: bool, deadline: float | None) -> str:
-        if child.stdout is None and child.stderr is None:
-            process.follow(child, {}, deadline)
-            return ""
-        captured = bytearray()
-        show, show_rest = self.masked_log()
-        sinks: dict[IO[bytes], Callable[[bytes], object]] = {}
-        if child.stdout is not None:
-            sinks[child.stdout] = captured.extend if capture else show
-        if child.stderr is not None:
-            sinks[child.stderr] = show
+    @contextmanager
+    def _shown(self, count: int) -> Iterator[list[Callable[[bytes], None]]]:
+        """So many streams into the log, each masked on its own: one may cut a secret of another in two."""
+        if not self._has_secrets:
+            yield [partial(_write, self._log)] * count
+            return
+        streams = [self.masked_log() for _ in range(count)]
         try:
-            process.follow(child, sinks, deadline)
+            yield [show for show, _ in streams]
         finally:
-            show_rest()
-        return captured.decode(errors="replace")
+            for _, show_rest in streams:
+                show_rest()
 
     def _refuse_secrets(self, words: list[str]) -> None:
         if any(self.mask(word) != word for word in words):
@@ -341,9 +394,3 @@ def _write(log: IO[bytes], data: bytes) -> None:
     """Write all of it: an unbuffered file may take less at a time."""
     while data:
         data = data[log.write(data) :]
-
-
-def _file_name(name: str) -> str:
-    """An artifact's name as that of a file right there: images have slashes in theirs."""
-    flat = name.replace("/", "_").replace("\0", "_")
-    return flat if flat not in ("", ".", "..", ".incoming") else f"_{flat}"

@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from penstock import processes
-from penstock.model import Artifact, Model, Revision
+from penstock.model import Artifact, Inside, Model, Revision
 from penstock.parameters import Given, variables
 
 # What would lead a program to another environment or repository: git sets these for its hooks.
@@ -30,11 +31,27 @@ class StepInfo(Model):
     environment: str | None = None
     revision: Revision
     artifacts: tuple[Artifact, ...] = ()
+    builds: dict[str, tuple[str, ...]] = {}
+    """Of the builds that its services are started from: the digests of what they have built."""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     hidden: tuple[str, ...] = ()
     """Environment variables that hold secrets of other steps."""
     parameters: dict[str, Given] = {}
+    inside: Inside | None = None
+    candidates: tuple[Artifact, ...] = ()
+    """What the step has made that `inside` names."""
+
+
+class Places(NamedTuple):
+    """Where a step may write."""
+
+    workspace: Path
+    tmp: Path
+    cache: Path
+    log: Path
+    inbox: Path
+    project: Path
 
 
 def surroundings(

@@ -9,6 +9,7 @@ from penstock.findings import ScanReport, Severity
 from penstock.flaky import first_line
 from penstock.model import Artifact, Publication, Signature, TestCase, TestReport, Verification, short
 from penstock.plan import PlanStep
+from penstock.progress import RolloutState
 
 _SHOWN = 5
 _LINES = 8
@@ -25,6 +26,18 @@ _PLURAL = {
     "misconfiguration": "misconfigurations",
     "license": "licences",
 }
+
+
+def way_of(rollout: RolloutState) -> list[str]:
+    """How a rollout went that went well, in a note where there is something to say."""
+    said: list[str] = []
+    if rollout.settings.strategy in ("canary", "blue-green") and len(rollout.waves) > 1:
+        said.append(f"{rollout.settings.strategy} in {len(rollout.waves)} waves")
+    if rollout.settings.judge and len(rollout.waves) > 1:
+        said.append(f"judged by {', '.join(rollout.settings.judge)}")
+    if rollout.let_on:
+        said.append(f"let on by {', '.join(rollout.let_on)}")
+    return [", ".join(said)] if said else []
 
 
 def of(step: PlanStep, result: object, remarks: Iterable[str] = ()) -> dict[str, Any]:

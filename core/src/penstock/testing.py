@@ -15,13 +15,14 @@ import itertools
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 import pytest
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError
-from penstock.model import Artifact, Revision
+from penstock.launching import launcher_of
+from penstock.model import Artifact, Inside, Revision, Service
 from penstock.plugins import Plugins
 from penstock.secrets import resolve
 from penstock.step import Places, Step
@@ -48,8 +49,16 @@ class StepMaker:
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         run: int = 1,
+        inside: Inside | None = None,
+        services: Sequence[Service] = (),
+        builds: Mapping[str, Sequence[Artifact]] = MappingProxyType({}),
+        plugins: Sequence[str] = (),
     ) -> Step:
-        """A step with these files in its workspace and these artifacts from the steps before it."""
+        """A step with these files in its workspace and these artifacts from the steps before it.
+
+        `services` run beside it; a service's plugin is told of `builds` what each of these steps has built.
+        With `inside`, one of these installed plugins runs its programs inside of one of the artifacts.
+        """
         home = self.root / f"step-{next(self._numbers)}"
         places = Places(
             workspace=home / "files",
@@ -75,11 +84,22 @@ class StepMaker:
             plan="sha256:" + "0" * 64,
             environment=environment,
             revision=revision or usual,
-            artifacts=tuple(artifacts),
+            artifacts=(*artifacts, *(each for made in builds.values() for each in made)),
             env=dict(env or {}),
             secrets=dict(secrets or {}),
+            builds={build: tuple(each.digest for each in made) for build, made in builds.items()},
+            inside=inside,
+            candidates=tuple(artifacts) if inside else (),
         )
-        step = Step(info, places, self.store, find_secret=lambda reference: resolve(reference, _nobody))
+        step = Step(
+            info,
+            places,
+            self.store,
+            find_secret=lambda reference: resolve(reference, _nobody),
+            find_launcher=lambda step: launcher_of(Plugins.load(plugins), info, step),
+        )
+        for service in services:
+            step.serve(service)
         self.steps.append(step)
         return step
 
@@ -143,4 +163,5 @@ def make_step(tmp_path: Path) -> Iterator[StepMaker]:
     maker = StepMaker(tmp_path / "penstock")
     yield maker
     for step in maker.steps:
+        step.leave()
         step.close()

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 from penstock.home import Home
 from penstock.model import Model, TestCase
@@ -54,15 +55,20 @@ class Tries:
 
     def note(self, new: Try) -> None:
         """Add one. Where the disk does not take it, there is nothing to compare with later."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._opened() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # A line that was cut off ends where the next begins.
+            file.write(b"\n" + new.model_dump_json(exclude_defaults=True).encode())
+            file.flush()
+            if file.tell() > _MOST:
+                _halve(file.fileno())
+
+    def _opened(self) -> IO[bytes]:
+        try:
+            return self._path.open("ab+")
+        except FileNotFoundError:  # the first of the project
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                # A line that was cut off ends where the next begins.
-                file.write(b"\n" + new.model_dump_json(exclude_defaults=True).encode())
-                file.flush()
-                if file.tell() > _MOST:
-                    _halve(file.fileno())
+            return self._path.open("ab+")
 
 
 def _halve(file: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from penstock.model import Event
 
@@ -76,8 +77,7 @@ class Claim:
             self.stands = self.deploys and bool(event.data.get("stands", passed))
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """What a claim comes to, as things stand."""
 
     superseded_by: int | None = None

@@ -1,4 +1,4 @@
-"""Types for settings that carry their unit: durations and percentages."""
+"""Types for settings that carry their unit: durations, percentages, amounts of memory."""
 
 from __future__ import annotations
 
@@ -74,3 +74,36 @@ Percentage = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
 ]
 """A share between 0 and 1; written as "10%"."""
+
+
+_MEMORY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_MOST = 2**60
+
+
+def _bytes(value: object) -> int:
+    count = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and (match := _MEMORY.fullmatch(value)):
+        number, unit, binary = match.groups()
+        count = int(
+            float(number) * (1024 if binary else 1000) ** ("kmgt".find(unit.lower()) + 1 if unit else 0)
+        )
+    if not 0 < count <= _MOST:
+        raise ValueError(
+            f'{_written(value)}is not an amount of memory. Amounts are such as "512MB" or "2GiB"'
+        )
+    return count
+
+
+Memory = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]?\s*$"},
+            ]
+        }
+    ),
+]
+"""Bytes; written as a number or as "512MB" (of a thousand each) or "2GiB" (of 1024)."""

@@ -147,3 +147,18 @@ Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """Files of the source that count, or with a "!" before it, that do not."""
 Batch = Annotated[Annotated[int, Strict()] | Percentage, BeforeValidator(_check_batch)]
 """How many targets at a time."""
+_COUNT = {"type": "integer", "minimum": 1}
+_SHARE = {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}
+WAVE = {
+    "anyOf": [
+        _COUNT,
+        _SHARE,
+        {
+            "type": "object",
+            "properties": {"targets": {"anyOf": [_COUNT, _SHARE]}, "share": _SHARE},
+            "required": ["targets"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""A wave of a canary, as JSON Schema."""

@@ -6,50 +6,58 @@ the request: the same request can be worked on by any worker.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock import admission, evidence, gates, process, processes, reported, summary, tools
+from penstock import (
+    admission,
+    evidence,
+    gates,
+    process,
+    processes,
+    reaping,
+    reported,
+    serving,
+    summary,
+    tools,
+)
 from penstock.answers import (
     all_different,
     all_handed,
+    all_jobs,
     checked,
     keep_matching,
     operate,
+    read_logs,
     sbom_of,
+    snapshot_of,
     status_of,
+    the_job,
     the_one_asked_for,
+    the_target,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError, StepFailed, StepRefused
+from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
-from penstock.model import (
-    Approval,
-    Evidence,
-    Pending,
-    Refusal,
-    Revision,
-    Signature,
-)
+from penstock.launching import launcher_of, ran_inside
+from penstock.model import Approval, Evidence, Pending, Revision, Signature
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
-from penstock.proof import check_bytes, check_reference, with_bundles
+from penstock.printing import printing
+from penstock.proof import check_reference, with_bundles
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
-from penstock.target import Target
-from penstock.workspace import Workspace
-
-_NOTES = 10
+from penstock.target import Job, Target
+from penstock.workspace import Workspace, claimed
 
 
 @dataclass
@@ -66,6 +74,7 @@ class Worker:
     _workspace: Workspace | None = None
     _lock: Lock | None = None
     _surroundings: process.Surroundings | None = None
+    _serving: serving.Serving | None = None
     _steps: list[Step] = field(default_factory=list)
     """What the request at hand has opened."""
     _statements: dict[str, str] = field(default_factory=dict)
@@ -83,31 +92,36 @@ class Worker:
             return self._handled(request)
 
     def _handled(self, request: Request) -> Response:
-        if request.kind == "tools":
-            return self._tell_tools(request)
+        if request.kind in ("tools", "reap"):
+            return self._aside(request)
         step: Step | None = None
         try:
             step = self._prepared(request)
-            with self._printing(step):
+            with printing(step, self._end_processes):
                 response = self._do(request, step)
         except BaseException as error:  # a plugin's fault is a result, too
             response = response_to(error, request, step)
         finally:
             self._end_processes()
         with_secrets = any(step.has_secrets for step in self._steps)
+        if self._serving is not None and self._serving.may_have_left(response, self._steps):
+            response = response.model_copy(update={"untidy": True})
         response = self._without_secrets(response, request)
         if self._workspace:
             self._workspace.tidy(wholly=with_secrets)
         return response
 
-    def _tell_tools(self, request: Request) -> Response:
+    def _aside(self, request: Request) -> Response:
+        """What needs no step of its own."""
         try:
-            told = tools.tell(self.plugins, request.about)
+            if request.kind == "reap":
+                reaping.reap(self.plugins, self.home, request)
+                return Response(outcome="passed")
+            return Response(outcome="passed", data={"tools": tools.tell(self.plugins, request.about)})
         except BaseException as error:
             return response_to(error, request, None)
         finally:
             self._end_processes()
-        return Response(outcome="passed", data={"tools": told})
 
     def _do(self, request: Request, step: Step) -> Response:
         process_id = os.getpid()
@@ -116,18 +130,8 @@ class Worker:
         finally:
             if os.getpid() != process_id:  # a copy that the plugin made: the answer is not its business
                 os._exit(0)
+            step.leave()
         return response
-
-    @contextlib.contextmanager
-    def _printing(self, step: Step) -> Iterator[None]:
-        """While a plugin works: what it prints itself has the step's secrets masked, too."""
-        if not step.has_secrets:
-            yield
-            return
-        show, show_rest = step.masked_log()
-        with process.printed_to(show, end_others=self._end_processes):
-            yield
-        show_rest()
 
     def _end_processes(self) -> None:
         process.end_descendants(spare=self.detached)
@@ -142,7 +146,7 @@ class Worker:
             step.close()
         if self._statements:
             data = {**data, "statements": self._statements}
-        self._steps, self._statements = [], {}
+        self._steps, self._statements, self._serving = [], {}, None
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
         return response.model_copy(update={"reason": reason, "data": data})
@@ -163,14 +167,14 @@ class Worker:
             more["statements"] = [self.home.store.read(entry.statement) for entry in request.evidence]
         if plan_step.phase == "publish":
             more["evidence"] = self._on_record(request)
-        result = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
-        result = checked(plan_step, result)
+        result = self._answer(plan_step, step, **more)
+        ran_inside(request.info, step)
         if isinstance(result, Pending):
             return Response(outcome="pending", reason=result.reason)
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return self._keep_snapshot(the_one_asked_for(plan_step, step.revision, result), step)
+            return snapshot_of(the_one_asked_for(plan_step, step.revision, result), step, self.home.store)
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":
@@ -187,24 +191,17 @@ class Worker:
         if verdict:
             return Response(outcome=verdict[0], reason=verdict[1], data=data)  # type: ignore[arg-type]  # failed or refused
         about = result if plan_step.phase == "build" else request.info.artifacts
-        circumstances = self._circumstances(request, started)
+        circumstances = self._circumstances(request, started, step)
         made = evidence.statements(plan_step, result, about, circumstances, sbom_of(result, self.home.store))
         data["evidence"] = self._record(request, made)
-        data |= observed(plan_step, circumstances.tools, asked=step.asked_for_revision)
+        data |= observed(plan_step, serving.used(step, circumstances.tools), asked=step.asked_for_revision)
         return Response(outcome="passed", data=data)
 
     def _do_admit(self, request: Request, step: Step) -> Response:
         release = request.release
         assert release is not None
         on_record = self._on_record(request)
-        refusals: list[Refusal] = []
-        for artifact in release.artifacts:
-            try:
-                check_bytes(self.home, artifact)
-            except StepRefused as error:
-                refusals.append(
-                    Refusal(rule="same bytes", reason=str(error), way_out="Build it again: penstock run")
-                )
+        refusals = admission.same_bytes(self.home, release.artifacts)
         digests = [artifact.digest for artifact in release.artifacts]
         now = time.time()
         refusals += gates.admit(request.step, digests, on_record, request.info.plan, now, request.skipped)
@@ -215,18 +212,36 @@ class Worker:
         targets = self._targets(request, step)
         return Response(
             outcome="passed",
-            data={"targets": [target.id for target in targets], "release": release.model_dump(mode="json")},
+            data={
+                "targets": [target.id for target in targets],
+                "shifting": [target.id for target in targets if target.shifts],
+                "jobs": {job.id: job.when for job in self._jobs(request, step)},
+                "release": release.model_dump(mode="json"),
+            },
         )
 
     def _do_target(self, request: Request, step: Step) -> Response:
-        found = [target for target in self._targets(request, step) if target.id == request.target]
-        if not found:
-            raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-        return Response(outcome="passed", data=operate(found[0], request, step))
+        target = the_target(self._targets(request, step), request)
+        return Response(outcome="passed", data=operate(target, request, step))
+
+    def _do_job(self, request: Request, step: Step) -> Response:
+        assert request.release is not None
+        the_job(self._jobs(request, step), request).run(request.release, step)
+        return Response(outcome="passed")
+
+    def _do_judge(self, request: Request, step: Step) -> Response:
+        outcome, reason = gates.judge(request.step, self._answer(request.step, step)) or ("passed", "")
+        return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        found = [status_of(target, step) for target in self._targets(request, step)]
-        return Response(outcome="passed", data={"status": found})
+        targets = self._targets(request, step)
+        found = [status_of(target, step, probe=request.op != "observe") for target in targets]
+        shifting = [target.id for target in targets if target.shifts]
+        jobs = {job.id: job.when for job in self._jobs(request, step)}
+        return Response(outcome="passed", data={"status": found, "shifting": shifting, "jobs": jobs})
+
+    def _do_logs(self, request: Request, step: Step) -> Response:
+        return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None
@@ -268,7 +283,11 @@ class Worker:
             files = workspace.prepare(info.revision.snapshot)
         else:
             files = workspace.empty()
-        return self._make_step(info, request.step, files, workspace)
+        step = self._make_step(info, request.step, files, workspace)
+
+        make = partial(self._make_step, files=files, workspace=workspace)
+        self._serving = serving.Serving(self.plugins, request.step, info, make)
+        return step
 
     def _make_step(self, info: StepInfo, plan_step: PlanStep, files: Path, workspace: Workspace) -> Step:
         places = Places(
@@ -284,9 +303,11 @@ class Worker:
             places,
             self.home.store,
             find_secret=partial(find, self.plugins),
+            find_launcher=partial(launcher_of, self.plugins, info),
             on_progress=self.on_progress,
             on_detach=self._on_detach,
             environment=self._surroundings.environment if self._surroundings else lambda: os.environ,
+            hides=serving.references(plan_step),
         )
         self._steps.append(step)
         return step
@@ -296,14 +317,16 @@ class Worker:
         self.on_detach(pid)
 
     def _own_workspace(self) -> Workspace:
-        number = 0
-        while self._workspace is None:
-            root = self.home.workspaces / str(number)
-            lock = Lock(root / "lock")
-            if lock.take():
-                self._lock, self._workspace = lock, Workspace(root, self.home.store)
-            number += 1
+        if self._workspace is None:
+            self._lock, self._workspace = claimed(self.home)
         return self._workspace
+
+    def _answer(self, plan_step: PlanStep, step: Step, **more: Any) -> Any:
+        """What a step's plugin answers, with the step's services beside it."""
+        assert self._serving is not None
+        with self._serving.beside(step):
+            answer = self._call(plan_step, HOOK_OF[plan_step.phase], step=step, **more)
+        return checked(plan_step, answer)
 
     def _call(self, plan_step: PlanStep, hook: str, **arguments: Any) -> Any:
         name = plan_step.uses
@@ -314,18 +337,6 @@ class Worker:
             raise PluginError(f'the plugin "{name}" does not implement {hook}')
         settings = self.plugins.settings(name, hook, plan_step.settings)
         return self.plugins.call(name, hook, settings=settings, **arguments)
-
-    def _keep_snapshot(self, revision: Revision, step: Step) -> Response:
-        digest, _ = self.home.store.add_tree(step.workspace)
-        found = revision.model_copy(update={"snapshot": digest, "notes": ()})
-        return Response(
-            outcome="passed",
-            data={
-                "revision": found.model_dump(mode="json"),
-                "summary": f"snapshot of {found.short}",
-                "notes": list(revision.notes[:_NOTES]),
-            },
-        )
 
     def _signed(self, request: Request, signatures: Sequence[Signature]) -> Response:
         references = with_bundles(self.home.store, request.evidence, signatures)
@@ -350,12 +361,11 @@ class Worker:
         signer = request.signer
         if signer is None or not raw:
             return [reference.model_dump(mode="json") for reference in references]
-        info = request.info.model_copy(
-            update={"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
-        )
+        own = {"secrets": signer.keys.secrets, "env": signer.keys.env, "name": request.step.name}
+        info = request.info.model_copy(update={**own, "inside": None})
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
-        with self._printing(step):
+        with printing(step, self._end_processes):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
@@ -375,5 +385,14 @@ class Worker:
         answer = self._call(request.step, "penstock_targets", step=step)
         return all_different(checked(request.step, answer))
 
-    def _circumstances(self, request: Request, started: float) -> Circumstances:
-        return circumstances(request, tools.of(self.plugins, request.step), started, time.time())
+    def _jobs(self, request: Request, step: Step) -> list[Job]:
+        """What comes with the rollout; nothing where a release returns that ran there before."""
+        if request.returning or not self.plugins.has(request.step.uses or "", "penstock_jobs"):
+            return []
+        return all_jobs(request.step.uses, self._call(request.step, "penstock_jobs", step=step))
+
+    def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
+        services = tuple(step.services.values()) if step else ()
+        found = tools.of(self.plugins, request.step)
+        inside = step.ran_inside if step else None
+        return circumstances(request, found, services, started, time.time(), inside)

@@ -5,60 +5,24 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from penstock import Artifact, Evidence, Release, Revision, Step, StepFailed, StepRefused, Target, TargetState
-from penstock.testing import StepMaker
+from penstock import Artifact, Evidence, StepFailed, StepRefused, TargetState
 from penstock_docker import (
-    Image,
     Published,
-    Service,
     archive,
     engine,
-    penstock_build,
     penstock_publish,
-    penstock_targets,
 )
 from penstock_docker.registry import opened
 
-from tests.engines import BASE, Engine
+from tests.bench import DOCKERFILE, SERVING, Bench
+from tests.engines import BASE
 
 pytestmark = pytest.mark.real
 
-DOCKERFILE = f"FROM {BASE}\nCOPY www /www\nEXPOSE 8080\n"
-SERVING = DOCKERFILE + 'CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]\n'
 SECRET = "c0rrect horse"
-
-
-class Bench:
-    def __init__(self, made: Engine, make_step: StepMaker) -> None:
-        self.engine = made
-        self.make_step = make_step
-        self.step: Step | None = None
-
-    def build(self, text: str, files: Mapping[str, str], **settings: Any) -> Artifact:
-        secrets = settings.pop("secrets", None)
-        self.step = self.make_step("build.image", files={"Dockerfile": text, **files}, secrets=secrets)
-        [made] = penstock_build(settings=Image(host=self.engine.host, **settings), step=self.step)
-        return made
-
-    def release(self, artifact: Artifact) -> Release:
-        revision = Revision(commit="c" * 40)
-        return Release(
-            digest=artifact.digest, artifacts=(artifact,), revision=revision, run=1, environment="staging"
-        )
-
-    @property
-    def log(self) -> str:
-        assert self.step is not None
-        return self.make_step.log_of(self.step)
-
-
-@pytest.fixture
-def bench(engine: Engine, make_step: StepMaker) -> Bench:
-    return Bench(engine, make_step)
 
 
 # --- build ---
@@ -258,18 +222,6 @@ def test_a_tag_moves_only_where_that_is_said(bench: Bench, registry: str) -> Non
 # --- deploy ---
 
 
-def target_of(bench: Bench, **settings: Any) -> tuple[Target, Callable[[], Step]]:
-    def step() -> Step:
-        secrets = {name: f"env:{name}" for name in settings.get("service_secrets", ())}
-        return bench.make_step("deploy.staging", environment="staging", secrets=secrets)
-
-    found: Sequence[Target] = penstock_targets(
-        settings=Service(hosts=(bench.engine.host,), **settings), step=step()
-    )
-    assert len(found) == 1
-    return found[0], step
-
-
 def running(bench: Bench, service: str) -> list[str]:
     return bench.engine.docker(
         "ps", "-q", "--no-trunc", "-f", f"label=dev.penstock.service={service}"
@@ -277,7 +229,7 @@ def running(bench: Bench, service: str) -> list[str]:
 
 
 def test_a_release_is_deployed_by_digest_once_and_put_back(bench: Bench) -> None:
-    target, step = target_of(bench, service="back", settle=0)
+    target, step = bench.target(service="back", settle=0)
     first = bench.release(bench.build(SERVING, {"www/index.html": "1\n"}))
     second = bench.release(bench.build(SERVING, {"www/index.html": "2\n"}))
     assert target.observe(step()) == TargetState()
@@ -300,7 +252,7 @@ def test_a_release_is_deployed_by_digest_once_and_put_back(bench: Bench) -> None
 
 
 def test_what_was_there_is_nothing(bench: Bench) -> None:
-    target, step = target_of(bench, service="none", settle=0)
+    target, step = bench.target(service="none", settle=0)
     target.apply(bench.release(bench.build(SERVING, {"www/a": ""})), step())
 
     target.restore(TargetState(), step())
@@ -310,7 +262,7 @@ def test_what_was_there_is_nothing(bench: Bench) -> None:
 
 
 def test_older_containers_are_removed_and_the_one_before_is_kept(bench: Bench) -> None:
-    target, step = target_of(bench, service="older", settle=0, stop_grace=1)
+    target, step = bench.target(service="older", settle=0, stop_grace=1)
     made = [bench.release(bench.build(SERVING, {"www/a": f"{n}"})) for n in range(4)]
     for release in made:
         target.apply(release, step())
@@ -319,11 +271,18 @@ def test_older_containers_are_removed_and_the_one_before_is_kept(bench: Bench) -
         "ps", "-a", "-f", "label=dev.penstock.service=older", "--format", '{{.Label "dev.penstock.release"}}'
     ).split()
     assert labels == [made[3].digest, made[2].digest]
+    there = bench.engine.docker("images", "-q", "--no-trunc").split()
+    assert [release.artifacts[0].digests["image ID"] in there for release in made] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_container_that_ends_is_unhealthy_and_says_its_last_words(bench: Bench) -> None:
-    target, step = target_of(
-        bench, service="ends", start_timeout=0, command=("sh", "-c", "echo no database; false")
+    target, step = bench.target(
+        service="ends", start_timeout=0, command=("sh", "-c", "echo no database; false")
     )
     target.apply(bench.release(bench.build(DOCKERFILE, {"www/a": ""})), step())
 
@@ -339,8 +298,8 @@ def test_secrets_come_in_the_environment_and_others_do_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", SECRET)
-    target, step = target_of(
-        bench, service="secret", settle=0, service_secrets=("TOKEN",), variables={"MODE": "test"}
+    target, step = bench.target(
+        service="secret", settle=0, service_secrets=("TOKEN",), variables={"MODE": "test"}
     )
     target.apply(bench.release(bench.build(SERVING, {"www/a": ""})), step())
 
@@ -356,7 +315,7 @@ def test_a_host_that_pulls_another_image_than_was_tested_starts_none_of_it(
 ) -> None:
     made = bench.build(SERVING, {"www/a": "tested"}, repository=f"{registry}/other")
     claimed = made.model_copy(update={"digests": {"image ID": "sha256:" + "0" * 64}})
-    target, step = target_of(bench, service="other", repository=f"{registry}/other")
+    target, step = bench.target(service="other", repository=f"{registry}/other")
 
     with pytest.raises(StepRefused, match="is not the image sha256:0000"):
         target.apply(bench.release(claimed), step())
@@ -367,11 +326,11 @@ def test_a_host_that_pulls_another_image_than_was_tested_starts_none_of_it(
 def test_the_image_that_a_section_means(bench: Bench) -> None:
     images = [bench.build(SERVING, {"www/a": name}, name=name) for name in ("web", "worker")]
     release = bench.release(images[0]).model_copy(update={"artifacts": tuple(images)})
-    target, step = target_of(bench, service="which")
+    target, step = bench.target(service="which")
 
     with pytest.raises(Exception, match=r'several images match image = "\*": web, worker'):
         target.apply(release, step())
-    target, step = target_of(bench, service="which", image="work*", settle=0)
+    target, step = bench.target(service="which", image="work*", settle=0)
     target.apply(release, step())
 
     [container] = running(bench, "which")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import Artifact, StepFailed, StepRefused
-from penstock_docker import Image, Service, archive, engine, image, registry, targets
+from penstock import Artifact, ConfigError, StepFailed, StepRefused
+from penstock_docker import Image, Service, archive, containers, engine, health, image, registry, ssh
 from penstock_docker.image import Blob, Contents
 from pydantic import ValidationError
 
@@ -77,6 +77,8 @@ def test_settings_of_a_build_that_are_wrong(wrong: dict[str, object]) -> None:
         ({"health": "/health"}, "is a path, which needs a port"),
         ({"hosts": ["local", "local"]}, "names one of them twice"),
         ({"hosts": []}, "at least 1"),
+        ({"hosts": ["web-1"]}, '"web-1" is no address of a Docker Engine'),
+        ({"hosts": ["ssh://"]}, '"ssh://" is no address of a Docker Engine'),
         ({"ports": ["eighty:80"]}, "should match pattern"),
         ({"volumes": ["data"]}, "should match pattern"),
     ],
@@ -87,13 +89,13 @@ def test_settings_of_a_deploy_step_that_are_wrong(wrong: dict[str, object], said
 
 
 def test_ports_as_the_engine_wants_them() -> None:
-    service = Service(ports=("8000:80", "127.0.0.1:53:53/udp"))
+    service = Service(ports=("8000:80", "8443:80", "127.0.0.1:53:53/udp"))
 
-    assert targets.ports(service) == {"80/tcp": 8000, "53/udp": ("127.0.0.1", 53)}
+    assert containers.ports(service) == {"80/tcp": [8000, 8443], "53/udp": [("127.0.0.1", 53)]}
 
 
 @pytest.mark.parametrize(
-    ("host", "health", "url"),
+    ("host", "path", "url"),
     [
         ("ssh://deploy@web-1", "/health", "http://web-1:8000/health"),
         ("tcp://10.0.0.7:2376", "/", "http://10.0.0.7:8000/"),
@@ -101,10 +103,10 @@ def test_ports_as_the_engine_wants_them() -> None:
         ("ssh://deploy@web-1:2222", "https://{host}/health", "https://web-1/health"),
     ],
 )
-def test_where_a_host_is_asked_for_its_health(host: str, health: str, url: str) -> None:
-    settings = Service(hosts=(host,), ports=("127.0.0.1:8000:80",), health=health)
+def test_where_a_host_is_asked_for_its_health(host: str, path: str, url: str) -> None:
+    settings = Service(hosts=(host,), ports=("127.0.0.1:8000:80",), health=path)
 
-    assert targets.DockerHost(id="x", host=host, service="shop", settings=settings).health_url() == url
+    assert health.url(host, settings) == url
 
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
@@ -121,6 +123,31 @@ def test_an_engine_that_nobody_is(tmp_path: Path) -> None:
         where = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(StepFailed, match="nobody listens there"), engine.connected(where):
             pytest.fail("it was reached")
+
+
+@pytest.mark.parametrize(
+    "where", ["ssh://ana:secret@web-1", "ssh://web-1:port", "ssh://web-1/srv", "ssh://:22"]
+)
+def test_an_ssh_address_that_is_none(where: str) -> None:
+    with pytest.raises(ConfigError, match=r"no address of a host.* Write ssh://USER@HOST"):
+        ssh.argv(where)
+
+
+def test_the_command_that_reaches_a_host() -> None:
+    words = ssh.argv("ssh://deploy@web-1:2222")
+
+    assert words[0] == "ssh"
+    assert "BatchMode=yes" in words
+    assert words[-8:] == [
+        "ServerAliveCountMax=3",
+        "-l",
+        "deploy",
+        "-p",
+        "2222",
+        "--",
+        "web-1",
+        "docker system dial-stdio",
+    ]
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -43,7 +43,7 @@ def project(place: Path, files: dict[str, str]) -> Path:
         ({"setup.cfg": "[metadata]\n[mypy]\nstrict = true\n"}, ["mypy"], "penstock init --add test.types"),
         ({"setup.cfg": "[metadata]\n"}, [], ""),
         ({".pre-commit-config.yaml": ""}, ["pre-commit"], "wants a git repository"),
-        ({"Containerfile": ""}, ["Dockerfile"], "[build.image]"),
+        ({"Containerfile": ""}, [], ""),  # docker, which is installed, says what there is to say
     ],
 )
 def test_what_can_not_pass_here_is_seen_and_not_added(

@@ -25,7 +25,7 @@ _COMMANDS = {
     "init": ("init", "Write a penstock.toml for this project."),
     "run": ("run", "Run the pipeline."),
     "show": ("look", "Show a run, or one step of it."),
-    "logs": ("look", "Show what a step printed."),
+    "logs": ("look", "Show what a step printed, or a service writes."),
     "approve": ("word", "Approve what a run waits with."),
     "status": ("environments", "Show what runs in an environment."),
     "rollback": ("environments", "Bring back the last good release."),

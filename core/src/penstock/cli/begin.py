@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from penstock.errors import PenstockError
 from penstock.parameters import as_text
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins, installed
+from penstock.state import RunState
 from penstock.terms import cut
 
 if TYPE_CHECKING:
@@ -46,19 +47,29 @@ def _steps(steps: Sequence[PlanStep]) -> str:
 
 @click.command()
 @click.option("--set", "words", multiple=True, metavar="NAME=VALUE", help="Give a parameter its value.")
+@click.option("--effects", "asked", is_flag=True, help="Which target would go from which release to which.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def plan(words: tuple[str, ...], as_json: bool) -> int:
+def plan(words: tuple[str, ...], asked: bool, as_json: bool) -> int:
     """Show the steps in the order in which they can run, why each waits, and what the cache has of it."""
     path = find(Path.cwd())
     _, plugins, made = load_plan(path, words)
-    would = _would(path, plugins, made)
+    would, state = _would(path, plugins, made)
+    found = _effects(path, plugins, made, state) if asked else []
     if as_json:
         cache = {name: forecast.document() for name, forecast in would.items()}
-        print_json({"digest": made.digest, **made.model_dump(mode="json"), "cache": cache})
+        document = {"digest": made.digest, **made.model_dump(mode="json"), "cache": cache}
+        print_json({**document, "effects": found} if asked else document)
         return 0
     click.echo(f"{made.name}  plan {made.digest}")
     for name, value in made.parameters.items():
         click.echo(f"  {name} = {clean(as_text(value))}")
+    _tell_steps(made, would)
+    if asked:
+        _tell_effects(found)
+    return 0
+
+
+def _tell_steps(made: Plan, would: dict[str, Forecast]) -> None:
     width = max(len(step.name) for step in made.steps) + 1
     for step in made.steps:
         does = step.uses or "a person's word"
@@ -71,20 +82,36 @@ def plan(words: tuple[str, ...], as_json: bool) -> int:
             click.echo(f"  {'':<{width}}   gate: {', '.join(step.requires)}  ({step.policy})")
         if step.name in would:
             click.echo(clean(f"  {'':<{width}}   {would[step.name].words}"))
-    return 0
 
 
-def _would(path: Path, plugins: Plugins, plan: Plan) -> dict[str, Forecast]:
+def _tell_effects(found: list[dict[str, Any]]) -> None:
+    from penstock.cli.effects import lines
+
+    for effect in found:
+        click.echo("\n".join(["", *lines(effect)]))
+    if not found:
+        click.echo("\nNothing is deployed.")
+
+
+def _would(path: Path, plugins: Plugins, plan: Plan) -> tuple[dict[str, Forecast], RunState]:
     """What a run would do with the steps that have a cache; without one nothing is looked at."""
+    unknown = RunState(plan, 0)
     if all(step.keys.cached is None for step in plan.steps):
-        return {}
-    from penstock.cli.forecast import forecasts
+        return {}, unknown
+    from penstock.cli.forecast import look_ahead
 
     try:
-        return forecasts(open_project(path), plugins, plan)
+        return look_ahead(open_project(path), plugins, plan)
     except PenstockError as error:  # the plan can be shown without
         warn([f"what the cache has can't be told: {error}"])
-        return {}
+        return {}, unknown
+
+
+def _effects(path: Path, plugins: Plugins, plan: Plan, state: RunState) -> list[dict[str, Any]]:
+    """What a run would do to the targets. None is touched."""
+    from penstock.cli.effects import effects
+
+    return effects(open_project(path), plugins, plan, state)
 
 
 @click.command()
@@ -119,7 +146,8 @@ def doctor() -> int:
         if name in loaded.modules
     ]
     lines += [(False, str(broken)) for broken in loaded.broken.values()]
-    lines += [line for name in loaded.modules for line in _tools(name, loaded, steps)]
+    for name in loaded.modules:
+        lines += [*_tools(name, loaded, steps), *_checks(name, loaded, steps)]
     lines.append(_room(Path.cwd()))
     for good, text in lines:
         click.echo(f"{sign('passed' if good else 'failed')} {text}")
@@ -143,9 +171,28 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
         said.add(
             ", ".join(" ".join(filter(None, (tool.name, tool.version, "at", tool.path))) for tool in found)
         )
+    if plugins.has(name, "penstock_doctor"):  # it says itself what is missing
+        said.discard("")
     for line in sorted(said):
         missing = f"the program that it runs is not there. See: penstock plugins info {name}"
         yield bool(line), f"{name}: {line or missing}"
+
+
+def _checks(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[tuple[bool, str]]:
+    """What a plugin looks for itself, for each of its steps; what several of them need is said once."""
+    if not plugins.has(name, "penstock_doctor"):
+        return
+    found: dict[str, bool] = {}
+    for step in steps:
+        if step.uses != name:
+            continue
+        try:
+            wanted = plugins.settings(name, "penstock_doctor", step.settings)
+            for check in plugins.call(name, "penstock_doctor", settings=wanted) or ():
+                found[f"{name}: {check.name}: {check.detail}"] = check.passed
+        except Exception as error:  # a plugin's own trouble is what is asked for here
+            found[f"{name}: {error}"] = False
+    yield from ((passed, line) for line, passed in found.items())
 
 
 def _room(directory: Path) -> tuple[bool, str]:

@@ -29,7 +29,7 @@ USAGE = {
     "run": "--only=STEP --to=ENV --no-deploy --rev=ANY --dirty --set=PARAMETER --approve=ENV --no-cache "
     "--json",
     "show": "RUN|STEP STEP --json",
-    "logs": "RUN|STEP STEP -f --follow",
+    "logs": "RUN|STEP|ENV STEP -f --follow --service=ANY --since=ANY --tail=ANY",
     "approve": "WAITING|ENV ENV --digest=DIGEST --why=ANY --no-resume",
     "status": "ENV --json",
     "rerun": "RUN --from=STEP --approve=ENV --json",
@@ -41,7 +41,7 @@ USAGE = {
     "diff": "RUN RUN --json",
     "doctor": "",
     "flaky": "STEP --since=ANY --json",
-    "plan": "--set=PARAMETER --json",
+    "plan": "--set=PARAMETER --effects --json",
     "plugins list": "--json",
     "plugins info": "PLUGIN",
     "plugins new": "ANY --phase=PHASE --in-house",

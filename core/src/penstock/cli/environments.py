@@ -20,7 +20,7 @@ from penstock.configfile import find
 from penstock.engine import new_run
 from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Release, short
-from penstock.plan import Plan
+from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.request import evidence_so_far, make_request
 from penstock.state import LETS_ON, RunState
@@ -49,8 +49,8 @@ def status(environment: str | None, as_json: bool) -> int:
     else:
         for entry in document:
             _print(entry)
-    healthy = all(target["health"] == "healthy" for entry in document for target in entry["targets"])
-    return 0 if healthy else 1
+    targets = [target for entry in document for target in entry["targets"]]
+    return 0 if all(t["health"] == "healthy" and t["drifted"] is False for t in targets) else 1
 
 
 @click.command()
@@ -64,6 +64,7 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     opened = open_project(path)
     _environments(plan, environment)
     sound(opened)
+    _refuse_undecided(opened, environment)
     past = deployments(opened, environment)
     now = next(past, None)
     if now is None:
@@ -94,13 +95,23 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     return work(opened, plugins, state, as_json=as_json, first=events)
 
 
+def _refuse_undecided(opened: Opened, environment: str) -> None:
+    """Raises ConfigError where a rollout waits for a person: going back from there is another thing."""
+    coming = _coming(opened, environment, ("waiting",))
+    if coming is not None:
+        raise ConfigError(
+            f"run {coming.run} brings {short(coming.release.digest)} to {environment}, and waits for a "
+            f"person to say whether it goes on. To put it back: penstock reject {coming.run} {environment}"
+        )
+
+
 def history(opened: Opened, environment: str) -> list[Deployed]:
     """What was deployed to an environment with success, the newest first, each change once."""
     return list(deployments(opened, environment))
 
 
-def deployments(opened: Opened, environment: str) -> Iterator[Deployed]:
-    """As `history`, and no more is read than is asked for: who wants the newest reads no past."""
+def deployments(opened: Opened, environment: str, step: str | None = None) -> Iterator[Deployed]:
+    """As `history`, or of one step; no more is read than is asked for: who wants the newest reads no past."""
     newest: str | None = None
     seen: set[tuple[int, str]] = set()
     # An environment is deployed to by one run at a time: whatever began last ended last, too.
@@ -110,7 +121,7 @@ def deployments(opened: Opened, environment: str) -> Iterator[Deployed]:
         except ValueError:
             raise PluginError(f"the journal was changed: event {event.id} names no release") from None
         which = event.run, str(event.step)
-        if release.environment != environment or which in seen:
+        if release.environment != environment or which in seen or step not in (None, event.step):
             continue
         seen.add(which)
         if release.digest != newest and _passed(opened, *which):
@@ -171,29 +182,23 @@ def _environments(plan: Plan, environment: str | None) -> list[str]:
 
 def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> dict[str, Any]:
     last = next(deployments(opened, environment), None)
+    coming = _coming(opened, environment)
     targets: list[dict[str, Any]] = []
     for step in plan.deploys(environment):
         state = RunState(plan, last.run if last else 0)
         response = ask_worker(opened, plugins, make_request(plan, state, step.name, "status"))
-        if response.outcome == "passed":
-            targets.extend(response.data["status"])
-        else:
-            targets.append(
-                {
-                    "target": step.name,
-                    "release": None,
-                    "health": "unknown",
-                    "detail": response.reason,
-                    "data": {},
-                }
-            )
-    expected = last.release.digest if last else None
-    for target in targets:
-        target["drifted"] = expected is not None and target["release"] != expected
+        found = response.data["status"] if response.outcome == "passed" else [_silent(step, response.reason)]
+        own = next(deployments(opened, environment, step.name), last)
+        for target in found:
+            target["expected"] = own.release.digest if own else None
+            target["drifted"] = _drifted(target, coming) if target.pop("seen") else None
+        targets += found
     return {
         "environment": environment,
-        "release": expected,
+        "release": last.release.digest if last else None,
         "run": last.run if last else None,
+        "coming": {"run": coming.run, "release": coming.release.digest} if coming else None,
+        "drifted": any(target["drifted"] for target in targets),
         "artifacts": [
             a.model_dump(mode="json", include={"name", "kind", "digest"}) for a in last.release.artifacts
         ]
@@ -203,9 +208,46 @@ def _observe(opened: Opened, plan: Plan, plugins: Plugins, environment: str) -> 
     }
 
 
+def _silent(step: PlanStep, why: str) -> dict[str, Any]:
+    """Of a step whose targets nobody can name."""
+    return {
+        "target": step.name,
+        "release": None,
+        "health": "unknown",
+        "detail": why,
+        "data": {},
+        "seen": False,
+    }
+
+
+def _drifted(target: dict[str, Any], coming: Deployed | None) -> bool:
+    """Whether a target runs what nobody has brought to it from here."""
+    known = {target["expected"], *([coming.release.digest] if coming else ())}
+    return target["expected"] is not None and target["release"] not in known
+
+
+def _coming(
+    opened: Opened, environment: str, states: tuple[str, ...] = ("running", "waiting")
+) -> Deployed | None:
+    """The release of a rollout that is not over."""
+    for event in opened.journal.find("rollout.began", holding=f'"environment":{json.dumps(environment)}'):
+        if event.data["release"].get("environment") != environment:
+            continue
+        ended = opened.journal.of_run(event.run, ("step.finished", "run.finished"))
+        if any(each.step in (None, event.step) for each in ended):
+            return None
+        state = opened.state(str(event.run))
+        if state.steps[str(event.step)].state not in states:
+            return None
+        return Deployed(event.run, Release.model_validate(event.data["release"]))
+    return None
+
+
 def _print(entry: dict[str, Any]) -> None:
     what = f"{short(entry['release'])} of run {entry['run']}" if entry["release"] else "nothing deployed yet"
     click.echo(f"{entry['environment']}  {what}")
+    if coming := entry["coming"]:
+        click.echo(f"    run {coming['run']} brings {short(coming['release'])}, and is not over")
     if len(entry["artifacts"]) > 1:
         for artifact in entry["artifacts"]:
             click.echo(clean(f"    {artifact['name']}  {short(artifact['digest'])}"))
@@ -213,9 +255,10 @@ def _print(entry: dict[str, Any]) -> None:
     names = names_width([target["target"] for target in entry["targets"]] or [""])
     for target in entry["targets"]:
         runs = short(target["release"]) if target["release"] else "nothing"
-        drift = "DRIFTED: not what was deployed last" if target["drifted"] else ""
+        drift = f"DRIFTED: {short(target['expected'])} was deployed last" if target["drifted"] else ""
         parts = [runs, target["health"], str(target["data"].get("url", "")), target["detail"], drift]
-        state = "passed" if target["health"] == "healthy" else "failed"
+        good = target["health"] == "healthy" and target["drifted"] is False
+        state = "passed" if good else "failed"
         words = "  ".join(part for part in parts if part)
         for line in row(look, state, target["target"], names, words):
             click.echo(f"  {line}")

@@ -44,6 +44,11 @@ class Forecast(NamedTuple):
 
 def forecasts(opened: Opened, plugins: Plugins, plan: Plan) -> dict[str, Forecast]:
     """By the name of each step that has a cache. The source is fetched, and no other step is run."""
+    return look_ahead(opened, plugins, plan)[0]
+
+
+def look_ahead(opened: Opened, plugins: Plugins, plan: Plan) -> tuple[dict[str, Forecast], RunState]:
+    """As `forecasts`, and the run as far as it is known: with the results that would be taken over."""
     state = RunState(plan, 0)
     state.apply(_event("run.started", None, {"plan": plan.digest}))
     wanted = [step for step in plan.steps if step.keys.cached is not None]
@@ -51,9 +56,8 @@ def forecasts(opened: Opened, plugins: Plugins, plan: Plan) -> dict[str, Forecas
         if step.phase == "source":
             response = ask_worker(opened, plugins, make_request(plan, state, step.name, "hook"))
             if response.outcome != "passed":
-                return {
-                    each.name: Forecast(None, False, f"{step.name}: {response.reason}") for each in wanted
-                }
+                why = f"{step.name}: {response.reason}"
+                return {each.name: Forecast(None, False, why) for each in wanted}, state
             state.apply(_event("step.finished", step.name, {**response.data, "state": "passed"}))
     cache = Cache(opened.home, opened.journal, plugins, plan)
     if question := cache.question(state):
@@ -63,13 +67,13 @@ def forecasts(opened: Opened, plugins: Plugins, plan: Plan) -> dict[str, Forecas
         found[step.name], data = _forecast(opened, cache, state, step)
         if data is not None:
             state.apply(_event("step.finished", step.name, data))
-    return found
+    return found, state
 
 
 def _forecast(
     opened: Opened, cache: Cache, state: RunState, step: PlanStep
 ) -> tuple[Forecast, dict[str, Any] | None]:
-    first = _not_known(state, step)
+    first = not_known(state, step)
     looked = cache.look(state, step.name, time.time(), take=first is None, keep=True)
     if looked.data is not None:
         return Forecast(looked.data["origin"]["run"], True, looked.data["origin"]["why"]), looked.data
@@ -82,7 +86,7 @@ def _forecast(
     return Forecast(last.run if last else None, False, why, tuple(files)), None
 
 
-def _not_known(state: RunState, step: PlanStep) -> str | None:
+def not_known(state: RunState, step: PlanStep) -> str | None:
     """A build step behind this one whose artifacts nobody can tell before it has run."""
     behind = state.plan.closure([step.name], state.plan.waits_for) - {step.name}
     return next(

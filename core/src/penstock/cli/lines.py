@@ -169,6 +169,7 @@ def _account(step: StepState) -> str:
     if rollout is None or rollout.failure is None or step.state != "failed":
         return step.reason
     fate = {
+        "returned": "put back to what ran before",
         "restored": "put back to what ran before",
         "stuck": "COULD NOT BE PUT BACK",
     }

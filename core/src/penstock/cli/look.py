@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from penstock.cli import written
 from penstock.cli.common import Opened, day, not_pruned, open_project, print_json, run_and_rest
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
 from penstock.cli.run import ending
 from penstock.cli.terminal import Terminal, last_words
 from penstock.cli.text import clean, coloured, cut, harmless
-from penstock.errors import ConfigError, nearest
-from penstock.home import Lock
+from penstock.errors import ConfigError, did_you_mean, nearest
+from penstock.home import Lock, served
 from penstock.journal import RunLine
 from penstock.parameters import as_text
 from penstock.state import RunState
@@ -224,10 +225,19 @@ def describe(state: RunState) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[RUN] [STEP]")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
-def logs(words: tuple[str, ...], follow: bool) -> int:
-    """Show what a step, or every step, printed."""
+@click.argument("words", nargs=-1, metavar="[RUN] [STEP] | ENV")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over; with ENV until Ctrl-C.")
+@click.option("--service", metavar="NAME", help="What this service printed that ran beside it.")
+@click.option("--since", metavar="TIME", help="With ENV: no older lines, such as 10m.")
+@click.option("--tail", type=click.IntRange(min=0), help="With ENV: so many lines of each target.")
+def logs(
+    words: tuple[str, ...], follow: bool, service: str | None, since: str | None, tail: int | None
+) -> int:
+    """Show what a step, or every step, printed; with ENV, what the service that is deployed there writes."""
+    if len(words) == 1 and written.is_deployed_to(words[0]):
+        return written.show(words[0], follow=follow, since=since, tail=tail)
+    if since is not None or tail is not None:
+        raise ConfigError("--since and --tail are for what a service writes: penstock logs ENV")
     opened = open_project()
     run, step = _run_and_step(words)
     number = opened.number(run)
@@ -242,11 +252,23 @@ def logs(words: tuple[str, ...], follow: bool) -> int:
             err=True,
         )
         return 0
+    if service is not None:
+        names = _served(state, names, service)
     reader = _Reader(opened.home.run(number), names)
     if follow:
         _follow(opened, number, reader)
     reader.print_new()
     return 0
+
+
+def _served(state: RunState, names: tuple[str, ...], service: str) -> tuple[str, ...]:
+    """The names of a service's logs. Raises ConfigError where none of the steps has it."""
+    there = {each.name: None for name in names for each in state.plan.by_name[name].services}
+    if service not in there:
+        steps = "these steps have" if len(names) > 1 else f"{names[0]} has"
+        ways = f"There are {', '.join(there)}" if there else "There is none"
+        raise ConfigError(f'{steps} no service "{service}"{did_you_mean(service, there, otherwise=ways)}')
+    return tuple(served(name, service) for name in names)
 
 
 class _Reader:

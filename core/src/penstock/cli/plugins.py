@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from penstock import observe
+from penstock import beside, observe
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.new import new
 from penstock.errors import ConfigError, PenstockError
@@ -62,6 +62,8 @@ def _row(name: str, found: Installed | None, loaded: Plugins) -> dict[str, Any]:
 def _hooks(name: str, loaded: Plugins) -> dict[str, str]:
     """What sections may use a plugin for, by their first word, and the hook that takes their settings."""
     found = {phase: HOOK_OF[phase] for phase in loaded.phases(name)}
+    if loaded.has(name, beside.HOOK):
+        found[beside.PHASE] = beside.HOOK
     if loaded.observes_by_section(name):
         found[observe.PHASE] = observe.HOOK
     return found

@@ -156,6 +156,11 @@ def work(
         )
         engine.watchers.start()
         try:
+            left = leftovers.reap(
+                opened.home, opened.journal, state, plugins, engine.executor, resumed=resumed
+            )
+            if left:
+                warn([f"what was left outside its processes could not be removed: {sentence(left)}"])
             engine.work()
         finally:
             show.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from penstock import config, observe
+from penstock import beside, config, observe
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
@@ -117,19 +117,24 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
         "properties": {phase: _defaults(phase, keys, plugins) for phase in PHASES},
         "additionalProperties": False,
     }
-    if able_to_observe := observe.that_can(plugins):
+    besides = add("ServiceKeys", beside.ServiceKeys)["properties"]
+    for word, able_to, hook, core in (
+        (beside.PHASE, beside.that_can(plugins), beside.HOOK, besides),
+        (observe.PHASE, observe.that_can(plugins), observe.HOOK, {}),
+    ):
         choices = []
-        for name in able_to_observe:
-            own = add(f"observe_{name}", plugins.settings_model(name, observe.HOOK))
+        for name in able_to:
+            own = add(f"{word}_{name}", plugins.settings_model(name, hook))
             choices.append(
                 {
                     "type": "object",
-                    "properties": {**own.get("properties", {}), "uses": {"const": name}},
+                    "properties": {**own.get("properties", {}), **core, "uses": {"const": name}},
                     "required": [*own.get("required", []), "uses"],
                     "additionalProperties": False,
                 }
             )
-        properties[observe.PHASE] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+        if choices:
+            properties[word] = {"type": "object", "additionalProperties": {"oneOf": choices}}
     properties["policy"] = {"type": "object", "additionalProperties": add("Policy", config.Policy)}
     properties[TABLE] = {"type": "array", "items": add("Quarantine", Quarantine)}
     members = {"type": "array", "items": {"type": "string"}}
@@ -146,7 +151,9 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
 
 def _misplaced(phase: str) -> set[str]:
     """The core's keys that have no place in a phase."""
-    return ({"rollout"} if phase != "deploy" else set()) | ({"when"} if phase == "source" else set())
+    unfit = {"rollout"} if phase != "deploy" else set()
+    unfit |= {"when"} if phase == "source" else set()
+    return unfit | ({"services"} if phase not in beside.MAY_HAVE else set())
 
 
 def _defaults(phase: str, keys: dict[str, Any], plugins: Plugins) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import click
 
@@ -19,6 +19,8 @@ from penstock.cli.common import Opened, not_pruned, open_project, plugins_of, ru
 from penstock.cli.text import clean
 from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.home import Home, Lock
+from penstock.launching import launcher_of, run_inside
+from penstock.model import short
 from penstock.request import make_request
 from penstock.secrets import find
 from penstock.state import RunState
@@ -65,7 +67,7 @@ def _in_place(
     opened: Opened, state: RunState, info: StepInfo, command: Sequence[str], without: Sequence[str]
 ) -> int:
     """Make the place, run what is to be run there, and remove it; the exit code."""
-    plugins = plugins_of(opened, state) if info.secrets else None
+    plugins = plugins_of(opened, state) if info.secrets or info.inside else None
     name = info.name
     with _workspace(opened.home) as workspace:
         files = _files(workspace, info)
@@ -74,17 +76,42 @@ def _in_place(
             _places(opened, state, name, workspace, files),
             opened.home.store,
             find_secret=lambda reference: find(plugins, reference) if plugins else "",
+            find_launcher=(lambda step: launcher_of(plugins, info, step)) if plugins else None,
         )
         artifacts = [(artifact.name, step.fetch(artifact)) for artifact in info.artifacts]
         mark = f"{workspace.root}:{os.getpid()}"
-        env = step.variables({processes.MARK: mark})
-        if not command and sys.stdin.isatty():
-            click.echo("\n".join(_greeting(state, name, artifacts, without)), err=True)
         try:
+            if info.inside is not None:
+                return _inside(step, command)
+            env = step.variables({processes.MARK: mark})
+            if not command and sys.stdin.isatty():
+                click.echo("\n".join(_greeting(state, name, artifacts, without)), err=True)
             return _run(command or _own_shell(workspace, state, name, env), files, env)
         finally:
+            step.leave()
             step.close()
             process.end_marked(mark, grace=1.0)
+
+
+def _inside(step: Step, command: Sequence[str]) -> int:
+    """Run one command inside of what the step ran in; its exit code."""
+    artifact = step.launched.artifact
+    if not command:
+        raise ConfigError(
+            f"{step.name} runs inside {artifact.name} ({short(artifact.digest)}), and there no shell can be "
+            f"opened to type into. Name a command, such as: penstock shell {step.number} {step.name} -- ls -l"
+        )
+    out, err = sys.stdout.buffer, sys.stderr.buffer
+    words = step.command(command, step.variables(inside=True))
+    return run_inside(step.launched, words, _shown_on(out), _shown_on(err), None)
+
+
+def _shown_on(stream: BinaryIO) -> Callable[[bytes], object]:
+    def show(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    return show
 
 
 @contextlib.contextmanager
@@ -188,6 +215,7 @@ def _greeting(
         "What it left behind is not here: this is a new workspace, and it is removed when you leave.",
         *(clean(f"  artifact  {label}  {place}") for label, place in artifacts),
         *(clean(f"  secret    {label} is not set; --secrets hands it over") for label in without),
+        *(f"  service   {each.name} does not run here" for each in state.plan.by_name[name].services),
         clean(f"  output    penstock logs {state.run} {name}"),
     ]
 

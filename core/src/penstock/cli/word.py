@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
@@ -15,6 +14,7 @@ from penstock.journal import New
 from penstock.model import short
 from penstock.process import user
 from penstock.request import approval_of, make_request
+from penstock.scheduler import who_may
 from penstock.signals import wake
 from penstock.state import RunState
 from penstock.summary import person
@@ -38,7 +38,7 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
         state.plan, state, name, "approve", approval=approval_of(state, name, user(), why, time.time())
     )
     data = must_pass(ask_worker(opened, plugins, request), f"{name} was not approved")
-    by: Any = state.plan.by_name[name].settings.get("by") or ()
+    by = who_may(state.plan, state.plan.by_name[name])
     if not gates.may_approve(by, state.plan.roles, data["identities"]):
         raise StepRefused(f"{' / '.join(data['identities'])} may not approve {name}: {', '.join(by)} may")
     _say(opened, state.run, New("approval.given", name, data, time.time()))
@@ -56,7 +56,7 @@ def approve(words: tuple[str, ...], digest: str | None, why: str, no_resume: boo
 @click.option("--why", default="", help="Your reason, for the record.")
 @click.option("--no-resume", is_flag=True, help="Only record it; do not go on with the run.")
 def reject(words: tuple[str, ...], why: str, no_resume: bool) -> int:
-    """Refuse what a run waits with; the run ends there."""
+    """Refuse what a run waits with; the run ends there, and a rollout that has begun goes back."""
     opened = open_project()
     state, name = _waiting(opened, words)
     _say(opened, state.run, New("approval.rejected", name, {"by": user(), "why": why}, time.time()))

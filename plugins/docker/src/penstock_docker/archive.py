@@ -13,7 +13,7 @@ from typing import IO
 
 from penstock import Artifact, Step, StepFailed, StepRefused
 
-from penstock_docker import image
+from penstock_docker import complaints, image
 from penstock_docker.engine import DockerClient, ImageNotFound
 from penstock_docker.image import ENGINE_DIGEST, Blob, Contents
 
@@ -85,7 +85,8 @@ def load(client: DockerClient, artifact: Artifact, step: Step) -> str:
     with archive.open("rb") as file:
         for event in list(client.api.load_image(file)):  # type: ignore[no-untyped-call]
             if "error" in event:
-                raise StepFailed(f"the engine did not load {artifact.name}: {event['error']}")
+                said = complaints.of_engine(str(event["error"]))
+                raise StepFailed(f"the engine did not load {artifact.name}: {said}")
     archive.unlink()
     if not has(client, wanted):
         raise StepRefused(f"the engine has loaded {artifact.name}, and not as {wanted}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,11 +11,18 @@ from typing import Any
 from docker.utils.build import exclude_paths
 from penstock import Artifact, CommandFailed, ConfigError, Step, StepFailed
 
-from penstock_docker import archive, engine, registry
+from penstock_docker import archive, buildkit, complaints, doctor, engine, registry
+from penstock_docker.buildkit import Program
 from penstock_docker.engine import DockerClient
 from penstock_docker.settings import Image
 
 _EPOCH = "SOURCE_DATE_EPOCH"
+_PATIENCE = 3600.0
+"""Seconds for a command of the Dockerfile that says nothing."""
+_LAST_WORDS = 2000
+_FULL = "no space left on device"
+_LITTLE = 64 << 20
+"""Bytes on a disk that may well be the reason."""
 _FED = 'exec "$@" < "$0"'
 """A shell that starts a program with a file as its standard input."""
 
@@ -25,13 +30,13 @@ _FED = 'exec "$@" < "$0"'
 def build(settings: Image, step: Step) -> list[Artifact]:
     """Build the image and keep it; where a repository is named, put it there by its digest."""
     context = _context(settings, step)
-    with engine.connected(settings.host) as client:
+    with engine.connected(settings.host, tls=settings.tls, patience=_PATIENCE) as client:
         image_id = _built(settings, step, client, context)
         step.log(f"Built {image_id}")
         artifact = archive.keep(client, image_id, _name(settings, step), step)
     step.log(f"Kept as {artifact.digest}")
     if settings.repository:
-        registry.put(settings.repository, artifact, step)
+        registry.put(settings.repository, artifact, step, insecure=settings.insecure)
     return [artifact]
 
 
@@ -85,7 +90,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int) -> None:
 
 def _built(settings: Image, step: Step, client: DockerClient, context: Path) -> str:
     packed = _packed(settings, step, context)
-    program = None if settings.builder == "classic" else _buildkit(step)
+    program = None if settings.builder == "classic" else buildkit.find(_asking(step))
     if program is None and (settings.builder == "buildkit" or settings.build_secrets):
         asks = "builder" if settings.builder == "buildkit" else "build_secrets"
         raise StepFailed(
@@ -93,7 +98,7 @@ def _built(settings: Image, step: Step, client: DockerClient, context: Path) -> 
             "(docker-buildx), on the PATH"
         )
     if program is not None:
-        return _with_buildkit(settings, step, program, packed)
+        return _with_buildkit(settings, step, client, program, packed)
     step.log("With the engine's classic builder")
     return _with_classic(settings, step, client, packed)
 
@@ -101,43 +106,18 @@ def _built(settings: Image, step: Step, client: DockerClient, context: Path) -> 
 # --- BuildKit ---
 
 
-def _buildkit(step: Step) -> tuple[list[str], dict[str, str]] | None:
-    """A docker program that builds with BuildKit, and the variables that make it; None: there is none."""
-    for program in _programs():
-        if _answers(step, [program, "buildx", "version"]):
-            return [program, "buildx", "build", "--load"], {}
-        if _is_older_than_23(step, program):  # it has BuildKit itself, and later ones ask buildx for it
-            return [program, "build"], {"DOCKER_BUILDKIT": "1"}
-    return None
+def _asking(step: Step) -> buildkit.Ask:
+    def ask(argv: list[str]) -> str | None:
+        try:
+            done = step.run(argv, check=False, capture=True, quiet=True, timeout=30)
+        except StepFailed:
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    return ask
 
 
-def _programs() -> Iterator[str]:
-    seen = set()
-    for place in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        found = shutil.which("docker", path=place) if place else None
-        if found and os.path.realpath(found) not in seen:
-            seen.add(os.path.realpath(found))
-            yield found
-
-
-def _answers(step: Step, argv: list[str]) -> bool:
-    try:
-        return step.run(argv, check=False, capture=True, quiet=True, timeout=30).returncode == 0
-    except StepFailed:
-        return False
-
-
-def _is_older_than_23(step: Step, program: str) -> bool:
-    try:
-        said = step.run([program, "--version"], check=False, capture=True, quiet=True, timeout=30).stdout
-        return 18 <= int(said.partition("version ")[2].partition(".")[0]) < 23
-    except (StepFailed, ValueError):
-        return False
-
-
-def _with_buildkit(
-    settings: Image, step: Step, program: tuple[list[str], dict[str, str]], packed: Path
-) -> str:
+def _with_buildkit(settings: Image, step: Step, client: DockerClient, program: Program, packed: Path) -> str:
     argv, env = program
     said = step.tmp / "image-id"
     words = [*argv, "--progress=plain", f"--iidfile={said}", f"--file={settings.dockerfile}"]
@@ -147,17 +127,37 @@ def _with_buildkit(
     words += [f"--target={settings.target}"] if settings.target else []
     words += ["--pull"] if settings.pull else []
     words += [] if settings.reuse else ["--no-cache"]
+    where = engine.address(settings.host)
     step.log(f"With BuildKit, through {argv[0]}")
     try:
         step.run(
             ["sh", "-c", _FED, str(packed), *words, "-"],
-            env={**env, "DOCKER_HOST": engine.address(settings.host)},
+            env={**env, "DOCKER_HOST": where, **_certificates(settings, step)},
         )
     except CommandFailed as error:
         raise StepFailed(
-            f"the build failed: {error}. What it printed: penstock logs {step.number} {step.name}"
+            f"the build failed: {error}{_without_room(client, where)}. What it printed: "
+            f"penstock logs {step.number} {step.name}"
         ) from None
     return said.read_text().strip()
+
+
+def _certificates(settings: Image, step: Step) -> dict[str, str]:
+    """The variables that show a docker program the certificates, in the one form that it takes."""
+    if settings.tls is None:
+        return {}
+    place = step.tmp / "certificates"
+    place.mkdir(exist_ok=True)
+    for name, path in settings.tls:
+        (place / f"{name}.pem").symlink_to(Path(path).expanduser().absolute())
+    return {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(place)}
+
+
+def _without_room(client: DockerClient, where: str) -> str:
+    left = doctor.room(client, where)
+    if left is None or left[0] > _LITTLE:
+        return ""
+    return f"; {left[0] >> 20} MiB are left in {left[1]}. Make room: docker system df, docker system prune"
 
 
 def _secret_file(name: str, step: Step) -> Path:
@@ -195,17 +195,19 @@ def _with_classic(settings: Image, step: Step, client: DockerClient, packed: Pat
 
 def _followed(events: Iterator[dict[str, Any]], step: Step) -> str:
     """The ID that a build's events come to. A failure is an event, too."""
-    image_id, line = "", ""
+    image_id, line, last = "", "", ""
     for event in events:
         line += str(event.get("stream", ""))
+        last = (last + str(event.get("stream", "")).lower())[-_LAST_WORDS:]
         *whole, line = line.split("\n")
         for text in whole:
             if text.strip():
                 step.log(text)
                 _tell_progress(text, step)
         if "error" in event:
+            said = f"{event['error']} ({_FULL})" if _FULL in last else str(event["error"])
             raise StepFailed(
-                f"the build failed: {str(event['error']).strip()}. What it printed: "
+                f"the build failed: {complaints.of_engine(said)}. What it printed: "
                 f"penstock logs {step.number} {step.name}"
             )
         aux = event.get("aux")

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import docker
 import requests
-from docker import DockerClient
+from docker import APIClient, DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from penstock import StepFailed
+from docker.tls import TLSConfig
+from docker.utils import kwargs_from_env, version_lt
+from penstock import ConfigError, StepFailed
+from urllib3.exceptions import HTTPError
+
+from penstock_docker import complaints, ssh
+from penstock_docker.settings import Tls
 
 LOCAL = "local"
-_PATIENCE = 600
+OLDEST = "1.41"
+"""The API of Docker 20.10."""
+PATIENCE = 600.0
 """Seconds for one answer of an engine: it may unpack a large image before it says a word."""
+_SESSIONS = 8
+"""Connections that are kept, of which an SSH server grants ten."""
+_HELLO = 15.0
+"""Seconds for the first."""
 _OWN_SOCKET = "unix:///var/run/docker.sock"
 
-__all__ = ["LOCAL", "DockerClient", "ImageNotFound", "NotFound", "address", "connected"]
+__all__ = ["LOCAL", "OLDEST", "DockerClient", "ImageNotFound", "NotFound", "address", "connected", "speaking"]
 
 
 def address(host: str | None) -> str:
@@ -29,73 +41,100 @@ def address(host: str | None) -> str:
 
 
 @contextmanager
-def connected(host: str | None) -> Iterator[DockerClient]:
-    """An engine that answers. Raises StepFailed, with what to do, where there is none."""
+def connected(
+    host: str | None, *, tls: Tls | None = None, patience: float | None = PATIENCE
+) -> Iterator[DockerClient]:
+    """An engine that answers, each time within `patience` seconds; None waits for ever.
+
+    Raises StepFailed, with what to do, where there is none, and where it goes away.
+    """
     where = address(host)
     _check_socket(where)
-    try:
-        client = _client(host, where)
-    except (DockerException, requests.RequestException, OSError, ValueError) as error:
-        raise StepFailed(_why_unreachable(where, error)) from None
-    try:
-        with _speaking(where):
-            client.ping()
-            yield client
-    finally:
-        client.close()
+    with ExitStack() as stack:
+        tunnel = stack.enter_context(ssh.tunnel(where)) if where.startswith("ssh://") else None
+        stack.enter_context(speaking(where, tunnel))
+        first = _HELLO if patience is None else min(_HELLO, patience)
+        client = _client(host, tunnel.address if tunnel else where, tls, first)
+        stack.callback(client.close)
+        found = str(client.api.api_version)
+        if version_lt(found, OLDEST):
+            raise StepFailed(
+                f"the Docker engine at {where} speaks version {found} of the API, and {OLDEST} or newer "
+                "is needed. Install Docker 20.10 or newer there"
+            )
+        client.api.timeout = patience  # type: ignore[assignment]  # the stubs want whole seconds
+        yield client
 
 
 def _check_socket(where: str) -> None:
-    path = Path(where.removeprefix("unix://"))
-    if where.startswith("unix://") and not path.exists():
-        raise StepFailed(_why_unreachable(where, FileNotFoundError(f"No such file: {path}")))
+    """Raise StepFailed where there is none to connect to: docker-py would leave its own end open."""
+    try:
+        if where.startswith("unix://"):
+            os.stat(where.removeprefix("unix://"))  # noqa: PTH116 - of whatever it is
+    except OSError as error:
+        raise StepFailed(_unreachable(where, complaints.of_connection(str(error)))) from None
 
 
-def _client(host: str | None, where: str) -> DockerClient:
-    if host is None or host == LOCAL:
-        return docker.from_env(timeout=_PATIENCE)
-    # The ssh program knows the user's configuration, keys and agents; paramiko does not know all of it.
-    return DockerClient(base_url=where, timeout=_PATIENCE, use_ssh_client=where.startswith("ssh://"))
+class _Api(APIClient):
+    """Goes to the engine, and nowhere else."""
+
+    def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        """Waits for no answer for ever: docker-py would, for some of them."""
+        if more.get("timeout") is None:
+            more["timeout"] = self.timeout
+        return super().send(request, **more)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What the machine says of its ways to others (REQUESTS_CA_BUNDLE, HTTP_PROXY) is not for engines."""
+        return {
+            "proxies": {},
+            "stream": stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": cert or self.cert,
+        }
+
+
+class _Client(DockerClient):
+    def __init__(self, **settings: Any) -> None:
+        self.api = _Api(**settings)
+
+
+def _client(host: str | None, where: str, tls: Tls | None, first: float) -> DockerClient:
+    if (host is None or host == LOCAL) and not where.startswith("unix://"):
+        return _Client(**kwargs_from_env(), timeout=first)
+    return _Client(base_url=where, timeout=first, tls=_tls(where, tls), num_pools=_SESSIONS)
+
+
+def _tls(where: str, tls: Tls | None) -> TLSConfig | bool:
+    if tls is None or not where.startswith("tcp://"):
+        return False
+    ca, cert, key = (Path(path).expanduser() for path in (tls.ca, tls.cert, tls.key))
+    for name, path in (("ca", ca), ("cert", cert), ("key", key)):
+        if not path.is_file() or not os.access(path, os.R_OK):
+            raise ConfigError(f'tls.{name} = "{path}": there is no such file here that can be read')
+    return TLSConfig(client_cert=(str(cert), str(key)), ca_cert=str(ca), verify=True)
 
 
 @contextmanager
-def _speaking(where: str) -> Iterator[None]:
-    """What an engine refuses is the step's failure; an engine that is gone is the machine's."""
+def speaking(where: str, tunnel: ssh.Tunnel | None = None) -> Iterator[None]:
+    """What an engine refuses is the step's failure, and so is one that is gone."""
     try:
         yield
     except APIError as error:
-        raise StepFailed(f"the engine at {where} refused: {_told(error)}") from None
-    except (DockerException, requests.RequestException, OSError) as error:
-        raise StepFailed(_why_unreachable(where, error)) from None
+        raise StepFailed(f"the engine at {where} refused: {complaints.of_error(error)}") from None
+    except (
+        DockerException,
+        requests.RequestException,
+        HTTPError,  # streams are read past requests
+        ConnectionError,
+        TimeoutError,
+    ) as error:
+        said = (tunnel.said() if tunnel else "") or _innermost(error)
+        raise StepFailed(_unreachable(where, complaints.of_connection(said))) from None
 
 
-def _told(error: APIError) -> str:
-    explanation = error.explanation
-    text = (
-        explanation.decode(errors="replace") if isinstance(explanation, bytes) else str(explanation or error)
-    )
-    if "no space left on device" in text:
-        return f"{text.strip()}. Make room on its disk: docker system df, docker system prune"
-    return text.strip()
-
-
-def _why_unreachable(where: str, error: Exception) -> str:
-    said = _innermost(error)
-    begin = f"the Docker engine at {where} can't be reached: "
-    if "FileNotFoundError" in said or "No such file" in said:
-        return f"{begin}there is no such socket. Start it (systemctl start docker), or say where it is: "
-        "DOCKER_HOST"
-    if "PermissionError" in said or "Permission denied" in said:
-        return (
-            f"{begin}permission denied. Add yourself to the group that may (usermod -aG docker $USER, then "
-            "log in "
-            "again), which is as good as root on that machine"
-        )
-    if "client version" in said or "too old" in said or "too new" in said:
-        return f"{begin}it speaks another version of the API ({said})"
-    if "Connection refused" in said:
-        return f"{begin}nobody listens there. Start it, or say where it is: DOCKER_HOST"
-    return f"{begin}{said}"
+def _unreachable(where: str, why: str) -> str:
+    return f"the Docker engine at {where} can't be reached: {why}"
 
 
 def _innermost(error: BaseException) -> str:
@@ -106,5 +145,9 @@ def _innermost(error: BaseException) -> str:
         inner = error.__cause__ or error.__context__
         if inner is None:
             break
+        if isinstance(error, requests.JSONDecodeError):
+            return str(error)
+        if isinstance(error, APIError) and error.explanation:
+            return f"it answered {error.status_code}: {error.explanation}"
         error = inner
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)

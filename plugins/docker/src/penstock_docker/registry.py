@@ -76,6 +76,10 @@ class Registry:
         self._base = f"{scheme}://{_HUB_HOST if host == _HUB else host}/v2/{name}/"
         self._headers: dict[str, str] = {}
 
+    def greet(self) -> None:
+        """Raises StepFailed where the registry does not answer, or lets this account not in."""
+        self._ask("GET", "/v2/", good=(200,))
+
     def has_blob(self, digest: str) -> bool:
         """Whether it has these bytes."""
         return self._ask("HEAD", f"blobs/{digest}", good=(200, 404)).status_code == 200

@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from penstock import Health, Release, Step, StepFailed, Target, TargetState
 from pydantic import JsonValue
 
-from penstock_local import control, health, layout, processes, releases
+from penstock_local import control, health, layout, processes, releases, written
 from penstock_local.control import Service
 from penstock_local.layout import Instance
 from penstock_local.releases import Made
@@ -103,6 +103,11 @@ class Directory(Target):
             _await_health(instance, service)
 
     # --- how ---
+
+    def logs(self, step: Step, *, since: float | None, tail: int | None, follow: bool) -> Iterator[str]:
+        """What the service has written, and writes."""
+        del step
+        return written.lines(self._instance().log, since=since, tail=tail, follow=follow)
 
     def _instance(self) -> Instance:
         return Instance(Path(self.root), self.number)

@@ -82,10 +82,10 @@ class Pytest(Settings):
 
 @hookimpl
 def penstock_test(settings: Pytest, step: Step) -> TestReport:
-    """Run the suite over the wheels among `step.artifacts`; without one, over the tree."""
-    from penstock_pytest import suite
+    """Run the suite over the wheels among `step.artifacts`; without one, the tree; or inside an image."""
+    from penstock_pytest import inside, suite
 
-    return suite.run(settings, step)
+    return suite.run(settings, step) if step.inside is None else inside.run(settings, step)
 
 
 @hookimpl

@@ -25,7 +25,8 @@ from penstock_pytest.requirements import Wanted
 from penstock_pytest.wheels import Wheel
 
 _FORMAT = 2  # of the environments: another one is another key
-_READY = "penstock-ready.json"
+READY = "penstock-ready.json"
+"""Stands in a directory that is whole."""
 _UNUSED = 30 * 86400.0  # seconds after which an environment that no step used is removed
 
 
@@ -75,11 +76,11 @@ def shared(
     environment = _at(root / key, interpreter)
     if not _ready(environment):
         root.mkdir(parents=True, exist_ok=True)
-        with _lock(root / f"{key}.lock", step):
+        with lock(root / f"{key}.lock", step):
             if not _ready(environment):
                 _make(step, environment, interpreter, wheels, wanted, more, tool)
-        _tidy(root, key)
-    os.utime(environment.path / _READY)  # in use: nobody tidies it away
+        tidy(root, key)
+    os.utime(environment.path / READY)  # in use: nobody tidies it away
     packages = _note(environment)
     step.log(f"Environment {key}, Python {interpreter.version}: {', '.join(packages)}")
     return environment
@@ -104,7 +105,7 @@ def private(
         _copy_program(program, environment.bin, base.bin)
     if wheels:
         paths = [wheel.path for wheel in wheels]
-        _install(step, tool.install_wheels(environment.python, paths), "the wheel can't be installed")
+        install(step, tool.install_wheels(environment.python, paths), "the wheel can't be installed")
     return environment
 
 
@@ -139,16 +140,16 @@ def _make(
     step.log(f"Making an environment with {tool.name}")
     failed = f"the tests' environment can't be made (requirements: {wanted.origin})"
     argv = [str(interpreter.path), "-I", "-m", "venv", "--without-pip", str(environment.path)]
-    _install(step, argv, f"{failed}: {interpreter.path} can't make virtual environments")
+    install(step, argv, f"{failed}: {interpreter.path} can't make virtual environments")
     _fill(step, environment, _attempts(place, wheels, wanted, more), tool, failed)
     # The wheel brought its dependencies. It goes itself: each step puts its own in front.
     if wheels:
-        _install(step, tool.uninstall(environment.python, [wheel.name for wheel in wheels]), failed)
+        install(step, tool.uninstall(environment.python, [wheel.name for wheel in wheels]), failed)
     listed = step.run(tool.freeze(environment.python), capture=True, quiet=True).stdout
     packages = sorted(f"{entry['name']} {entry['version']}" for entry in json.loads(listed))
-    note = environment.path / f"{_READY}.new"
+    note = environment.path / f"{READY}.new"
     note.write_text(json.dumps({"packages": packages}))
-    note.rename(environment.path / _READY)
+    note.rename(environment.path / READY)
 
 
 def _attempts(
@@ -159,8 +160,8 @@ def _attempts(
     def files(number: int, extras: Sequence[str], constraints: Sequence[str]) -> tuple[Path, Path | None]:
         lines = [*(_direct(wheel, extras) for wheel in wheels), *wanted.lines, *more]
         limits = place / f"constraints-{number}.txt"
-        return _written(place / f"requirements-{number}.txt", lines), (
-            _written(limits, constraints) if constraints else None
+        return written(place / f"requirements-{number}.txt", lines), (
+            written(limits, constraints) if constraints else None
         )
 
     wished = (*wanted.extras, *wanted.guessed)
@@ -188,7 +189,7 @@ def _fill(
         if given_up:
             step.log(f"Once more: {given_up}")
         try:
-            _install(step, tool.install(environment.python, requirements, constraints), failed)
+            install(step, tool.install(environment.python, requirements, constraints), failed)
         except CommandFailed as again:
             error = again
         else:
@@ -196,7 +197,8 @@ def _fill(
     raise error
 
 
-def _written(path: Path, lines: Sequence[str]) -> Path:
+def written(path: Path, lines: Sequence[str]) -> Path:
+    """A file of these lines."""
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
 
@@ -207,11 +209,11 @@ def _direct(wheel: Wheel, extras: Sequence[str]) -> str:
     return f"{wheel.name}{which} @ {wheel.path.resolve().as_uri()}"
 
 
-def _install(step: Step, argv: Sequence[str], failed: str) -> None:
+def install(step: Step, argv: Sequence[str], failed: str) -> None:
     """Run it with both streams in one, so that the end of what it said can be told."""
     joined = ["sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
     step.log("$ " + " ".join(argv))
-    done = step.run(joined, capture=True, quiet=True, check=False)
+    done = step.run(joined, capture=True, quiet=True, check=False, outside=True)
     said = done.stdout.strip()
     if said:
         step.log(said)
@@ -225,18 +227,18 @@ def _at(path: Path, interpreter: Interpreter, base: Environment | None = None) -
 
 
 def _ready(environment: Environment) -> bool:
-    return (environment.path / _READY).is_file() and environment.python.exists()
+    return (environment.path / READY).is_file() and environment.python.exists()
 
 
 def _note(environment: Environment) -> list[str]:
     try:
-        return list(json.loads((environment.path / _READY).read_text())["packages"])
+        return list(json.loads((environment.path / READY).read_text())["packages"])
     except (OSError, ValueError, KeyError, TypeError):
         raise StepFailed(f"{environment.path} is damaged. Remove it; the next run makes it anew") from None
 
 
 @contextmanager
-def _lock(path: Path, step: Step) -> Iterator[None]:
+def lock(path: Path, step: Step) -> Iterator[None]:
     """One maker at a time; the kernel lets go of the lock of a maker that was killed."""
     with path.open("w") as file:
         try:
@@ -247,10 +249,10 @@ def _lock(path: Path, step: Step) -> Iterator[None]:
         yield
 
 
-def _tidy(root: Path, key: str) -> None:
-    """Remove what no step has used for long."""
+def tidy(root: Path, key: str) -> None:
+    """Remove what no step has used for long, `key` aside."""
     oldest = time.time() - _UNUSED
-    for note in root.glob(f"*/{_READY}"):
+    for note in root.glob(f"*/{READY}"):
         if note.parent.name == key or note.stat().st_mtime > oldest:
             continue
         note.unlink()  # first: what is half removed must not look ready

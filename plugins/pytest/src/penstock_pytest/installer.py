@@ -6,7 +6,11 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+_UV_GLIBC = (17, 28, *range(31, 41))
+"""The glibc versions that uv has a word for."""
 
 
 def find_uv() -> Path | None:
@@ -18,6 +22,38 @@ def find_uv() -> Path | None:
 def choose(uv: Path | None) -> Installer:
     """The quicker one: uv takes a tenth of pip's time, and pip is always there."""
     return Uv(uv) if uv is not None else Pip()
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A Python elsewhere, such as one in an image."""
+
+    release: tuple[int, int]
+    machine: str
+    """Such as "x86_64"."""
+    glibc: int | None
+    """The second number of its glibc's version; None: it has musl."""
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The tags of the wheels that it takes, the best first (PEP 600, PEP 656)."""
+        if self.glibc is None:
+            names = [f"musllinux_1_{minor}" for minor in (2, 1, 0)]
+        else:
+            names = [f"manylinux_2_{minor}" for minor in range(self.glibc, 4, -1)]
+            older = ((17, "manylinux2014"), (12, "manylinux2010"), (5, "manylinux1"))
+            names += [name for minor, name in older if minor <= self.glibc]
+        return tuple(f"{name}_{self.machine}" for name in (*names, "linux"))
+
+    @property
+    def as_uv_says(self) -> str | None:
+        """The platform's name in uv; None where it has none."""
+        if self.machine not in ("x86_64", "aarch64"):
+            return None
+        if self.glibc is None:
+            return f"{self.machine}-unknown-linux-musl"
+        known = [minor for minor in _UV_GLIBC if minor <= self.glibc]
+        return f"{self.machine}-manylinux_2_{max(known)}" if known else None
 
 
 class Installer(ABC):
@@ -32,6 +68,12 @@ class Installer(ABC):
     @abstractmethod
     def install_wheels(self, python: Path, wheels: Sequence[Path]) -> list[str]:
         """Install these files and nothing else, without asking any index."""
+
+    @abstractmethod
+    def install_for(
+        self, target: Foreign, directory: Path, requirements: Path, constraints: Path | None
+    ) -> list[str]:
+        """Install what two files say into a directory, for another Python: wheels alone, nothing is run."""
 
     @abstractmethod
     def uninstall(self, python: Path, names: Sequence[str]) -> list[str]:
@@ -58,6 +100,15 @@ class Uv(Installer):
         """See `Installer`. Without the cache, which would keep a copy of every build for ever."""
         options = ["--quiet", "--no-cache", "--no-deps", "--no-index", "--link-mode", "copy"]
         return [*self._pip, "install", "--python", str(python), *options, *map(str, wheels)]
+
+    def install_for(
+        self, target: Foreign, directory: Path, requirements: Path, constraints: Path | None
+    ) -> list[str]:
+        """See `Installer`."""
+        options = ["--target", str(directory), "--only-binary", ":all:", "--python", sys.executable]
+        options += ["--python-version", ".".join(map(str, target.release))]
+        options += ["--python-platform", str(target.as_uv_says)]
+        return [*self._pip, "install", *options, *_files(requirements, constraints)]
 
     def uninstall(self, python: Path, names: Sequence[str]) -> list[str]:
         """See `Installer`."""
@@ -95,6 +146,16 @@ class Pip(Installer):
         """See `Installer`. Packages behind the step's own environment look installed, and don't count."""
         options = ["--quiet", "--no-deps", "--no-index", "--no-warn-script-location", "--no-compile"]
         return [*self._pip(python, "install"), *options, "--ignore-installed", *map(str, wheels)]
+
+    def install_for(
+        self, target: Foreign, directory: Path, requirements: Path, constraints: Path | None
+    ) -> list[str]:
+        """See `Installer`. Conditions in requirements are read as for the Python that this pip runs on."""
+        options = ["--no-input", "--progress-bar", "off", "--target", str(directory)]
+        options += ["--only-binary", ":all:", "--implementation", "cp"]
+        options += ["--python-version", ".".join(map(str, target.release))]
+        options += [word for name in target.platforms for word in ("--platform", name)]
+        return [*self._pip(Path(sys.executable), "install"), *options, *_files(requirements, constraints)]
 
     def uninstall(self, python: Path, names: Sequence[str]) -> list[str]:
         """See `Installer`."""

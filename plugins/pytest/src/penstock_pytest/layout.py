@@ -48,6 +48,24 @@ def replace(
     return replaced
 
 
+def set_aside(
+    project: Path, units: Iterable[str], aside: Path, *, tests: Iterable[str] = ()
+) -> list[Replaced]:
+    """Take packages and modules out of the tree, the tests inside them excepted: others take their place."""
+    named = tuple(os.path.normpath(path.partition("::")[0]) for path in tests)
+    taken: list[Replaced] = []
+    for root in (project, project / "src"):
+        for unit in units:
+            for path in list(_same(root, unit)):
+                away = aside / str(len(taken))
+                away.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(away)
+                relative = path.relative_to(project)
+                kept = tuple(_add_tests(away, path, relative, named)) if away.is_dir() else ()
+                taken.append(Replaced(path=str(relative), unit=unit, tests=kept))
+    return taken
+
+
 def _swap(
     path: Path, project: Path, root: Path, site: Path, unit: str, aside: Path, named: tuple[str, ...]
 ) -> Replaced:

@@ -66,10 +66,11 @@ def _unittest(settings: dict[str, Any], journal: Journal) -> int:
     return int(status)
 
 
-def _prepare(bin_directory: str, epoch: str) -> None:
+def _prepare(bin_directory: str | None, epoch: str) -> None:
     sys.path.pop(0)  # the launcher's own directory
-    os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
-    os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
+    if bin_directory is not None:  # what runs inside of an image has that one's programs
+        os.environ["PATH"] = os.pathsep.join([bin_directory, os.environ.get("PATH", os.defpath)])
+        os.environ["VIRTUAL_ENV"] = str(Path(bin_directory).parent)
     # Penstock's own, for builds: tests of tools that build would find themselves in another time.
     if os.environ.get("SOURCE_DATE_EPOCH") == epoch:
         del os.environ["SOURCE_DATE_EPOCH"]

@@ -88,6 +88,14 @@ class Project:
         found = self._without_wheel(found)
         return self._without_itself(found if choice.made else _joined_for_use(found, self._for_use()))
 
+    def without_own(self, wanted: Wanted) -> Wanted:
+        """Without what the application itself needs: where it is installed already, it has brought that."""
+        own = [*_strings(self._table("project").get("dependencies")), *self._for_use().lines]
+        names = {_name(line) for line in own} - {""}
+        return wanted.model_copy(
+            update={"lines": tuple(line for line in wanted.lines if _name(line) not in names)}
+        )
+
     def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
         """With what is used and not asked for, neither by name here nor among what the wheel needs."""
         asked = {_name(line) for line in (*wanted.lines, *self._required())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def run(settings: Pytest, step: Step) -> TestReport:
     built = _wheels(step, interpreter)
     above = [place for place in project.parents if place.is_relative_to(step.workspace.resolve())]
     tests = Inventory(project, interpreter.version, built, above=above)
-    wanted = _wanted(settings, step, tests)
+    wanted = wanted_by(settings, step, tests)
     commands = tests.unittests(settings, wanted)
     for command in commands:
         step.log(f"With unittest: {' '.join(command)}")
@@ -67,7 +68,7 @@ def run(settings: Pytest, step: Step) -> TestReport:
     base = environment.shared(step, interpreter, built, wanted, more, tool)
     env = environment.private(step, base, interpreter, built, tool)
     paths = () if commands else tests.chosen(settings, wanted, step.log)
-    launch = _Launch(settings, step, tests, env, paths, commands)
+    launch = Launch(settings, step, tests, env, paths, commands)
     launch.lay_out()
     status = launch.run()
     return launch.verdict(status)
@@ -101,7 +102,8 @@ def _wheels(step: Step, interpreter: python.Interpreter) -> list[wheels.Wheel]:
     return found
 
 
-def _wanted(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
+def wanted_by(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
+    """What the suite needs, and in the log where that was read."""
     choice = Choice(
         groups=settings.groups,
         extras=settings.extras,
@@ -121,8 +123,10 @@ def _wanted(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
     return wanted.model_copy(update={"lines": (*wanted.lines, *settings.requirements)})
 
 
-class _Launch:
+class Launch:
     """pytest's start, over a prepared tree, and its end."""
+
+    tested = "the wheel"
 
     def __init__(
         self,
@@ -174,13 +178,27 @@ class _Launch:
         launcher = self._place / "bin" / "pytest"
         launcher.parent.mkdir()
         launcher.write_text(
-            f"import sys\nfrom {reporter.NAME} import main\nif __name__ == '__main__':\n"
+            f"import sys\n{self.first}from {reporter.NAME} import main\nif __name__ == '__main__':\n"
             "    sys.exit(main(sys.argv[1:]))\n"
         )
         argv = [str(self._env.python), str(launcher), *self._arguments()]
-        with scratch.short(self._step.tmp) as temporary:
+        with self.temporary() as temporary:
             env = {**dict.fromkeys(_MACHINE), "TMPDIR": str(temporary)}
             return self._step.run(argv, cwd=self._project, env=env, check=False).returncode
+
+    @property
+    def first(self) -> str:
+        """Lines of Python with which the launcher begins."""
+        return ""
+
+    @property
+    def programs(self) -> str | None:
+        """What comes first in the tests' PATH."""
+        return str(self._env.bin)
+
+    def temporary(self) -> AbstractContextManager[Path]:
+        """Where the tests' temporary files lie."""
+        return scratch.short(self._step.tmp)
 
     def verdict(self, status: int) -> TestReport:
         """What the records and the status come to."""
@@ -190,12 +208,13 @@ class _Launch:
         if strangers:
             some = ", ".join(f"{name} ({file})" for name, file in sorted(strangers.items())[:5])
             raise StepFailed(
-                f"the tests imported the tree and not the wheel: {some}. Nothing was proved about the wheel. "
+                f"the tests imported the tree and not {self.tested}: {some}. Nothing was proved about "
+                f"{self.tested}. "
                 "Look for a sys.path or `pythonpath` that leads there"
             )
         report = results.judge(records, status)
         if self._units and not results.imported(records):
-            self._step.log("No test imported anything of the wheel")
+            self._step.log(f"No test imported anything of {self.tested}")
         if self._settings.measures and report.coverage is None:
             self._step.log("Coverage: no line of the wheel was measured")
         cases = report.cases
@@ -240,7 +259,7 @@ class _Launch:
             "results": str(self._results),
             "modules": [unit.replace("/", ".") for unit in self._units],
             "tree": str(self._step.workspace.resolve()),
-            "bin": str(self._env.bin),
+            "bin": self.programs,
             "epoch": str(self._step.stamp.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,

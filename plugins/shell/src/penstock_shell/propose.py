@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,14 @@ def _pre_commit(root: Path) -> Proposal | None:
 
 
 def _dockerfile(root: Path) -> Proposal | None:
-    if not any((root / name).is_file() for name in ("Dockerfile", "Containerfile")):
+    if not any((root / name).is_file() for name in ("Dockerfile", "Containerfile")) or _has("docker"):
         return None
-    why = 'a [build.image] with uses = "shell" can run your command, and `artifacts` keep what it saves'
+    why = 'the plugin that builds images is not installed: pip install "penstock[docker]"'
     return _left_out("Dockerfile", "seen", why)
+
+
+def _has(plugin: str) -> bool:
+    return any(entry.name == plugin for entry in entry_points(group="penstock"))
 
 
 def _left_out(about: str, saw: str, why: str, section: str = "") -> Proposal:

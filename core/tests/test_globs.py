@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock.patterns import chosen
+from penstock.globs import chosen
 
 NAMES = ["a.py", "src/a.py", "src/b/c.py", "src/.h", "docs/x", "srcx/y", "we[i]rd", "src/b/d\ne.txt", "x-y"]
 
@@ -26,6 +26,9 @@ NAMES = ["a.py", "src/a.py", "src/b/c.py", "src/.h", "docs/x", "srcx/y", "we[i]r
         (["we[[]i]rd"], ["we[i]rd"]),
         (["x[-]y"], ["x-y"]),
         (["src?a.py", "?.py"], ["a.py"]),
+        (["*/b"], ["src/b/c.py", "src/b/d\ne.txt"]),
+        (["*/b/"], ["src/b/c.py", "src/b/d\ne.txt"]),
+        ([".", "!src"], ["a.py", "docs/x", "srcx/y", "we[i]rd", "x-y"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] not in NAMES else "",
 )

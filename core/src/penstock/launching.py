@@ -1,0 +1,158 @@
+"""How a step's programs are started: on this machine, or by a plugin inside of something that was built."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from penstock import process
+from penstock.errors import ConfigError, PenstockError, PluginError, StepFailed, in_words
+from penstock.insides import HOOK
+from penstock.model import Artifact
+from penstock.plugins import Plugins
+from penstock.stepinfo import StepInfo
+
+if TYPE_CHECKING:
+    from penstock.step import Step
+
+Sink = Callable[[bytes], object]
+
+
+class Command(NamedTuple):
+    """A program to be run."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    """What is added to the variables of what it runs inside of. It has secrets in it, and goes into no
+    command line, log or file."""
+    places: tuple[Path, ...] = ()
+    """Directories of this machine that are to be there at the same path, read and written."""
+    brought: tuple[Path, ...] = ()
+    """Files and directories of this machine that are to be there at the same path, read only."""
+
+
+class Launcher(ABC):
+    """Runs programs inside of one artifact, on behalf of one step.
+
+    Nothing is started before the first `run`. Each is a process tree of its own, and what it leaves is in the
+    command's `places` and nowhere else. Where the artifact has a working directory of its own, programs are
+    told of it in PENSTOCK_INSIDE_DIRECTORY.
+    """
+
+    @abstractmethod
+    def run(self, command: Command, out: Sink, err: Sink, timeout: float | None) -> int:
+        """Run a program to its end and hand on what it prints, as it prints it; its exit status.
+
+        However this is left, nothing of it runs afterwards: raise TimeoutError after `timeout` seconds, and
+        expect that any exception may be raised in the middle, when the step is cancelled. Raise NoSuchProgram
+        where the program is not there, StepFailed where it can't be started or was ended for want of memory,
+        and StepRefused where what it would run inside of has another digest than the artifact.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to remove
+        """Remove what is left. Called once, at the end of the step, however it ended; never raises."""
+
+
+class Launched(NamedTuple):
+    """A launcher, and what it starts programs inside of."""
+
+    artifact: Artifact
+    launcher: Launcher
+
+
+def launcher_of(plugins: Plugins, info: StepInfo, step: Step) -> Launched:
+    """What starts the programs of a step inside of what was built. Raises ConfigError where nothing can."""
+    assert info.inside is not None
+    found = []
+    for artifact in info.candidates:
+        try:
+            [answer] = plugins.ask_all(HOOK, artifact=artifact, limits=info.inside, step=step)
+        except PenstockError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"no program can be started inside {artifact.name}: {in_words(error)}"
+            ) from error
+        if answer is not None and not isinstance(answer, Launcher):
+            raise PluginError(f"a plugin returned from {HOOK} what is no Launcher: {type(answer).__name__}")
+        found += [Launched(artifact, answer)] if answer is not None else []
+    where = f'[{info.name}] inside = "{info.inside.step}"'
+    if len(found) > 1:
+        names = ", ".join(each.artifact.name for each in found)
+        raise ConfigError(
+            f"{where}: that step makes several things that a program can run inside of: {names}"
+        )
+    if not info.candidates:
+        raise ConfigError(f"{where}: that step has made nothing in this run. Was it skipped?")
+    if not found:
+        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5])
+        raise ConfigError(
+            f"{where}: no enabled plugin can run a program inside of what that step makes, which is {made}. "
+            "Name a step that makes an image"
+        )
+    return found[0]
+
+
+def run_here(
+    command: Command, out: Sink, err: Sink, deadline: float | None, *, log: IO[bytes] | None, capture: bool
+) -> int:
+    """Run a program on this machine to its end; its status, negative where a signal ended it.
+
+    With `log`, what is not captured goes straight there. With `capture`, `out` gets standard output alone.
+    """
+    output: int | IO[bytes] = subprocess.PIPE if log is None else log
+    try:
+        child = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=command.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else output,
+            stderr=output if capture else subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise StepFailed(process.why_not(command.argv[0], command.cwd, error)) from None
+    streams = {child.stdout: out, child.stderr: err}
+    try:
+        process.follow(child, {stream: sink for stream, sink in streams.items() if stream}, deadline)
+    except BaseException:
+        process.end_group(child)
+        raise
+    finally:
+        for stream in streams:
+            if stream is not None:
+                stream.close()
+    return child.returncode
+
+
+def run_inside(launched: Launched, command: Command, out: Sink, err: Sink, deadline: float | None) -> int:
+    """Run a program inside of an artifact. What a launcher does wrong is a fault of its plugin."""
+    shared = any(command.cwd.is_relative_to(place) for place in command.places)
+    if shared and not command.cwd.is_dir():
+        raise StepFailed(f"{command.cwd} is not there: {command.argv[0]} can't be run in it")
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    try:
+        status = launched.launcher.run(command, out, err, timeout)
+    except (PenstockError, TimeoutError):
+        raise
+    except Exception as error:
+        raise PluginError(f"inside {launched.artifact.name}: {in_words(error)}") from error
+    if not isinstance(status, int):
+        raise PluginError(f"inside {launched.artifact.name}: its launcher gave no exit status")
+    return status
+
+
+def ran_inside(info: StepInfo, step: Step) -> Artifact | None:
+    """What a step's programs have run inside of. Raises ConfigError where none has, and one should have."""
+    if info.inside is not None and step.ran_inside is None:
+        raise ConfigError(
+            f'[{info.name}] inside = "{info.inside.step}": its plugin has started no program there, so '
+            "that its result says nothing about it. Take `inside` out, or use a plugin that runs programs"
+        )
+    return step.ran_inside
