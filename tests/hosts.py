@@ -43,6 +43,8 @@ class Host(Engine):
     """The machine's end of the cable."""
     words: tuple[str, ...]
     running: list[subprocess.Popen[bytes]]
+    own: Path
+    """What its engine keeps for as long as the machine runs."""
 
     @property
     def log(self) -> Path:
@@ -57,10 +59,13 @@ class Host(Engine):
         _until(lambda: _answers(self.address), self.running[-1], self.log)
 
     def kill(self) -> None:
-        """End its engine as a power cut would; what runs in containers goes on."""
+        """End its engine, and all that runs in containers there, as a power cut would."""
         child = self.running.pop()
         child.kill()
         child.wait(timeout=_PATIENCE)
+        _end_all(self.own)
+        shutil.rmtree(self.own, ignore_errors=True)  # it is on a disk that a reboot empties
+        self.own.mkdir(exist_ok=True)
 
     def tell_to_end(self) -> None:
         """Its engine stops its containers and ends."""
@@ -237,6 +242,7 @@ def sweep() -> None:
         for pidfile in place.glob("*/pid"):
             with suppress(OSError, ValueError):
                 _ended(int(pidfile.read_text()))
+        _end_all(place)
         for index in range(1, HOSTS + 1):
             _quietly(_ip, "netns", "del", f"{_PREFIX}{number}-{index}")
         bridge = f"pskh{number}"
@@ -297,7 +303,7 @@ def _host(cable: _Cable, place: Path, short: Path, registry: str) -> Host:
     words = ["nsenter", f"--net=/run/netns/{cable.namespace}", "dockerd"]
     words += [f"--data-root={kept}/data", f"--exec-root={own}/exec", f"--pidfile={own}/pid"]
     words += ["-H", host, "--tls=false", f"--insecure-registry={registry}", "--shutdown-timeout=1"]
-    return Host(host, kept, cable.name, cable.address, cable.namespace, cable.link, tuple(words), [])
+    return Host(host, kept, cable.name, cable.address, cable.namespace, cable.link, tuple(words), [], own)
 
 
 def _end(machines: tuple[Host, ...]) -> None:
@@ -364,6 +370,32 @@ def _ended(process: int) -> None:
     deadline = time.monotonic() + _PATIENCE
     while command.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _end_all(place: Path) -> None:
+    """End what has to do with a directory, and what that has begun: containers run below processes that name it."""
+    found = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and f"{place}/".encode() in _read(entry / "cmdline")
+    ]
+    below = [
+        int(word) for each in found for word in _read(Path(f"/proc/{each}/task/{each}/children")).split()
+    ]
+    for process in (*found, *below):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    for line in Path("/proc/mounts").read_text().splitlines():
+        mounted = line.split()[1]
+        if mounted.startswith(f"{place}/"):
+            _quietly(_run, "umount", "-l", mounted)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _ip(*arguments: str) -> None:
