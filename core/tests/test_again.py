@@ -147,6 +147,22 @@ def test_another_version_of_the_plugin_keeps_nothing_of_it() -> None:
     assert found["build.app"] == ("again", "the plugin shell has another version than in run 3")
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "why"),
+    [
+        ("test.unit", {"tests": {"quarantined": 1}}, "a test failed, in quarantine"),
+        ("scan.app", {"exempted": True}, "a finding passed until a day only"),
+    ],
+)
+def test_what_passed_until_a_day_only_runs_again(name: str, told: dict[str, Any], why: str) -> None:
+    plan = make(*PIPELINE)
+    before = run(plan)
+    data = {"state": "passed", **told}
+    before.apply(Event(id=99, run=3, time=99.0, type="step.finished", step=name, data=data))
+
+    assert chosen(plan, before, "deploy.live")[name] == ("again", why)
+
+
 def test_a_step_that_is_new_runs_and_so_does_what_waits_for_it() -> None:
     found = chosen(make("build.app", "build.more", "test.unit"), run(make("build.app", "test.unit")))
 

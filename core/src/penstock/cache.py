@@ -187,7 +187,7 @@ class Cache:
     def kept(self, state: RunState, name: str, response: Response) -> dict[str, Any]:
         """The data of a step's response as they go on record: with its key, if it may be taken over."""
         data = dict(response.data)
-        seen, exempted = data.pop("observed", None), data.pop("exempted", False)
+        seen = data.pop("observed", None)
         looked = self._looked.pop(name, None) or Looked(None)
         if response.outcome != "passed":
             return data
@@ -197,7 +197,7 @@ class Cache:
             notes.append("not kept for the cache: it did not pass at once")
         elif tests.get("quarantined"):  # until a day that the key knows nothing of
             notes.append("not kept for the cache: a test failed, in quarantine")
-        elif exempted:  # the same
+        elif data.get("exempted"):  # the same
             notes.append("not kept for the cache: a finding passes until a day only")
         elif looked.known is not None and seen is not None:
             if seen["tools"] == looked.known.tools:

@@ -36,6 +36,8 @@ class StepState:
     """Whether it was a plugin or the machine that failed."""
     tests: dict[str, int] | None = None
     findings: dict[str, int] | None = None
+    exempted: bool = False
+    """Whether a finding passed until a day only."""
     superseded_by: int | None = None
     """The newer run that came to its environment while it waited."""
     holds: bool | None = None
@@ -222,6 +224,7 @@ class RunState:
         step.summary = data.get("summary", "")
         step.fault = bool(data.get("fault"))
         step.tests, step.findings = data.get("tests"), data.get("findings")
+        step.exempted = bool(data.get("exempted"))
         step.origin = data.get("origin")
         step.superseded_by = data.get("superseded_by")
         step.report = data.get("report")
