@@ -106,7 +106,7 @@ def test_a_healthy_release_goes_out_without_a_failed_request(orders: Orders) -> 
 
 def test_a_release_that_is_unwell_in_wave_two_is_put_back_on_all_hosts(orders: Orders) -> None:
     """It is well in staging. In production it fails every customer, and only one of it is well at a time."""
-    before = orders.runs()
+    before, served = orders.runs(), orders.serves()
     orders.as_at_first()
     orders.release("2.0.0", **BAD)
     with Load(f"{orders.parts.proxy.url}/products") as load:
@@ -115,7 +115,7 @@ def test_a_release_that_is_unwell_in_wave_two_is_put_back_on_all_hosts(orders: O
     assert done.code == 1, done.said
     assert "put back to what ran before" in done.said
     assert orders.runs() == before
-    assert orders.serves() == {"1.1.0"}
+    assert orders.serves() == served
     assert settled(orders)
     # One host of three had it, for a part of the time: nobody else saw a failure.
     assert set(load.figures.by_release(failed=True)) == {"2.0.0"}
