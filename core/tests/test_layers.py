@@ -46,6 +46,7 @@ LAYERS = (
         "stepinfo",
         "launching",
         "step",
+        "printing",
         "target",
         "request",
         "answers",

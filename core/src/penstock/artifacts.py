@@ -369,3 +369,9 @@ def _is_tidy(entries: list[dict[str, str | int]]) -> bool:
             path = path.rpartition("/")[0]
             above.add(path)
     return leaves.isdisjoint(above)
+
+
+def file_name(name: str) -> str:
+    """An artifact's name as that of a file right there: images have slashes in theirs."""
+    flat = name.replace("/", "_").replace("\0", "_")
+    return flat if flat not in ("", ".", "..", ".incoming") else f"_{flat}"

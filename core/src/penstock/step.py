@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from penstock import process, stepinfo
-from penstock.artifacts import Store, remove
+from penstock.artifacts import Store, file_name, remove
 from penstock.errors import CommandFailed, ConfigError, PluginError, StepFailed, in_words
 from penstock.home import open_log
 from penstock.launching import Command, Launched, run_here, run_inside
@@ -279,7 +279,7 @@ class Step:
         Raises StepRefused where the bytes in the store are not those any more.
         """
         place = self._places.inbox / artifact.digest.removeprefix("sha256:")
-        target = place / _file_name(artifact.name)
+        target = place / file_name(artifact.name)
         if target.exists():
             return target
         # Under its own name it is complete, and its digest right.
@@ -394,9 +394,3 @@ def _write(log: IO[bytes], data: bytes) -> None:
     """Write all of it: an unbuffered file may take less at a time."""
     while data:
         data = data[log.write(data) :]
-
-
-def _file_name(name: str) -> str:
-    """An artifact's name as that of a file right there: images have slashes in theirs."""
-    flat = name.replace("/", "_").replace("\0", "_")
-    return flat if flat not in ("", ".", "..", ".incoming") else f"_{flat}"

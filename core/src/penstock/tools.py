@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from penstock.beside import TOOLS_HOOK
-from penstock.errors import PluginError, in_words
+from penstock.errors import PenstockError, PluginError, in_words
 from penstock.model import Tool
 from penstock.plan import PlanStep
 from penstock.plugins import Plugins
@@ -54,5 +54,5 @@ def tell(plugins: Plugins, steps: Iterable[PlanStep]) -> list[Any]:
             found = (*of(plugins, step), *of_services(plugins, step))
             told.append([tool.model_dump(mode="json") for tool in found])
         except Exception as error:
-            told.append(in_words(error))
+            told.append(str(error) if isinstance(error, PenstockError) else in_words(error))
     return told

@@ -6,10 +6,9 @@ the request: the same request can be worked on by any worker.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,23 +46,18 @@ from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.launching import launcher_of, ran_inside
-from penstock.model import (
-    Approval,
-    Evidence,
-    Pending,
-    Revision,
-    Signature,
-)
+from penstock.model import Approval, Evidence, Pending, Revision, Signature
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
+from penstock.printing import printing
 from penstock.proof import check_reference, with_bundles
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
 from penstock.target import Job, Target
-from penstock.workspace import Workspace
+from penstock.workspace import Workspace, claimed
 
 
 @dataclass
@@ -103,7 +97,7 @@ class Worker:
         step: Step | None = None
         try:
             step = self._prepared(request)
-            with self._printing(step):
+            with printing(step, self._end_processes):
                 response = self._do(request, step)
         except BaseException as error:  # a plugin's fault is a result, too
             response = response_to(error, request, step)
@@ -138,17 +132,6 @@ class Worker:
                 os._exit(0)
             step.leave()
         return response
-
-    @contextlib.contextmanager
-    def _printing(self, step: Step) -> Iterator[None]:
-        """While a plugin works: what it prints itself has the step's secrets masked, too."""
-        if not step.has_secrets:
-            yield
-            return
-        show, show_rest = step.masked_log()
-        with process.printed_to(show, end_others=self._end_processes):
-            yield
-        show_rest()
 
     def _end_processes(self) -> None:
         process.end_descendants(spare=self.detached)
@@ -334,13 +317,8 @@ class Worker:
         self.on_detach(pid)
 
     def _own_workspace(self) -> Workspace:
-        number = 0
-        while self._workspace is None:
-            root = self.home.workspaces / str(number)
-            lock = Lock(root / "lock")
-            if lock.take():
-                self._lock, self._workspace = lock, Workspace(root, self.home.store)
-            number += 1
+        if self._workspace is None:
+            self._lock, self._workspace = claimed(self.home)
         return self._workspace
 
     def _answer(self, plan_step: PlanStep, step: Step, **more: Any) -> Any:
@@ -387,7 +365,7 @@ class Worker:
         info = request.info.model_copy(update={**own, "inside": None})
         workspace = self._own_workspace()
         step = self._make_step(info, request.step, workspace.files, workspace)
-        with self._printing(step):
+        with printing(step, self._end_processes):
             signatures = self._call(signer, "penstock_sign", step=step, statements=raw)
         return with_bundles(self.home.store, references, checked(signer, signatures))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from penstock.artifacts import Store, remove
 from penstock.errors import PluginError
+from penstock.home import Home, Lock
 
 _Note = list[int]
 _Tree = dict[str, _Note]
@@ -175,6 +176,17 @@ class Workspace:
 
     def _trouble(self, error: OSError) -> PluginError:
         return PluginError(f"the workspace {self.root} can't be made: {error.strerror}: {error.filename}")
+
+
+def claimed(home: Home) -> tuple[Lock, Workspace]:
+    """The first workspace that no other worker has, and the lock that says so."""
+    number = 0
+    while True:
+        root = home.workspaces / str(number)
+        lock = Lock(root / "lock")
+        if lock.take():
+            return lock, Workspace(root, home.store)
+        number += 1
 
 
 def _tick() -> float:

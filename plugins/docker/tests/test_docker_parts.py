@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import Artifact, StepFailed, StepRefused
-from penstock_docker import Image, Service, archive, containers, engine, health, image, registry
+from penstock import Artifact, ConfigError, StepFailed, StepRefused
+from penstock_docker import Image, Service, archive, containers, engine, health, image, registry, ssh
 from penstock_docker.image import Blob, Contents
 from pydantic import ValidationError
 
@@ -77,6 +77,8 @@ def test_settings_of_a_build_that_are_wrong(wrong: dict[str, object]) -> None:
         ({"health": "/health"}, "is a path, which needs a port"),
         ({"hosts": ["local", "local"]}, "names one of them twice"),
         ({"hosts": []}, "at least 1"),
+        ({"hosts": ["web-1"]}, '"web-1" is no address of a Docker Engine'),
+        ({"hosts": ["ssh://"]}, '"ssh://" is no address of a Docker Engine'),
         ({"ports": ["eighty:80"]}, "should match pattern"),
         ({"volumes": ["data"]}, "should match pattern"),
     ],
@@ -121,6 +123,31 @@ def test_an_engine_that_nobody_is(tmp_path: Path) -> None:
         where = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(StepFailed, match="nobody listens there"), engine.connected(where):
             pytest.fail("it was reached")
+
+
+@pytest.mark.parametrize(
+    "where", ["ssh://ana:secret@web-1", "ssh://web-1:port", "ssh://web-1/srv", "ssh://:22"]
+)
+def test_an_ssh_address_that_is_none(where: str) -> None:
+    with pytest.raises(ConfigError, match=r"no address of a host.* Write ssh://USER@HOST"):
+        ssh.argv(where)
+
+
+def test_the_command_that_reaches_a_host() -> None:
+    words = ssh.argv("ssh://deploy@web-1:2222")
+
+    assert words[0] == "ssh"
+    assert "BatchMode=yes" in words
+    assert words[-8:] == [
+        "ServerAliveCountMax=3",
+        "-l",
+        "deploy",
+        "-p",
+        "2222",
+        "--",
+        "web-1",
+        "docker system dial-stdio",
+    ]
 
 
 def test_a_registry_that_is_not_there() -> None:

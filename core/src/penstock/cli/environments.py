@@ -231,11 +231,15 @@ def _coming(
 ) -> Deployed | None:
     """The release of a rollout that is not over."""
     for event in opened.journal.find("rollout.began", holding=f'"environment":{json.dumps(environment)}'):
-        if event.data["release"].get("environment") == environment:
-            state = opened.state(str(event.run))
-            if state.steps[str(event.step)].state not in states:
-                return None
-            return Deployed(event.run, Release.model_validate(event.data["release"]))
+        if event.data["release"].get("environment") != environment:
+            continue
+        ended = opened.journal.of_run(event.run, ("step.finished", "run.finished"))
+        if any(each.step in (None, event.step) for each in ended):
+            return None
+        state = opened.state(str(event.run))
+        if state.steps[str(event.step)].state not in states:
+            return None
+        return Deployed(event.run, Release.model_validate(event.data["release"]))
     return None
 
 

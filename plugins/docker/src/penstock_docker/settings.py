@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from penstock import Duration, Settings
-from pydantic import ByteSize, Field, model_validator
+from pydantic import AfterValidator, ByteSize, Field, model_validator
 
 _NAME = r"^[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*$"
 _REPOSITORY = (
@@ -13,6 +13,19 @@ _REPOSITORY = (
     r"(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*$"
 )
 _PROXY_NAME = r"^[A-Za-z0-9_.:{}-]+$"
+_SCHEMES = ("unix://", "tcp://", "ssh://", "http://", "https://", "npipe://")
+
+
+def _address(value: str) -> str:
+    if value != "local" and not (value.startswith(_SCHEMES) and value.partition("://")[2]):
+        raise ValueError(
+            f'"{value}" is no address of a Docker Engine. One is "local", or such as "ssh://deploy@web-1", '
+            '"tcp://10.0.0.7:2376" or "unix:///run/docker.sock"'
+        )
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Repository = Annotated[str, Field(pattern=_REPOSITORY, examples=["registry.example.com/shop"])]
 
@@ -28,9 +41,8 @@ class Tls(Settings):
 class Engine(Settings):
     """Which engine is spoken to, and how."""
 
-    host: str | None = Field(
+    host: Address | None = Field(
         None,
-        min_length=1,
         examples=["ssh://deploy@build-1"],
         description="Speaks to the engine at this address (unix://, tcp:// or ssh://). By default that of "
         "DOCKER_HOST, or the machine's own.",
@@ -155,7 +167,7 @@ class Command(Settings):
 class Service(Settings):
     """Runs the image as a container on each of these hosts, known by its digest."""
 
-    hosts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+    hosts: tuple[Address, ...] = Field(
         ("local",),
         min_length=1,
         examples=[["ssh://deploy@web-1", "ssh://deploy@web-2"]],
