@@ -244,6 +244,7 @@ def sweep() -> None:
                 _ended(int(pidfile.read_text()))
         _end_all(place)
         for index in range(1, HOSTS + 1):
+            _quietly(_ip, "link", "del", f"pskv{number}{index}")
             _quietly(_ip, "netns", "del", f"{_PREFIX}{number}-{index}")
         bridge = f"pskh{number}"
         _quietly(_run, "iptables", "-w", "-D", "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT")

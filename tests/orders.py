@@ -129,6 +129,10 @@ class Orders(Project):
         assert len(left) == len(parts) - len(sections)
         self.write({"penstock.toml": "".join(left)})
 
+    def as_at_first(self) -> None:
+        """Have the service's files again as the example has them, whatever earlier releases changed."""
+        self.git("checkout", "-q", self.git("rev-list", "--max-parents=0", "HEAD").strip(), "--", "src")
+
     def release(self, version: str, **changes: dict[str, str]) -> str:
         """Commit another release: its version, and what else is different in its files; its commit."""
         module = self.root / "src/orders/__init__.py"
