@@ -30,6 +30,8 @@ _PATIENCE = 60.0
 _PREFIX = "penstock-hosts-"
 _RUN = Path("/run")
 _API = 2375
+_PLACE = "place"
+"""Names a file that says where a session's engines keep their data."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def made_hosts(place: Path) -> Iterator[Hosts]:
         short = _RUN / f"{_PREFIX}{number}"
         short.mkdir()
         undo.callback(shutil.rmtree, short, ignore_errors=True)
+        (short / _PLACE).write_text(str(place))
+        undo.callback(_unmount_all, place)
         bridge, gateway = _bridge(number)
         undo.callback(_quietly, _ip, "link", "del", bridge)
         rule = ("FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT")  # Docker sets the policy to DROP
@@ -243,6 +247,8 @@ def sweep() -> None:
             with suppress(OSError, ValueError):
                 _ended(int(pidfile.read_text()))
         _end_all(place)
+        with suppress(OSError):
+            _unmount_all(Path((place / _PLACE).read_text()))
         for index in range(1, HOSTS + 1):
             _quietly(_ip, "link", "del", f"pskv{number}{index}")
             _quietly(_ip, "netns", "del", f"{_PREFIX}{number}-{index}")
@@ -386,7 +392,12 @@ def _end_all(place: Path) -> None:
     for process in (*found, *below):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    for line in Path("/proc/mounts").read_text().splitlines():
+    _unmount_all(place)
+
+
+def _unmount_all(place: Path) -> None:
+    """Nothing is mounted below a directory any more: an engine that was killed leaves even its own there."""
+    for line in reversed(Path("/proc/mounts").read_text().splitlines()):
         mounted = line.split()[1]
         if mounted.startswith(f"{place}/"):
             _quietly(_run, "umount", "-l", mounted)

@@ -91,7 +91,7 @@ PROJECTS: dict[str, dict[str, str]] = {
     "tools": {
         "pyproject.toml": pyproject("hatchling", GROUP + "\n[tool.mypy]\nstrict = true\n"),
         ".pre-commit-config.yaml": "repos: []\n",
-        "Dockerfile": "FROM scratch\n",
+        "Dockerfile": "FROM nowhere.example/none\n",
         **SRC,
     },
     "keys": {
@@ -172,7 +172,7 @@ plugins = ["git", "python", "trivy", "sigstore"]
 uses = "python"
 …
 
-# Scans the source and what was built from it with Trivy; a bad finding closes the gate.
+# Scans the source and what was built from it, images too, with Trivy; a bad finding closes the gate.
 [scan.all]
 uses = "trivy"
 scanners = ["secret"]  # Looks for these kinds of finding
@@ -180,8 +180,8 @@ scanners = ["secret"]  # Looks for these kinds of finding
 # block = "high"  # Closes the gate at findings of this severity and above; "none" never closes it
 # unknown_counts_as = "medium"  # Gives this severity to findings of which Trivy doesn't know one
 # ignore = []  # Lets these findings pass, each with a reason; they stay in the report
-# And: fixed_only, license_allowed, license_forbidden, skip, sbom, database, database_repository,
-#   database_directory, max_database_age, path, sha256
+# And: fixed_only, license_allowed, system_licenses, license_forbidden, skip, sbom, database,
+#   database_repository, database_directory, max_database_age, path, sha256
 
 # Signs all evidence with a key of yours; checks it against that key and those that you trust.
 [sign.release]
@@ -293,7 +293,7 @@ def test_nothing_is_written_where_nothing_is_understood(project: Project) -> Non
     project.commit({"README": "", "Dockerfile": "FROM scratch\n"})
     done = init(project)
     assert done.code == 2
-    assert "  Dockerfile  seen" in done.out
+    assert "  docker    Dockerfile\n" in done.out
     assert "is understood as something to build or to test (git, " in done.err
     assert "nothing was written" in done.err
     assert not (project.root / "penstock.toml").exists()

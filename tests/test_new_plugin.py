@@ -8,6 +8,7 @@ import site
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,12 @@ WRITTEN = [
 def run(*command: object, cwd: Path, code: int = 0) -> str:
     words = [str(word) for word in command]
     env = {**os.environ, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
+    # Where pytest keeps what tests have left, another session of it may clear up at the same moment.
+    with tempfile.TemporaryDirectory() as temporary:
+        env["PYTEST_DEBUG_TEMPROOT"] = temporary
+        done = subprocess.run(
+            words, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300
+        )
     assert done.returncode == code, f"{words}: {done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stderr

@@ -407,12 +407,12 @@ CASES: dict[str, tuple[str, str]] = {
     "a strategy misspelt": (
         HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { strategy = "roling" }\n',
         'penstock.toml:7: [deploy.a] rollout.strategy: "roling" is none of the allowed values '
-        '"all-at-once" or "rolling"',
+        '"all-at-once", "rolling", "canary" or "blue-green"',
     ),
     "a key of rollout misspelt": (
         HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { stratgy = "rolling" }\n',
         "penstock.toml:7: [deploy.a] rollout.stratgy: there is no such key. Did you mean "
-        '"strategy"? The keys are batch, healthy_within, interval, pause, strategy',
+        '"strategy"? The keys are batch, healthy_within, interval, judge, pause, strategy, waves',
     ),
     "a batch of none": (
         HEAD + '[deploy.a]\nuses = "plain"\nplace="/x"\nrollout = { batch = 0 }\n',

@@ -17,9 +17,9 @@ from penstock.testing import StepMaker
 from penstock_trivy import Trivy, penstock_scan
 
 from tests import vulnerabilities
-from tests.engines import registry
+from tests.engines import registry, registry_files
 
-__all__ = ["registry"]
+__all__ = ["registry", "registry_files"]
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("trivy")]
 
