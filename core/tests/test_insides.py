@@ -16,6 +16,7 @@ from penstock.request import Request, Response
 from pydantic import ValidationError
 
 from core.tests.lab import Lab
+from core.tests.lab import ask as answered
 
 LAUNCHER = """
     import subprocess
@@ -78,7 +79,8 @@ def ask(lab: Lab, *made: dict[str, Any], secrets: dict[str, str] | None = None, 
     info = type(info).model_validate({**info.model_dump(), "candidates": made, "artifacts": made})
     whole = request.model_copy(update={"step": step, "info": info})
     plugins = lab.load(fake=STEP, launcher=LAUNCHER)
-    return lab.worker(plugins).handle(Request.model_validate(whole.model_dump()))
+    # In a process of its own: at its end a worker ends all that runs below it.
+    return answered(lab.pool(plugins), Request.model_validate(whole.model_dump()))
 
 
 def statement(lab: Lab, response: Response) -> dict[str, Any]:

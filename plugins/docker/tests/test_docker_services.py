@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,7 +44,9 @@ class Bench:
         wanted = f"label={labels.HOME}"
         found = self.engine.docker("ps", "-aq", "--filter", wanted)
         found += self.engine.docker("network", "ls", "-q", "--filter", wanted)
-        return found.split() + self.engine.docker("volume", "ls", "-q").split()
+        named = self.engine.docker("volume", "ls", "-q").split()
+        # A container's own volumes carry no label; those of other tests have names.
+        return found.split() + [name for name in named if re.fullmatch("[0-9a-f]{64}", name)]
 
 
 @pytest.fixture
@@ -227,7 +230,8 @@ def test_what_a_killed_process_left_is_reaped_and_nothing_else(bench: Bench) -> 
 
     def there() -> list[str]:
         label = '{{.Label "dev.penstock.run"}} {{.Label "dev.penstock.step"}}'
-        return sorted(bench.engine.docker("ps", "-a", "--format", label).splitlines())
+        ours = ("--filter", f"label={labels.HOME}")
+        return sorted(bench.engine.docker("ps", "-a", *ours, "--format", label).splitlines())
 
     penstock_reap(run=1, step_name="test.b", home=homes[0])  # of that checkout there is no such step
     assert there() == ["1 test.a", "1 test.b", "2 test.a"]
