@@ -20,6 +20,8 @@ from penstock_local.settings import Local, argv_of, default_python
 
 _LOOK_EVERY = 0.1
 _NAMED_DRIFT = 5
+_ENDING = 2.0
+"""Seconds for which a port may be served by nobody: a process that ends shows no files, and has them yet."""
 
 
 class Directory(Target):
@@ -218,14 +220,17 @@ def _check_program(service: Service, handed: Mapping[str, str]) -> None:
 
 def _check_port(instance: Instance, service: Service) -> None:
     """Refuse a port that somebody else serves on, before what runs now is stopped."""
-    if service.port is None or not processes.is_served(service.port):
-        return
-    live = control.running(instance)
-    own = health.own_processes(instance, live) if live else set(processes.marked(instance.mark))
-    found = processes.listeners(service.port)
-    if own.intersection(found) or (not found and live and live.service.port == service.port):
-        return
-    raise _port_taken(service.port)
+    deadline = time.monotonic() + _ENDING
+    while service.port is not None and processes.is_served(service.port):
+        # First who listens, and then who is ours: one of ours may begin to at this very moment.
+        found = processes.listeners(service.port)
+        live = control.running(instance)
+        own = health.own_processes(instance, live) if live else set(processes.marked(instance.mark))
+        if own.intersection(found) or (not found and live and live.service.port == service.port):
+            return
+        if found == processes.listeners(service.port) and (found or time.monotonic() > deadline):
+            raise _port_taken(service.port)
+        time.sleep(0.005)
 
 
 def _port_taken(port: int) -> StepFailed:
