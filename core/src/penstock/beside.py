@@ -17,7 +17,7 @@ from penstock.errors import did_you_mean
 from penstock.faults import checked
 from penstock.keys import Keys, Section
 from penstock.model import Model
-from penstock.plugins import Installed, Plugins, how_to_install
+from penstock.plugins import Installed, Plugins, unusable
 from penstock.sections import tables, unknown_references
 from penstock.words import Secrets
 
@@ -173,14 +173,8 @@ def _why_not(uses: object, plugins: Plugins, known: Mapping[str, Installed]) -> 
         return f"is missing. Plugins that can start a service: {able}"
     if not isinstance(uses, str):
         return "must be a string: the name of a plugin"
-    if uses in plugins.broken:
-        return str(plugins.broken[uses])
-    if uses not in plugins.modules:
-        if uses in known:
-            return f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
-        if near := did_you_mean(uses, plugins.modules):
-            return f'the plugin "{uses}" is not enabled{near}'
-        return f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
+    if message := unusable(uses, plugins, known):
+        return message
     if not plugins.has(uses, HOOK):
         return f'the plugin "{uses}" can\'t start a service. Plugins that can: {able}'
     return ""

@@ -8,10 +8,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from penstock.configfile import ConfigFile
-from penstock.errors import did_you_mean
 from penstock.faults import checked
 from penstock.model import Model
-from penstock.plugins import Installed, Plugins, how_to_install
+from penstock.plugins import Installed, Plugins, unusable
 from penstock.sections import tables
 
 PHASE = "observe"
@@ -66,14 +65,8 @@ def _why_not(uses: object, plugins: Plugins, known: dict[str, Installed]) -> str
         return f"is missing. Plugins that can observe: {able}"
     if not isinstance(uses, str):
         return "must be a string: the name of a plugin"
-    if uses in plugins.broken:
-        return str(plugins.broken[uses])
-    if uses not in plugins.modules:
-        if uses in known:
-            return f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
-        if near := did_you_mean(uses, plugins.modules):
-            return f'the plugin "{uses}" is not enabled{near}'
-        return f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
+    if message := unusable(uses, plugins, known):
+        return message
     if not plugins.has(uses, HOOK):
         return f'the plugin "{uses}" can\'t observe. Plugins that can: {able}'
     if not plugins.observes_by_section(uses):

@@ -300,3 +300,16 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "it raises KeyboardInterrupt when it is imported"
     return in_words(error)
+
+
+def unusable(name: str, plugins: Plugins, known: Iterable[str]) -> str:
+    """Why no section can use a plugin, and what to do about it; empty where it is enabled and whole."""
+    if name in plugins.broken:
+        return str(plugins.broken[name])
+    if name in plugins.modules:
+        return ""
+    if name in known:
+        return f'the plugin "{name}" is installed but not enabled. Add it to plugins in [penstock]'
+    if near := did_you_mean(name, plugins.modules):
+        return f'the plugin "{name}" is not enabled{near}'
+    return f"{how_to_install(name, known)}. Then add it to plugins in [penstock]"

@@ -16,7 +16,7 @@ from penstock.faults import Place, checked
 from penstock.keys import Keys, Manual, Section
 from penstock.matrix import MatrixFault, base_of
 from penstock.parameters import Parameter
-from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, how_to_install
+from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Installed, Plugins, unusable
 from penstock.words import NAME
 
 _GATES = ("source", "sign", "approve", "deploy")
@@ -213,17 +213,8 @@ def _settings_of(
         able = ", ".join(f'"{name}"' for name in plugins.that_do(phase)) or "none of the enabled ones"
         errors.append(source.error(full, "uses", f"is missing. Plugins that can {phase}: {able}"))
         return None
-    if uses in plugins.broken:
-        errors.append(source.error(full, "uses", str(plugins.broken[uses])))
-        return None
-    if uses not in plugins.modules:
-        if uses in known:
-            what = f'the plugin "{uses}" is installed but not enabled. Add it to plugins in [penstock]'
-        elif near := did_you_mean(uses, plugins.modules):
-            what = f'the plugin "{uses}" is not enabled{near}'
-        else:
-            what = f"{how_to_install(uses, known)}. Then add it to plugins in [penstock]"
-        errors.append(source.error(full, "uses", what))
+    if message := unusable(uses, plugins, known):
+        errors.append(source.error(full, "uses", message))
         return None
     if phase not in plugins.phases(uses):
         can = ", ".join(plugins.phases(uses)) or "nothing"
