@@ -62,7 +62,7 @@ LAYERS = (
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
     *("holds", "rollouts"),
-    *("sealing", "audit", "cache", "engine", "machine", "cli"),
+    *("sealing", "audit", "cache", "engine", "machine", "cli", "__main__"),
     "testing",
 )
 PURE = (
@@ -235,6 +235,22 @@ def test_the_package_alone_imports_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_the_program_looks_for_no_garbage_while_modules_are_imported() -> None:
+    code = """
+import atexit, gc, sys
+import penstock.__main__
+atexit.register(lambda: print(gc.isenabled(), sum(each["collections"] for each in gc.get_stats()) - before))
+print(sorted({name.split(".")[0] for name in sys.modules} & {"click", "inspect", "pathlib"}))
+before = sum(each["collections"] for each in gc.get_stats())
+sys.argv = ["penstock", "--version"]
+penstock.__main__.main()
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["[]", f"penstock, version {penstock.__version__}", "False 0"]
 
 
 def test_the_core_needs_what_its_distribution_says_and_nothing_else() -> None:
