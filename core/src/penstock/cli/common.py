@@ -14,19 +14,16 @@ from penstock import chain, config, inhouse, plan, revisions
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
-from penstock.engine import load_run
 from penstock.errors import ConfigError, PluginError
-from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Events, Journal
 from penstock.model import Event, Revision, short
 from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.request import Request, Response
 from penstock.revisions import Sources
+from penstock.runs import load_run
 from penstock.state import RunState
-from penstock.worker import Worker
 
 
 class Opened(NamedTuple):
@@ -187,26 +184,6 @@ def plugins_of(opened: Opened, state: RunState) -> Plugins:
             "Start anew: penstock run"
         )
     return plugins
-
-
-def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:
-    """Have one request worked on outside a run, in a worker process."""
-    pool = LocalPool(lambda: Worker(opened.root, plugins, opened.home), in_child=lambda: None)
-    try:
-        pool.submit("ask", request)
-        while True:
-            for news in pool.wait(None):
-                if isinstance(news, Done):
-                    return news.response
-    finally:
-        pool.close()
-
-
-def must_pass(response: Response, what: str) -> dict[str, Any]:
-    """The response's data. Raises PluginError where the request did not pass."""
-    if response.outcome != "passed":
-        raise PluginError(f"{what}: {response.reason}")
-    return response.data
 
 
 def print_json(value: object) -> None:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from penstock import cachekey
 from penstock.cache import Cache, Known
 from penstock.cachekey import Files
-from penstock.cli.common import Opened, ask_worker
+from penstock.cli.asking import ask_worker
+from penstock.cli.common import Opened
 from penstock.errors import StepRefused
 from penstock.home import Home
 from penstock.model import Event

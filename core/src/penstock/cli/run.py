@@ -27,7 +27,6 @@ from penstock.cli.lines import Look, end_lines
 from penstock.cli.terminal import Terminal
 from penstock.config import Project, placed
 from penstock.configfile import find
-from penstock.engine import load_run, new_run, working_on
 from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
 from penstock.home import Home
@@ -36,7 +35,7 @@ from penstock.machine import local_engine
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.runs import restore_statements
+from penstock.runs import load_run, new_run, restore_statements, working_on
 from penstock.state import RunState
 
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
