@@ -6,6 +6,7 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class Project(Model):
 
 
 def load(
-    path: Path, available: dict[str, Installed] | None = None, *, root: Path | None = None
+    path: Path, available: Mapping[str, Installed] | None = None, *, root: Path | None = None
 ) -> tuple[Project, Plugins]:
     """Read and check a configuration. Raises ConfigError with every fault that was found.
 

@@ -84,7 +84,7 @@ class Display(Protocol):
     def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Engine:
     """Works on one run until it is over or waits for a person."""
 

@@ -74,7 +74,7 @@ class Executor(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Process:
     pid: int
     connection: socket.socket
