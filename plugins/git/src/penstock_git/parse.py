@@ -11,7 +11,7 @@ from penstock.errors import PluginError
 
 SUBMODULE = b"160000"
 FILES = (b"100644", b"100755", b"100664")  # the last one stands in trees that old versions of git wrote
-_LFS = re.compile(
+_LFS = (
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
@@ -150,7 +150,7 @@ def os_text(name: bytes) -> str:
 
 def lfs_pointer(content: bytes) -> Pointer | None:
     """What a Git LFS pointer stands for; None for a file that is none."""
-    match = _LFS.fullmatch(content)
+    match = re.fullmatch(_LFS, content)
     return None if match is None else Pointer(oid=match["oid"].decode(), size=int(match["size"]))
 
 
