@@ -237,6 +237,22 @@ def test_the_package_alone_imports_nothing_else() -> None:
     assert done.stdout == "[]\n"
 
 
+TEXT_IS_CHEAPER = {"step", "launching", "facts"}
+"""A named tuple or two, whose modules import for type checking only what their functions are about."""
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"cli", "testing"} - TEXT_IS_CHEAPER))
+def test_where_fields_are_declared_annotations_are_no_text(name: str) -> None:
+    (path,) = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bases = {
+        ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases
+    }
+
+    # Each would be compiled again when its class is made.
+    assert "__future__" not in imports_of(path) or not bases & {"Model", "NamedTuple", "Settings"}
+
+
 def test_the_program_looks_for_no_garbage_while_modules_are_imported() -> None:
     code = """
 import atexit, gc, sys

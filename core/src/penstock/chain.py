@@ -4,8 +4,6 @@ Each event's hash covers the event and the hash of the one before it, over all r
 alone shows that an event was edited; that the whole was not made anew, only its signed heads show.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator

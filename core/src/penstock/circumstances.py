@@ -1,7 +1,5 @@
 """What a statement says about the run that made it. Pure."""
 
-from __future__ import annotations
-
 from penstock.inhouse import PluginFile
 from penstock.model import Artifact, Model, Revision, Tool
 from penstock.parameters import Given

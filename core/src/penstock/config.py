@@ -3,8 +3,6 @@
 Reads and checks; decides nothing about the order of steps, which is the plan's.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime

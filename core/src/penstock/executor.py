@@ -4,8 +4,6 @@ The pool forks its workers from a process that has imported the core and the ena
 thread, and keeps them warm. A worker ends with its engine, and a step's processes end with their worker.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import json

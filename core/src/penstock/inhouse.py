@@ -4,8 +4,6 @@ It is read once. What is hashed, shown in tracebacks and executed are these byte
 file meanwhile; nothing is compiled to disk.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import linecache

@@ -3,8 +3,6 @@
 A variant is checked as a section that somebody wrote by hand: what a key may be is not known here.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

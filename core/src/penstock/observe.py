@@ -1,7 +1,5 @@
 """The `[observe.NAME]` sections → who is told of what happens: a plugin each, and its settings, checked."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

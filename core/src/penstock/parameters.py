@@ -1,7 +1,5 @@
 """`[parameters]`: what a run can be given with `--set`, and what it was given."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ Only the names of installed plugins are read until a project enables some. One t
 named with its distribution and the reason, and hurts only the steps that use it.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import re
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pluggy
 from pydantic import BaseModel
@@ -154,7 +152,7 @@ class Plugins:
         available: Mapping[str, Installed] | None = None,
         *,
         root: Path | None = None,
-    ) -> Plugins:
+    ) -> Self:
         """Import the plugins that these names, or paths below `root`, mean; a file that was read is one, too.
 
         One that is not there or fails is in `broken` afterwards.

@@ -1,10 +1,8 @@
 """How far a rollout is, as its events left it. Pure; what comes next is decided in `rollout`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import JsonValue
 
@@ -121,7 +119,7 @@ class RolloutState:
         targets: Iterable[str],
         shifting: Iterable[str] = (),
         jobs: Mapping[str, str] | None = None,
-    ) -> RolloutState:
+    ) -> Self:
         """A rollout of which nothing has happened yet; `shifting` are the targets that can shift traffic."""
         shifts = set(shifting)
         progress = {name: TargetProgress(shifts=name in shifts) for name in targets}

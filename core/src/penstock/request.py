@@ -3,8 +3,6 @@
 Both travel as JSON: a request can be worked on in another process, or on another machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal

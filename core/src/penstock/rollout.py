@@ -11,8 +11,6 @@ there is a pause, and whoever judges is asked. Last come the jobs after. Back: t
 the first, so that no more are out at a time than on the way there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@
 ready and running, not with the plan.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple

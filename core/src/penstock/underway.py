@@ -1,7 +1,5 @@
 """The requests that workers are at: of which steps, ended and lost ones, and what comes back of them."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 

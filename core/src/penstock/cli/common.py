@@ -1,7 +1,5 @@
 """What the commands share: the project, its journal, and a run by number."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Sequence

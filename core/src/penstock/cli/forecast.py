@@ -1,7 +1,5 @@
 """What a run would do with each step that has a cache: take its result over, or run it, and why."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping, Sequence

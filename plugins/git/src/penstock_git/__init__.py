@@ -1,7 +1,5 @@
 """The `source` plugin: exactly what is committed in git, byte for byte."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What git prints, as values. Pure: nothing here runs a program or looks at a file."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a section that `uses = "shell"` may say, a model a phase."""
 
-from __future__ import annotations
-
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
