@@ -61,7 +61,7 @@ class Break(NamedTuple):
     time: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Walked:
     """What a walk along the whole chain came to."""
 

@@ -43,7 +43,7 @@ class Variant(NamedTuple):
     """By axis."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Combination:
     values: dict[str, Any]
     """By axis, in the order of the axes."""

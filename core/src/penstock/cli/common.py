@@ -4,22 +4,21 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
-from penstock import chain, config, inhouse, plan, revisions
+from penstock import chain, config, inhouse, plan
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.journal import Events, Journal
-from penstock.model import Event, Revision, short
+from penstock.model import Event, short
 from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.revisions import Sources
 from penstock.runs import load_run
 from penstock.state import RunState
 
@@ -144,16 +143,6 @@ def load_plan(
     except ConfigError as error:
         raise config.placed(error, path) from None
     return project, plugins, made
-
-
-def load_at(
-    home: Home, source: Sources, revision: Revision, words: Iterable[str] = ()
-) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
-    """The configuration of a revision and its plan; with what the run that it is for has to record."""
-    path = revisions.configuration(home, source, revision)
-    project, plugins, plan = load_plan(path, words, root=source.root)
-    recorded = {"revision": revision.model_dump(mode="json"), "configuration": path.parent.name}
-    return project, plugins, plan, recorded
 
 
 def plugins_of(opened: Opened, state: RunState) -> Plugins:

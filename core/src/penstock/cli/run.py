@@ -12,11 +12,10 @@ from typing import Any
 
 import click
 
-from penstock import labels, leftovers, revisions, sealing
+from penstock import labels, leftovers, sealing
 from penstock.cli.common import (
     Opened,
     event_line,
-    load_at,
     load_plan,
     open_project,
     plugins_of,
@@ -29,7 +28,6 @@ from penstock.config import Project, placed
 from penstock.configfile import find
 from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
-from penstock.home import Home
 from penstock.journal import New
 from penstock.machine import local_engine
 from penstock.model import Event
@@ -101,9 +99,9 @@ def _configured(
     """What is run, as it lies here or is committed at `rev`; with what the run has to record of that."""
     if rev is None:
         return *load_plan(path, words), {}
-    _, plugins, plan = load_plan(path)
-    source = revisions.sources(path.parent, plugins, plan, what="--rev")
-    return load_at(Home.of(path.parent), source, revisions.find(source, rev), words)
+    from penstock.cli.committed import load_named  # most runs are of what lies here
+
+    return load_named(path, rev, words)
 
 
 @click.command()
