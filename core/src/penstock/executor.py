@@ -4,6 +4,8 @@ The pool forks its workers from a process that has imported the core and the ena
 thread, and keeps them warm. A worker ends with its engine, and a step's processes end with their worker.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import json
@@ -19,13 +21,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
-from penstock.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""

@@ -22,8 +22,8 @@ from penstock.cli.common import (
     sound,
     warn,
 )
-from penstock.cli.lines import Look, end_lines
-from penstock.cli.terminal import Terminal
+from penstock.cli.lines import Look
+from penstock.cli.terminal import Terminal, ending
 from penstock.config import Project, placed
 from penstock.configfile import find
 from penstock.errors import ConfigError, nearest, sentence
@@ -232,11 +232,6 @@ class _Show:
         lines = ending(state, "last" if newest else str(state.run), Look.of(self._stream))
         with _for_whoever_reads():
             click.echo("\n".join(lines), err=self._as_json)
-
-
-def ending(state: RunState, run: str, look: Look) -> list[str]:
-    """The last lines about a run, which is named so."""
-    return end_lines(state, (state.finished or time.time()) - state.started, run, look)
 
 
 @contextlib.contextmanager
