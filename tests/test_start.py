@@ -41,21 +41,33 @@ from penstock.__main__ import main
 main()
 """
 
-DEPLOYING = {"revisions", "terms", "conditions", "following", "observed", "again", "cli.committed"}
+DEPLOYING = {"rollout", "progress", "waves"}
+SOME = {"revisions", "terms", "conditions", "following", "observed", "again", "cli.committed"}
 LOOKING_BACK = {"audit", "comparison", "changes", "pruning", "reports", "cli.look", "cli.begin", "cli.schema"}
 WORKING = {"machine", "engine", "worker", "cache", "cachekey", "leftovers", "sealing", "holds", "cli.run"}
 WORKED = {"target", "answers", "serving", "reported", "flaky", "tries", "admission", "proof", "reaping"}
 ASKING = {"executor", "request", "evidence", "gates", "scheduler", "outcomes", "cli.asking", "cli.written"}
 
 WITHOUT = {
-    ("run",): DEPLOYING | LOOKING_BACK | {"cli.asking", "cli.written"},
-    ("validate",): DEPLOYING - {"terms"}
+    ("run",): DEPLOYING | SOME | LOOKING_BACK | {"cli.asking", "cli.written"},
+    ("validate",): DEPLOYING
+    | SOME - {"terms"}
     | LOOKING_BACK - {"cli.begin", "cli.schema"}
     | WORKING
     | WORKED
     | ASKING,
-    ("runs",): DEPLOYING | LOOKING_BACK - {"cli.look"} | WORKING | WORKED | {"cli.asking", "cli.written"},
-    ("show",): DEPLOYING | LOOKING_BACK - {"cli.look"} | WORKING | WORKED | {"cli.asking", "cli.written"},
+    ("runs",): DEPLOYING
+    | SOME
+    | LOOKING_BACK - {"cli.look"}
+    | WORKING
+    | WORKED
+    | {"cli.asking", "cli.written"},
+    ("show",): DEPLOYING
+    | SOME
+    | LOOKING_BACK - {"cli.look"}
+    | WORKING
+    | WORKED
+    | {"cli.asking", "cli.written"},
 }
 """Modules that a command has no need of, in a project of plain steps."""
 

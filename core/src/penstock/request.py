@@ -13,8 +13,8 @@ from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
 from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
+from penstock.moves import Kind
 from penstock.plan import Plan, PlanStep
-from penstock.progress import Kind
 from penstock.scheduler import Operate
 from penstock.state import LETS_ON, RunState
 from penstock.stepinfo import StepInfo

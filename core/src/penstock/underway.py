@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from penstock.errors import sentence
 from penstock.executor import Executor
-from penstock.progress import Place, place_of
+from penstock.moves import Place, place_of
 from penstock.record import Record
 from penstock.request import Request, Response
 from penstock.scheduler import End, Operate, Stop
