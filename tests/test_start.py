@@ -41,11 +41,11 @@ from penstock.__main__ import main
 main()
 """
 
-DEPLOYING = {"rollout", "progress", "waves"}
+DEPLOYING = {"rollout", "progress", "waves", "deploying", "target"}
 SOME = {"revisions", "terms", "conditions", "following", "observed", "again", "cli.committed"}
 LOOKING_BACK = {"audit", "comparison", "changes", "pruning", "reports", "cli.look", "cli.begin", "cli.schema"}
 WORKING = {"machine", "engine", "worker", "cache", "cachekey", "leftovers", "sealing", "holds", "cli.run"}
-WORKED = {"target", "answers", "serving", "reported", "flaky", "tries", "admission", "proof", "reaping"}
+WORKED = {"answers", "serving", "reported", "flaky", "tries", "admission", "proof", "reaping"}
 ASKING = {"executor", "request", "evidence", "gates", "scheduler", "outcomes", "cli.asking", "cli.written"}
 
 WITHOUT = {

@@ -51,6 +51,7 @@ LAYERS = (
         "target",
         "request",
         "answers",
+        "deploying",
         "outcomes",
         "admission",
         "serving",

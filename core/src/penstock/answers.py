@@ -1,4 +1,4 @@
-"""What a plugin answered, checked against its spec, and the operations on a target."""
+"""What a plugin answered, checked against its spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
-from penstock.errors import PenstockError, PluginError, StepFailed
+from penstock.errors import PluginError, StepFailed
 from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
@@ -24,10 +24,8 @@ from penstock.model import (
 )
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF
-from penstock.request import Request, Response
-from penstock.secrets import masked
+from penstock.request import Response
 from penstock.step import Step
-from penstock.target import Health, Job, Target, TargetState
 
 _NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
@@ -41,7 +39,6 @@ _LIST_ANSWERS: dict[str, type] = {
     "build": Artifact,
     "sign": Signature,
     "publish": Publication,
-    "deploy": Target,
 }
 
 
@@ -49,15 +46,22 @@ def checked(step: PlanStep, answer: object) -> Any:
     """A phase hook's answer. Raises PluginError if it is not of the type that its spec says."""
     item = _LIST_ANSWERS.get(step.phase)
     if item is not None:
-        if isinstance(answer, list | tuple) and all(isinstance(entry, item) for entry in answer):
-            return [entry if item is Target else _whole(step, entry) for entry in answer]
-        wanted = f"a list of {item.__name__}"
-    else:
-        right = _ANSWERS[step.phase]
-        if isinstance(answer, right):
-            return _whole(step, answer)
-        wanted = "Approval or Pending" if isinstance(right, tuple) else right.__name__
-    raise PluginError(
+        return [_whole(step, entry) for entry in all_of(item, step, answer)]
+    right = _ANSWERS[step.phase]
+    if isinstance(answer, right):
+        return _whole(step, answer)
+    raise _wrong(step, answer, "Approval or Pending" if isinstance(right, tuple) else right.__name__)
+
+
+def all_of(item: type, step: PlanStep, answer: object) -> list[Any]:
+    """What a phase hook answered as a list. Raises PluginError if it is none, or one of something else."""
+    if isinstance(answer, list | tuple) and all(isinstance(entry, item) for entry in answer):
+        return list(answer)
+    raise _wrong(step, answer, f"a list of {item.__name__}")
+
+
+def _wrong(step: PlanStep, answer: object, wanted: str) -> PluginError:
+    return PluginError(
         f'the plugin "{step.uses}" returned {type(answer).__name__} from {HOOK_OF[step.phase]}, '
         f"which must return {wanted}"
     )
@@ -111,63 +115,6 @@ def all_handed(step: PlanStep, published: Sequence[Publication], artifacts: Sequ
             )
 
 
-def operate(target: Target, request: Request, step: Step) -> dict[str, Any]:
-    """Call the method of a target that the request names; what it leads to."""
-    if request.op == "observe":
-        return {"state": _observed(target, step)}
-    if request.op == "apply":
-        assert request.release is not None
-        target.apply(request.release, step)
-        return {}
-    if request.op == "shift":
-        target.shift(request.share, step)
-        return {}
-    if request.op == "probe":
-        health = target.probe(step)
-        if not isinstance(health, Health):
-            raise PluginError(f"probe of {target.id} returned {type(health).__name__}, not Health")
-        return {"health": health.status, "detail": health.detail}
-    target.restore(TargetState.model_validate(request.before or {}), step)
-    return {}
-
-
-def _observed(target: Target, step: Step) -> dict[str, Any]:
-    state = target.observe(step)
-    if not isinstance(state, TargetState):
-        raise PluginError(f"observe of {target.id} returned {type(state).__name__}, not TargetState")
-    data = state.model_dump(mode="json")
-    if masked(data, step.mask) != data:
-        raise PluginError(
-            f"the state of {target.id} holds a secret of {step.name}: it would lie in the journal, in clear. "
-            "Keep what names it instead"
-        )
-    return data
-
-
-def all_jobs(plugin: str | None, answer: object) -> list[Job]:
-    """The jobs of a rollout, which can be told apart. Raises PluginError where they can't."""
-    jobs = list(answer) if isinstance(answer, list | tuple) else None
-    if jobs is None or not all(isinstance(job, Job) for job in jobs):
-        raise PluginError(f'the plugin "{plugin}" must return a list of Job from penstock_jobs')
-    ids = [job.id for job in jobs]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise PluginError(f"the plugin names the job {name} twice")
-    return jobs
-
-
-def all_different(targets: list[Target]) -> list[Target]:
-    """Targets that can be told apart. Raises StepFailed if there is none, PluginError if two have one id."""
-    if not targets:
-        raise StepFailed("there is no target to deploy to")
-    seen: set[str] = set()
-    for target in targets:
-        if target.id in seen:
-            raise PluginError(f"the plugin names the target {target.id} twice")
-        seen.add(target.id)
-    return targets
-
-
 def keep_matching(patterns: Iterable[str], step: Step) -> list[Artifact]:
     """Keep what a step left that matches the section's `artifacts`. Raises StepFailed where nothing does."""
     kept = []
@@ -199,44 +146,3 @@ def _kind(path: Path) -> str:
     if path.suffix == ".whl":
         return "wheel"
     return "sdist" if path.name.endswith(".tar.gz") and "-" in path.name else "file"
-
-
-def the_target(targets: Iterable[Target], request: Request) -> Target:
-    """The target that a request is about. Raises StepFailed where the plugin does not name it any more."""
-    for target in targets:
-        if target.id == request.target:
-            return target
-    raise StepFailed(f"the target {request.target} is gone: the plugin does not name it any more")
-
-
-def the_job(jobs: Iterable[Job], request: Request) -> Job:
-    """The job that a request is about. Raises StepFailed where the plugin does not name it any more."""
-    for job in jobs:
-        if job.id == request.target:
-            return job
-    raise StepFailed(f"the job {request.target} is gone: the plugin does not name it any more")
-
-
-def read_logs(targets: Sequence[Target], request: Request, step: Step) -> dict[str, Any]:
-    """Pass on what a target's service writes, a line a message; without a target, say which there are."""
-    if request.target is None:
-        return {"targets": [target.id for target in targets]}
-    target, reading = the_target(targets, request), request.reading
-    assert reading is not None
-    for line in target.logs(step, since=reading.since, tail=reading.tail, follow=reading.follow):
-        step.progress(0, 0, line)
-    return {}
-
-
-def status_of(target: Target, step: Step, *, probe: bool = True) -> dict[str, Any]:
-    """What runs on a target now, and with `probe`, how it is. One that can't be asked says so."""
-    found: dict[str, Any] = {"target": target.id, "release": None, "health": "unknown", "data": {}}
-    try:
-        state = target.observe(step)
-        found |= {"release": state.release, "detail": "", "data": state.data, "seen": True}
-        if probe:
-            health = target.probe(step)
-            found |= {"health": health.status, "detail": step.mask(health.detail)}
-    except PenstockError as error:
-        found |= {"detail": step.mask(str(error)), "seen": "seen" in found}
-    return found

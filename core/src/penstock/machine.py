@@ -29,7 +29,8 @@ def local_engine(
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
     if state.plan.environments:  # before anything that is installed meanwhile could take its place
-        import_module("penstock.rollout")
+        for name in ("rollout", "deploying"):
+            import_module(f"penstock.{name}")
     watchers = Observers(
         plugins,
         home,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import (
     admission,
@@ -27,19 +27,12 @@ from penstock import (
     tools,
 )
 from penstock.answers import (
-    all_different,
     all_handed,
-    all_jobs,
     checked,
     keep_matching,
-    operate,
-    read_logs,
     sbom_of,
     snapshot_of,
-    status_of,
-    the_job,
     the_one_asked_for,
-    the_target,
 )
 from penstock.cachekey import observed
 from penstock.errors import PluginError
@@ -56,8 +49,10 @@ from penstock.request import SMALL, WHOLE, Request, Response, circumstances, nam
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
-from penstock.target import Job, Target
 from penstock.workspace import Workspace, claimed
+
+if TYPE_CHECKING:
+    from penstock.deploying import Deployment
 
 
 @dataclass(eq=False, repr=False)
@@ -209,24 +204,14 @@ class Worker:
         refusals += admission.refusals(self.plugins, step, on_record)
         if refusals:
             return Response(outcome="refused", reason="; ".join(str(refusal) for refusal in refusals))
-        targets = self._targets(request, step)
-        return Response(
-            outcome="passed",
-            data={
-                "targets": [target.id for target in targets],
-                "shifting": [target.id for target in targets if target.shifts],
-                "jobs": {job.id: job.when for job in self._jobs(request, step)},
-                "release": release.model_dump(mode="json"),
-            },
-        )
+        begun = self._deployment(request, step).begin()
+        return Response(outcome="passed", data={**begun, "release": release.model_dump(mode="json")})
 
     def _do_target(self, request: Request, step: Step) -> Response:
-        target = the_target(self._targets(request, step), request)
-        return Response(outcome="passed", data=operate(target, request, step))
+        return Response(outcome="passed", data=self._deployment(request, step).operate())
 
     def _do_job(self, request: Request, step: Step) -> Response:
-        assert request.release is not None
-        the_job(self._jobs(request, step), request).run(request.release, step)
+        self._deployment(request, step).run_job()
         return Response(outcome="passed")
 
     def _do_judge(self, request: Request, step: Step) -> Response:
@@ -234,14 +219,10 @@ class Worker:
         return Response(outcome=outcome, reason=reason)  # type: ignore[arg-type]  # failed or refused
 
     def _do_status(self, request: Request, step: Step) -> Response:
-        targets = self._targets(request, step)
-        found = [status_of(target, step, probe=request.op != "observe") for target in targets]
-        shifting = [target.id for target in targets if target.shifts]
-        jobs = {job.id: job.when for job in self._jobs(request, step)}
-        return Response(outcome="passed", data={"status": found, "shifting": shifting, "jobs": jobs})
+        return Response(outcome="passed", data=self._deployment(request, step).status())
 
     def _do_logs(self, request: Request, step: Step) -> Response:
-        return Response(outcome="passed", data=read_logs(self._targets(request, step), request, step))
+        return Response(outcome="passed", data=self._deployment(request, step).logs())
 
     def _do_attest(self, request: Request, step: Step) -> Response:
         assert request.release is not None
@@ -381,15 +362,10 @@ class Worker:
         """The evidence that came with a request, checked."""
         return [check_reference(self.home, self.plugins, request.trust, each)[0] for each in request.evidence]
 
-    def _targets(self, request: Request, step: Step) -> list[Target]:
-        answer = self._call(request.step, "penstock_targets", step=step)
-        return all_different(checked(request.step, answer))
+    def _deployment(self, request: Request, step: Step) -> Deployment:
+        from penstock.deploying import Deployment  # most runs deploy nothing
 
-    def _jobs(self, request: Request, step: Step) -> list[Job]:
-        """What comes with the rollout; nothing where a release returns that ran there before."""
-        if request.returning or not self.plugins.has(request.step.uses or "", "penstock_jobs"):
-            return []
-        return all_jobs(request.step.uses, self._call(request.step, "penstock_jobs", step=step))
+        return Deployment(self.plugins, request, step, partial(self._call, request.step, step=step))
 
     def _circumstances(self, request: Request, started: float, step: Step | None = None) -> Circumstances:
         services = tuple(step.services.values()) if step else ()
