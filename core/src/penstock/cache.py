@@ -115,6 +115,8 @@ class Cache:
             told = [response.reason or "nobody answered"] * len(self._asked)
         for alike, answer in zip(self._asked, told, strict=True):
             alike.learn(answer)
+        # While workers fetch the source, and not when the first of these steps is due.
+        self._codes.look_at(alike.step for alike in self._asked)
         self.ready = True
 
     def _distinct(self, state: RunState) -> tuple[_Alike, ...]:
@@ -274,7 +276,7 @@ class Cache:
             env,
             alike.tools,
             self._codes.of(step),
-            self._codes.machine,
+            self._codes.machine(),
             dirty=revision.dirty,
             parameters=dict(self._plan.parameters),
         )

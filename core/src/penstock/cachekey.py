@@ -27,7 +27,7 @@ _MANY = 40
 """Artifacts that are listed one by one."""
 _IN_ALL = "{} in all"
 _COMMON = ("format", "plugin", "machine", "settings", "services", "tools")
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False)
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 
 from penstock import __version__
@@ -20,6 +20,13 @@ class Codes:
         self._plugins = plugins
         self._plan = plan
         self._codes: dict[str, dict[str, str]] = {}
+        self._machine: dict[str, str] = {}
+
+    def look_at(self, steps: Iterable[PlanStep]) -> None:
+        """Find out now what is going to be asked for about these steps."""
+        for step in steps:
+            self.of(step)
+        self.machine()
 
     def of(self, step: PlanStep) -> dict[str, str]:
         """Which plugin, and which others start its services."""
@@ -29,10 +36,11 @@ class Codes:
             found = {**found, other: code[other], f"code of {other}": code["code"]}
         return found
 
-    @cached_property
     def machine(self) -> dict[str, str]:
         """What the results of all steps depend on: this Penstock, its Python, this kind of machine."""
-        return machine()
+        if not self._machine:
+            self._machine = _machine()
+        return self._machine
 
     def _code(self, name: str) -> dict[str, str]:
         """A plugin: its version, and its code, which may change without one."""
@@ -50,8 +58,7 @@ class Codes:
         return self._codes[name]
 
 
-def machine() -> dict[str, str]:
-    """What the results of all steps depend on: this Penstock, its Python, this kind of machine."""
+def _machine() -> dict[str, str]:
     import platform
 
     try:

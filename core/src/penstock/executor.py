@@ -144,6 +144,8 @@ class LocalPool:
                 self.end(worker.ticket)
         while any(worker.ticket is not None for worker in self._processes):
             self.wait(None)
+        for worker in self._processes:
+            worker.connection.close()  # of all before the first is waited for: they end side by side
         for worker in list(self._processes):
             self._retire(worker)
 
