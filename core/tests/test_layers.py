@@ -62,7 +62,7 @@ LAYERS = (
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
     *("holds", "rollouts"),
-    *("sealing", "audit", "cache", "engine", "machine", "cli"),
+    *("sealing", "audit", "codes", "cache", "engine", "machine", "cli"),
     "testing",
 )
 PURE = (

@@ -77,8 +77,8 @@ class Walked:
 
 
 _UNREADABLE = (PenstockError, ValueError, LookupError, TypeError, AttributeError)
-encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr).encode
+encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr, check_circular=False).encode
 
 
 def link(previous: bytes, *fields: object) -> bytes:

@@ -107,6 +107,7 @@ class Engine:
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._rollouts = Rollouts(self.plan, self.state, self._record, self._underway, self._holds)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
+        self._asks_for_tools = False
         self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
@@ -119,7 +120,7 @@ class Engine:
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
                 self._holds.begin()
                 self._record.catch_up()  # with what was said before anybody could call
-                self._ask_for_tools()
+                self._asks_for_tools = not self._cache.ready
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
             # Whoever called until now was told that the run goes on.
@@ -137,6 +138,8 @@ class Engine:
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
         wake = self._decide()
+        if self._asks_for_tools and self.state.state == "running":
+            self._ask_for_tools()
         self._record.commit()
         if self.state.state != "running":
             return
@@ -336,8 +339,12 @@ class Engine:
     # --- requests ---
 
     def _ask_for_tools(self) -> None:
-        """What is looked up in the cache depends on them: a worker finds out while the source is fetched."""
-        question = None if self._cache.ready else self._cache.question(self.state)
+        """What is looked up in the cache depends on them: a worker finds out while the source is fetched.
+
+        It is asked after those who begin what can begin without that.
+        """
+        self._asks_for_tools = False
+        question = self._cache.question(self.state)
         if question is not None:
             self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
             self._record.after_commit(partial(self.executor.submit, TICKET, question))

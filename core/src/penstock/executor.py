@@ -35,6 +35,8 @@ PATIENCE = 3.5
 """Seconds that a worker has to clean up after it was told to stop."""
 
 _MARGIN = 2**16
+_CHUNK = 2**16
+"""Bytes that are read at once. For more, memory would be asked of the kernel each time, and given back."""
 _HEAD = struct.Struct("!I")
 _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
@@ -111,7 +113,7 @@ class LocalPool:
                 self._lost(worker)
                 continue
             worker.ticket, worker.kill_at = ticket, None
-            worker.mark = f"{self._home.run(request.info.run)}:{worker.pid}:"
+            worker.mark = worker.mark or f"{self._home.run(request.info.run)}:{worker.pid}:"
             return
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
@@ -142,6 +144,8 @@ class LocalPool:
                 self.end(worker.ticket)
         while any(worker.ticket is not None for worker in self._processes):
             self.wait(None)
+        for worker in self._processes:
+            worker.connection.close()  # of all before the first is waited for: they end side by side
         for worker in list(self._processes):
             self._retire(worker)
 
@@ -188,7 +192,7 @@ class LocalPool:
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
-            data = worker.connection.recv(1 << 20)
+            data = worker.connection.recv(_CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -268,7 +272,7 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
         worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
         worker.on_detach = lambda pid: say("detached", str(pid))
         buffer = bytearray()
-        while data := connection.recv(1 << 20):
+        while data := connection.recv(_CHUNK):
             buffer += data
             for message in _messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))
