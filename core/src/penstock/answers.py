@@ -86,9 +86,8 @@ def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> 
     return taken
 
 
-def snapshot_of(revision: Revision, step: Step, store: Store) -> Response:
-    """Keep the files of a source step; what the step answers."""
-    digest, _ = store.add_tree(step.workspace)
+def snapshot_of(revision: Revision, digest: str) -> Response:
+    """What a source step answers whose files have been kept."""
     found = revision.model_copy(update={"snapshot": digest, "notes": ()})
     return Response(
         outcome="passed",
