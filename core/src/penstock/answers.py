@@ -11,6 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PenstockError, PluginError, StepFailed
+from penstock.evidence import Reference
 from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
@@ -19,7 +20,9 @@ from penstock.model import (
     Publication,
     Revision,
     Signature,
+    TestCase,
     TestReport,
+    Tool,
     Verification,
 )
 from penstock.plan import PlanStep
@@ -28,6 +31,7 @@ from penstock.request import Request, Response
 from penstock.secrets import masked
 from penstock.step import Step
 from penstock.target import Health, Job, Target, TargetState
+from penstock.tries import Try
 
 _NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
@@ -74,6 +78,12 @@ def _whole(step: PlanStep, value: Any) -> Any:
             f'the plugin "{step.uses}" returned a {type(value).__name__} from {HOOK_OF[step.phase]} that '
             f"does not hold what it must: {what}"
         ) from None
+
+
+def get_ready() -> None:
+    """Have pydantic make, while nobody waits, what it would make once the first of these is needed."""
+    for model in (TestCase, TestReport, Tool, Try, Reference):
+        model.model_rebuild()
 
 
 def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> Revision:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
+from penstock.answers import get_ready
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
@@ -277,6 +278,7 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
             for message in _messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))
                 say("response", answer, last=threading.active_count() > 1)
+            get_ready()
         status = 0
     except OSError:
         status = 0  # the engine is gone, and so is what was to be done
