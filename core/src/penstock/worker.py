@@ -174,7 +174,9 @@ class Worker:
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return snapshot_of(the_one_asked_for(plan_step, step.revision, result), step, self.home.store)
+            self._end_processes()  # nobody changes the files any more
+            taken = the_one_asked_for(plan_step, step.revision, result)
+            return snapshot_of(taken, self._own_workspace().keep())
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":
