@@ -426,6 +426,36 @@ def test_a_turn_is_one_commit_and_what_it_leads_to_begins_after_it(
     assert len(commits) == len(on_record) + 1  # the last one ends the run
 
 
+def test_workers_have_their_requests_before_anybody_is_told_and_the_source_comes_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = a_test("a", cache=True) + a_test("b", needs=["test.a"], cache=True)
+    run = engine_in_here(project(lab, steps), monkeypatch)
+    happened: list[str] = []
+
+    def look(engine: Engine) -> None:
+        submit = engine.executor.submit
+
+        def sent(ticket: str, request: Request) -> None:
+            happened.append(f"{request.kind} {request.step.name}")
+            submit(ticket, request)
+
+        monkeypatch.setattr(engine.executor, "submit", sent)
+
+    def observer(event: Event | Progress, state: RunState) -> None:
+        if isinstance(event, Event) and event.type.startswith("step."):
+            happened.append(f"{event.type} {event.step}")
+
+    state = run(look=look, observer=observer)
+
+    assert state.state == "passed"
+    assert happened[:3] == ["hook source.it", "tools cache", "step.started source.it"]
+    assert happened[-4:] == [
+        *("hook test.b", "step.finished test.a", "step.started test.b"),
+        "step.finished test.b",
+    ]
+
+
 @pytest.mark.parametrize("name", ["stage", "commit"])
 def test_a_journal_that_takes_nothing_more_ends_the_engine_and_its_workers(
     name: str, lab: Lab, monkeypatch: pytest.MonkeyPatch

@@ -86,6 +86,18 @@ def link(previous: bytes, *fields: object) -> bytes:
     return hashlib.sha256(previous + _encode_fields(fields).encode()).digest()
 
 
+def stands(rows: Iterable[Row], previous: bytes, count: int) -> bool:
+    """Whether rows follow each other in the chain, the first one event `count`, whose hash is `previous`."""
+    try:
+        for row in rows:
+            if row.id != count + 1 or link(previous, *row[:-1]) != row.hash:
+                return False
+            count, previous = row.id, row.hash
+    except _UNREADABLE:
+        return False
+    return True
+
+
 def walk(rows: Iterable[Row], previous: bytes = b"", count: int = 0) -> Walked:
     """Follow the chain from its beginning, or from event `count`, up to where it breaks.
 
