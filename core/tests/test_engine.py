@@ -183,6 +183,21 @@ def engine_in_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     return run
 
 
+LOADED = "import sys; Path(step.project, 'loaded').write_text(str('penstock.rollout' in sys.modules))"
+
+
+@pytest.mark.parametrize("deploys", [False, True])
+def test_what_deploys_is_imported_before_any_step_where_the_plan_deploys_at_all(
+    lab: Lab, deploys: bool
+) -> None:
+    project(lab, a_test("a", LOADED) + (deploy(lab) if deploys else ""))
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert (lab.root / "loaded").read_text() == str(deploys)
+
+
 # --- how runs end ---
 
 

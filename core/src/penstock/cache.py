@@ -4,8 +4,6 @@ There is no second record of results: an entry is the `step.finished` of the run
 the chained journal, and all that it names is compared with its digest before it is used.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from typing import Any, NamedTuple

@@ -29,6 +29,7 @@ from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
 from penstock.model import Event, short
+from penstock.moves import WakeAt
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
@@ -42,7 +43,6 @@ from penstock.request import (
     release_of,
     spared,
 )
-from penstock.rollout import WakeAt
 from penstock.rollouts import Rollouts
 from penstock.runs import Statements
 from penstock.runs import load_run as load_run
@@ -85,7 +85,7 @@ class Display(Protocol):
     def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Engine:
     """Works on one run until it is over or waits for a person."""
 

@@ -21,14 +21,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
 from penstock.answers import get_ready
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
-from penstock.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -77,7 +79,7 @@ class Executor(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Process:
     pid: int
     connection: socket.socket

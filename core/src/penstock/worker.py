@@ -61,7 +61,7 @@ from penstock.target import Job, Target
 from penstock.workspace import Workspace, claimed
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Worker:
     """Works on requests, one after another."""
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, ask_worker, load_plan, not_pruned, open_project, print_json, sound
+from penstock.cli.asking import ask_worker
+from penstock.cli.common import Opened, load_plan, not_pruned, open_project, print_json, sound
 from penstock.cli.lines import Look, names_width, row
 from penstock.cli.run import work
 from penstock.cli.text import clean
