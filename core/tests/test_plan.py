@@ -390,7 +390,7 @@ def test_a_batch_of_all_is_not_one_target_after_a_trip_through_json() -> None:
 CHANGES: dict[str, Plan] = {
     "file": make(*WHOLE, digest="sha256:" + "1" * 64),
     "name": make(*WHOLE, name="depot"),
-    "setting": make(*WHOLE[1:], section("build.a").model_copy(update={"settings": {"level": 2}})),
+    "setting": make(*WHOLE[1:], section("build.a")._replace(settings={"level": 2})),
     "timeout": make(*WHOLE[1:], section("build.a", timeout=3)),
     "needs": make(*WHOLE[1:], section("build.a", needs=["build.b"])),
     "policy": make(*WHOLE, policies={"live": Policy(require=("tests",))}),
@@ -561,7 +561,7 @@ def test_a_name_means_a_step_or_all_variants_of_a_section() -> None:
 )
 def test_a_policy_names_a_section_or_a_variant(entry: str, wanted: set[str]) -> None:
     *units, last = variants("test.unit")
-    may_fail = last.model_copy(update={"keys": Keys(uses="shell", allow_failure=True)})
+    may_fail = last._replace(keys=Keys(uses="shell", allow_failure=True))
 
     made_of = make(
         "build.a", *units, may_fail, "test.style", "deploy.live", policies={"live": Policy(require=(entry,))}

@@ -230,7 +230,7 @@ POINTLESS: dict[str, tuple[tuple[Section | str, ...], tuple[str, ...], str, str]
         (
             "build.a",
             section("deploy.live", when="dirty"),
-            section("deploy.also").model_copy(update={"environment": "live"}),
+            section("deploy.also")._replace(environment="live"),
             "verify.live",
         ),
         ("deploy.live",),

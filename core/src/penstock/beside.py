@@ -159,7 +159,7 @@ def with_needs(section: Section, services: Mapping[str, Beside]) -> Section:
     if not builds or (needs is None and section.phase != "build"):
         return section  # by default it waits for all builds
     keys = section.keys.model_copy(update={"needs": tuple(dict.fromkeys([*(needs or ()), *builds]))})
-    return section.model_copy(update={"keys": keys})
+    return section._replace(keys=keys)
 
 
 def secrets(services: Iterable[Beside]) -> Iterable[dict[str, str]]:

@@ -30,7 +30,6 @@ from penstock.state import LETS_ON, RunState
 
 TICKET = "\0tools"
 """Of the request for tools: no step's name looks like that."""
-_ASKER = PlanStep(name="cache", phase="test", uses=None)
 _DAY = 86400.0
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
@@ -92,8 +91,9 @@ class Cache:
         about = tuple(steps.values())
         # What a step is handed is worked out once, and of these it is not there yet: of the first step it is.
         request = make_request(self._plan, state, self._plan.steps[0].name, "tools", about=about)
-        info = request.info.model_copy(update={"name": _ASKER.name, "attempt": 1, "secrets": {}, "env": {}})
-        return request.model_copy(update={"step": _ASKER, "info": info})
+        asker = PlanStep(name="cache", phase="test", uses=None)
+        info = request.info.model_copy(update={"name": asker.name, "attempt": 1, "secrets": {}, "env": {}})
+        return request.model_copy(update={"step": asker, "info": info})
 
     def learn(self, response: Response) -> None:
         """Take in the worker's answer; without one no step is taken from the cache."""

@@ -6,9 +6,11 @@ Reads and checks; decides nothing about the order of steps, which is the plan's.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -24,7 +26,7 @@ from penstock.keys import Manual as Manual
 from penstock.keys import Retries as Retries
 from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
-from penstock.model import Digest, Model
+from penstock.model import Model
 from penstock.observe import PHASE as OBSERVE
 from penstock.observe import Observe, read_observers
 from penstock.parameters import Parameter as Parameter
@@ -68,23 +70,26 @@ class Penstock(Model):
     )
 
 
-class Project(Model):
+class Project(NamedTuple):
     """Everything that the configuration says."""
 
     name: str
     root: str
-    digest: Digest = Field(description="Of the file as it was read.")
+    digest: str
+    """Of the file as it was read."""
     plugins: tuple[str, ...]
-    files: tuple[PluginFile, ...] = ()
     sections: tuple[Section, ...]
+    files: tuple[PluginFile, ...] = ()
     observers: tuple[Observe, ...] = ()
-    services: dict[str, Beside] = {}
-    policies: dict[str, Policy] = {}
-    roles: dict[str, tuple[str, ...]] = {}
-    parameters: dict[str, Parameter] = {}
+    services: Mapping[str, Beside] = MappingProxyType({})
+    policies: Mapping[str, Policy] = MappingProxyType({})
+    roles: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    parameters: Mapping[str, Parameter] = MappingProxyType({})
     quarantine: tuple[Quarantine, ...] = ()
-    unusable: tuple[str, ...] = Field(default=(), description="Enabled plugins that can't be used, and why.")
-    warnings: tuple[str, ...] = Field(default=(), description="What is not wrong, and yet not likely meant.")
+    unusable: tuple[str, ...] = ()
+    """Enabled plugins that can't be used, and why."""
+    warnings: tuple[str, ...] = ()
+    """What is not wrong, and yet not likely meant."""
 
 
 def load(

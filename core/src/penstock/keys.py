@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -234,17 +236,19 @@ class Manual(Model):
     expires: Duration = Field(default=86400, description="How long an approval is good for.")
 
 
-class Section(Model):
+class Section(NamedTuple):
     """One step as written: the core's keys, and the plugin's settings, checked."""
 
     name: str
     phase: str
     keys: Keys
     plugin: str | None
-    settings: dict[str, JsonValue]
+    settings: Mapping[str, JsonValue]
     environment: str | None
-    variant: dict[str, JsonValue] = Field(default={}, description="The values of a matrix that it is for.")
-    shared: tuple[str, ...] = Field(default=(), description="Keys that it has from the phase's defaults.")
+    variant: Mapping[str, JsonValue] = MappingProxyType({})
+    """The values of a matrix that it is for."""
+    shared: tuple[str, ...] = ()
+    """Keys that it has from the phase's defaults."""
 
     def place(self, key: str) -> str:
         """The section of the file in which a key of this one stands."""

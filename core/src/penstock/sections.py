@@ -53,7 +53,7 @@ def read_sections(
             else:
                 section = _section(phase, name, whole.table, around, place, errors)
                 sections = [section] if section else []
-            found += [section.model_copy(update={"shared": whole.keys}) for section in sections]
+            found += [section._replace(shared=whole.keys) for section in sections]
     if not any(section.phase == "source" for section in found):
         default = _default_source(around, source, errors)
         if default:
@@ -84,8 +84,8 @@ def _variants(
         place = _InMatrix(source, variant.keys)
         section = _section(phase, name, variant.table, around, place, errors, variant.values)
         if section:
-            named = {"name": f"{full}[{variant.label}]", "variant": variant.values}
-            sections.append(section.model_copy(update=named))
+            named = f"{full}[{variant.label}]"
+            sections.append(section._replace(name=named, variant=variant.values))
     return sections
 
 
@@ -109,7 +109,7 @@ def _default_source(around: Around, source: ConfigFile, errors: list[str]) -> Se
         table = merged({"uses": able[0] if able else "", **shared}, {})
         place = InDefaults(source, "source", frozenset(shared))
         section = _section("source", "", table.table, around, place, errors)
-        return section and section.model_copy(update={"name": "source", "shared": tuple(shared)})
+        return section and section._replace(name="source", shared=tuple(shared))
     if around.plugins.broken:
         return None  # it may be the one, and is reported itself
     what = f"several can: {', '.join(able)}. Add a section [source.NAME]" if able else 'add "git"'
