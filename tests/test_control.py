@@ -181,7 +181,7 @@ def test_parameters_are_in_the_environment_in_the_plan_and_in_the_provenance(pro
     assert started["data"]["parameters"] == {"deploy": "yes", "times": 2}
     evidence = [
         json.loads(path.read_bytes())
-        for path in (project.root / ".penstock" / "artifacts").glob("?/*")
+        for path in (project.root / ".penstock" / "artifacts").glob("??/*")
         if b"slsa.dev/provenance" in path.read_bytes()
     ]
     given = [e["predicate"]["buildDefinition"]["externalParameters"]["parameters"] for e in evidence]

@@ -26,8 +26,6 @@ from penstock.trees import walk as walk
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
 _DIGITS = 64
-_SPREAD = 1
-"""Digits that name a directory in the store. With two, most that a first run keeps needed one of its own."""
 
 
 def digest_of(data: bytes) -> str:
@@ -47,7 +45,7 @@ class Store:
 
     def _place(self, digest: str) -> str:
         digits = digest.removeprefix("sha256:")
-        return f"{self.root}/{digits[:_SPREAD]}/{digits[_SPREAD:]}"
+        return f"{self.root}/{digits[:2]}/{digits[2:]}"
 
     def has(self, digest: str) -> bool:
         """Whether the bytes are there (unchecked: reading checks)."""
@@ -76,13 +74,13 @@ class Store:
     def digests(self, begin: str = "sha256:") -> Iterator[tuple[str, int]]:
         """What is kept whose digest begins so, and the size of its bytes."""
         digits = begin.removeprefix("sha256:")
-        for first in sorted(self.root.glob("[0-9a-f]" * _SPREAD)):
-            if not first.name.startswith(digits[:_SPREAD]):
+        for first in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            if not first.name.startswith(digits[:2]):
                 continue
             with os.scandir(first) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
             for entry in entries:
-                if len(entry.name) == _DIGITS - _SPREAD and entry.name.startswith(digits[_SPREAD:]):
+                if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
                     yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
     def add_bytes(self, data: bytes) -> str:
