@@ -41,6 +41,8 @@ _MARGIN = 2**16
 _CHUNK = 2**16
 """Bytes that are read at once. For more, memory would be asked of the kernel each time, and given back."""
 _HEAD = struct.Struct("!I")
+_GARBAGE = 10_000
+"""Objects that come to be before garbage is looked for: a step makes hundreds, and hardly a circle."""
 _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
@@ -160,6 +162,7 @@ class LocalPool:
         engine = os.getpid()
         if not gc.isenabled():  # as the command line leaves it while it begins
             gc.freeze()  # what is there by now stays: nobody looks through it, or copies its memory, again
+            gc.set_threshold(_GARBAGE)
             gc.enable()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
         pid = os.fork()
