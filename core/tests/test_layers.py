@@ -64,7 +64,7 @@ LAYERS = (
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
     *("holds", "rollouts"),
-    *("sealing", "audit", "cache", "engine", "machine", "cli", "__main__"),
+    *("sealing", "audit", "codes", "cache", "engine", "machine", "cli", "__main__"),
     "testing",
 )
 PURE = (

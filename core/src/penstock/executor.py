@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
+from penstock.answers import get_ready
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
@@ -37,7 +38,11 @@ PATIENCE = 3.5
 """Seconds that a worker has to clean up after it was told to stop."""
 
 _MARGIN = 2**16
+_CHUNK = 2**16
+"""Bytes that are read at once. For more, memory would be asked of the kernel each time, and given back."""
 _HEAD = struct.Struct("!I")
+_GARBAGE = 10_000
+"""Objects that come to be before garbage is looked for: a step makes hundreds, and hardly a circle."""
 _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
@@ -103,17 +108,18 @@ class LocalPool:
         Response.model_rebuild()  # its validator is made once, and not in each worker
 
     def submit(self, ticket: str, request: Request) -> None:
-        """Hand a request to an idle worker, or to a new one."""
+        """Hand a request to the worker that was busy last, or to a new one where none is idle."""
         data = request.model_dump_json().encode()
         while True:
-            worker = next((p for p in self._processes if p.ticket is None), None) or self._fork()
+            idle = (p for p in reversed(self._processes) if p.ticket is None)
+            worker = next(idle, None) or self._fork()
             try:
                 _send(worker.connection, data)
             except OSError:  # it died while it had nothing to do: another takes its place
                 self._lost(worker)
                 continue
             worker.ticket, worker.kill_at = ticket, None
-            worker.mark = f"{self._home.run(request.info.run)}:{worker.pid}:"
+            worker.mark = worker.mark or f"{self._home.run(request.info.run)}:{worker.pid}:"
             return
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
@@ -144,6 +150,8 @@ class LocalPool:
                 self.end(worker.ticket)
         while any(worker.ticket is not None for worker in self._processes):
             self.wait(None)
+        for worker in self._processes:
+            worker.connection.close()  # of all before the first is waited for: they end side by side
         for worker in list(self._processes):
             self._retire(worker)
 
@@ -154,6 +162,7 @@ class LocalPool:
         engine = os.getpid()
         if not gc.isenabled():  # as the command line leaves it while it begins
             gc.freeze()  # what is there by now stays: nobody looks through it, or copies its memory, again
+            gc.set_threshold(_GARBAGE)
             gc.enable()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
         pid = os.fork()
@@ -190,7 +199,7 @@ class LocalPool:
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
-            data = worker.connection.recv(1 << 20)
+            data = worker.connection.recv(_CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -219,6 +228,9 @@ class LocalPool:
         worker.ticket = None
         if worker.kill_at is not None or message.get("last"):
             self._retire(worker)  # a signal may still be on its way to it, or a thread be left in it
+        else:
+            self._processes.remove(worker)
+            self._processes.append(worker)
         return done
 
     def _killed(self, *workers: _Process) -> list[Done | Progress]:
@@ -270,11 +282,12 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
         worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
         worker.on_detach = lambda pid: say("detached", str(pid))
         buffer = bytearray()
-        while data := connection.recv(1 << 20):
+        while data := connection.recv(_CHUNK):
             buffer += data
             for message in _messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))
                 say("response", answer, last=threading.active_count() > 1)
+            get_ready()
         status = 0
     except OSError:
         status = 0  # the engine is gone, and so is what was to be done

@@ -24,6 +24,7 @@ from penstock.model import Release, short
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.request import evidence_so_far, make_request
+from penstock.runs import Statements
 from penstock.state import LETS_ON, RunState
 
 
@@ -81,6 +82,7 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
         f"of run {before.release.run}",
         err=True,
     )
+    Statements(opened.journal, opened.home, original.run).restore()
     evidence = [ref.model_dump(mode="json") for ref in evidence_so_far(original.plan, original)]
     state, events = new_run(
         opened.journal,

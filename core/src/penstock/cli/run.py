@@ -33,7 +33,7 @@ from penstock.machine import local_engine
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.runs import load_run, new_run, restore_statements, working_on
+from penstock.runs import load_run, new_run, working_on
 from penstock.state import RunState
 
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
@@ -138,7 +138,6 @@ def work(
     with working_on(opened.home, state.run, clean=resumed) as locks:
         leftovers.sweep(opened.home, opened.journal)
         if resumed:
-            restore_statements(opened.journal, opened.home, state.run)
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
             new = [New("run.resumed", None, {"steps": list(state.running)}, time.time())]
             for event in opened.journal.append(state.run, new):
