@@ -1,7 +1,5 @@
 """The objects of a repository, one after another out of one `git cat-file --batch`, byte for byte."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO

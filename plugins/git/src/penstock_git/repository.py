@@ -15,7 +15,6 @@ from penstock_git.objects import Objects, UnreadableError
 from penstock_git.parse import Commit
 from penstock_git.program import Answer, Git, Running, brief
 
-_UP = re.compile(r"(\.\./)*")
 HEAD = ("HEAD", "@")
 _ABOUT = (
     "rev-parse",
@@ -134,7 +133,7 @@ def _described(git: Git, objects: Objects, answer: Answer) -> Repository:
         )
     up, _, tags = rest.partition(b"\n")
     levels = up.decode("utf-8", "surrogateescape")
-    if not _UP.fullmatch(levels):
+    if levels.replace("../", ""):
         raise StepFailed(
             f"{project} is not in the working tree of its repository: core.worktree names {levels}. "
             "Remove that setting, or run Penstock there"

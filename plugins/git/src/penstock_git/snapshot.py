@@ -4,8 +4,6 @@ They are taken as the objects that they are: no configuration, filter, hook or a
 is written through a link, since every directory is there before the first link is.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Sequence
