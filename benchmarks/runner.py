@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +47,25 @@ class Bench:
             except UnavailableError as error:
                 results.missing[tool.name] = str(error)
                 say(f"{tool.name} is left out: {error}")
-        for number in range(rounds + 1):
-            for workload in workloads:
-                say(f"round {number} of {rounds}, {workload.name}" if number else f"trying {workload.name}")
-                for tool in able:
-                    self._once(tool, workload, results, counted=number > 0)
+        try:
+            for number in range(rounds + 1):
+                for workload in workloads:
+                    round_ = f"round {number} of {rounds}, {workload.name}"
+                    say(round_ if number else f"trying {workload.name}")
+                    for tool in able:
+                        self._once(tool, workload, results, counted=number > 0)
+        finally:
+            shutil.rmtree(self._aside, ignore_errors=True)
         return results
+
+    @property
+    def _aside(self) -> Path:
+        """Where the files of earlier runs are until all is measured.
+
+        To remove them burdens the next run: for minutes, a file system may look at each of the places that
+        became free for every file that is made (ext4 without a journal does).
+        """
+        return self.cache / "aside"
 
     def _once(self, tool: Tool, workload: Workload, results: Results, *, counted: bool) -> None:
         """One run. The first of each is not counted: it fills caches, and shows who is too slow."""
@@ -79,7 +93,7 @@ class Bench:
             project.mkdir(parents=True, exist_ok=True)
             program = tool.version if len(tool.version) > 1 else (tool.run[0], *tool.version)
             return self._checked(run(program, project, env, limit), tool, 0, 0)
-        _prepare(project, tool, workload)
+        _prepare(project, tool, workload, self._aside)
         steps = len(workload.graph)
         if workload.again:
             self._checked(run(tool.run, project, env, limit), tool, steps, steps)
@@ -97,16 +111,14 @@ class Bench:
         return sample
 
 
-def _prepare(project: Path, tool: Tool, workload: Workload) -> None:
+def _prepare(project: Path, tool: Tool, workload: Workload, aside: Path) -> None:
     """A project as nobody has run it yet, apart from environments that are made once."""
     project.mkdir(parents=True, exist_ok=True)
+    aside.mkdir(exist_ok=True)
+    before = Path(tempfile.mkdtemp(dir=aside))
     for path in project.iterdir():
-        if path.name in tool.keeps:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        if path.name not in tool.keeps:
+            path.rename(before / path.name)
     tool.write(project, workload.graph)
 
 

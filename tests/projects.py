@@ -145,7 +145,7 @@ class Project:
     def stored(self, digest: str) -> Path:
         """Where the store keeps the bytes of a digest."""
         digits = digest.removeprefix("sha256:")
-        return self.root / ".penstock" / "artifacts" / digits[:1] / digits[1:]
+        return self.root / ".penstock" / "artifacts" / digits[:2] / digits[2:]
 
     def stop(self) -> None:
         if self.deployed:

@@ -136,6 +136,25 @@ def test_a_run_that_did_not_do_its_steps_does_not_count(
     assert f"- lazy on W3: {why}." in report.markdown(results, [tool], [LOADS["W3"]], "0.0")
 
 
+def looking(project: Path, graph: Graph) -> None:
+    lazy(project, graph)
+    with (project.parents[2] / "seen").open("a") as file:
+        there = [path.name for path in (project.parents[2] / "aside").rglob("steps")]
+        file.write(f"{sorted(path.name for path in project.iterdir())} {len(there)}\n")
+
+
+def test_what_a_run_left_is_removed_when_all_is_measured(tmp_path: Path) -> None:
+    tool = Tool(
+        name="lazy", write=looking, run=("sh", "-c", "echo ran 1; touch left"), ran=TOOLS["floor"].ran
+    )
+
+    results = Bench(tmp_path, limit=60, patience=1).measure([tool], [LOADS["W2"]], 2)
+
+    assert not results.failed
+    assert (tmp_path / "seen").read_text() == "['steps'] 0\n['steps'] 1\n['steps'] 2\n"
+    assert not (tmp_path / "aside").exists()
+
+
 def test_a_tool_that_can_t_be_installed_is_named(tmp_path: Path) -> None:
     tool = dataclasses.replace(TOOLS["floor"], name="rare", needs=("not-there-at-all",))
 

@@ -37,7 +37,7 @@ run = "true"
 
 def age(project: Project) -> None:
     """Make all that is in the store older than an hour."""
-    for path in (project.root / ".penstock" / "artifacts").glob("?/*"):
+    for path in (project.root / ".penstock" / "artifacts").glob("??/*"):
         os.utime(path, (time.time() - 7200,) * 2)
 
 

@@ -183,6 +183,21 @@ def engine_in_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     return run
 
 
+LOADED = "import sys; Path(step.project, 'loaded').write_text(str('penstock.rollout' in sys.modules))"
+
+
+@pytest.mark.parametrize("deploys", [False, True])
+def test_what_deploys_is_imported_before_any_step_where_the_plan_deploys_at_all(
+    lab: Lab, deploys: bool
+) -> None:
+    project(lab, a_test("a", LOADED) + (deploy(lab) if deploys else ""))
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert (lab.root / "loaded").read_text() == str(deploys)
+
+
 # --- how runs end ---
 
 
@@ -426,6 +441,36 @@ def test_a_turn_is_one_commit_and_what_it_leads_to_begins_after_it(
     assert len(commits) == len(on_record) + 1  # the last one ends the run
 
 
+def test_workers_have_their_requests_before_anybody_is_told_and_the_source_comes_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = a_test("a", cache=True) + a_test("b", needs=["test.a"], cache=True)
+    run = engine_in_here(project(lab, steps), monkeypatch)
+    happened: list[str] = []
+
+    def look(engine: Engine) -> None:
+        submit = engine.executor.submit
+
+        def sent(ticket: str, request: Request) -> None:
+            happened.append(f"{request.kind} {request.step.name}")
+            submit(ticket, request)
+
+        monkeypatch.setattr(engine.executor, "submit", sent)
+
+    def observer(event: Event | Progress, state: RunState) -> None:
+        if isinstance(event, Event) and event.type.startswith("step."):
+            happened.append(f"{event.type} {event.step}")
+
+    state = run(look=look, observer=observer)
+
+    assert state.state == "passed"
+    assert happened[:3] == ["hook source.it", "tools cache", "step.started source.it"]
+    assert happened[-4:] == [
+        *("hook test.b", "step.finished test.a", "step.started test.b"),
+        "step.finished test.b",
+    ]
+
+
 @pytest.mark.parametrize("name", ["stage", "commit"])
 def test_a_journal_that_takes_nothing_more_ends_the_engine_and_its_workers(
     name: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
@@ -623,8 +668,7 @@ def penstock_publish(settings: Settings, step, evidence):
     assert (lab.root / "saw").read_text() == "build.it test.one"
 
 
-def test_statements_that_a_power_cut_took_are_back_before_the_run_goes_on(lab: Lab) -> None:
-    # Their files may come out of it empty or not at all: what is durable of them is in the journal.
+def test_statements_are_in_the_store_once_a_step_reads_them(lab: Lab) -> None:
     waits = "while not Path(step.project, 'go').exists(): time.sleep(0.01)"
     project(lab, a_test("one") + a_test("two", waits, needs=["test.one"]) + deploy(lab))
     child = lab.start("run")
@@ -632,20 +676,16 @@ def test_statements_that_a_power_cut_took_are_back_before_the_run_goes_on(lab: L
     child.send_signal(signal.SIGKILL)
     child.communicate()
     finished = [event for event in lab.events() if event.type == "step.finished"]
-    lost = [entry["statement"] for event in finished for entry in event.data.get("evidence", ())]
-    assert len(lost) == 2
-    for digest, cut in zip(lost, (True, False), strict=True):
-        path = lab.home.store.path(digest)
-        path.unlink()
-        if cut:
-            path.write_bytes(b"")
+    digests = [entry["statement"] for event in finished for entry in event.data.get("evidence", ())]
+    assert len(digests) == 2
+    assert not any(lab.home.store.has(digest) for digest in digests)
     (lab.root / "go").touch()
 
     code, said = lab.run("resume")
 
     assert code == 0, said
     assert lab.states()["deploy.prod"] == "passed"
-    for digest in lost:
+    for digest in digests:
         lab.home.store.verify(digest)
 
 

@@ -86,6 +86,20 @@ def test_a_journal_of_version_1_is_taken_over(path: Path, tmp_path: Path) -> Non
     assert layout(path) == layout(tmp_path / "new.db")
 
 
+def test_all_that_a_journal_lacks_is_made_in_one_commit(tmp_path: Path) -> None:
+    statements: list[str] = []
+    with database(tmp_path / "new.db") as connection:
+        connection.set_trace_callback(statements.append)
+        migrations.migrate(connection)
+        migrations.migrate(connection)
+
+    assert [text for text in statements if text in ("BEGIN IMMEDIATE", "COMMIT")] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+    assert version(tmp_path / "new.db") == migrations.NEWEST
+
+
 def test_several_that_open_it_at_once_take_it_over_once(path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for journal in pool.map(lambda _: Journal(path).check(), range(8)):

@@ -35,7 +35,7 @@ def begin(home: Home, journal: Journal, **data: object) -> int:
 
 
 def age(home: Home) -> None:
-    for path in home.store.root.glob("?/*"):
+    for path in home.store.root.glob("??/*"):
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 

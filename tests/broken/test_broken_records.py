@@ -179,7 +179,7 @@ def test_a_clock_that_went_back_changes_nothing(place: Place) -> None:
 
 def stored(place: Place, digest: str) -> Path:
     digits = digest.removeprefix("sha256:")
-    return place.root / ".penstock" / "artifacts" / digits[:1] / digits[1:]
+    return place.root / ".penstock" / "artifacts" / digits[:2] / digits[2:]
 
 
 def test_a_plan_that_is_not_in_the_store(place: Place) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -26,8 +26,11 @@ from penstock.trees import walk as walk
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
 _DIGITS = 64
-_SPREAD = 1
-"""Digits that name a directory in the store. With two, most that a first run keeps needed one of its own."""
+
+
+def digest_of(data: bytes) -> str:
+    """What the store knows some bytes by."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Store:
@@ -42,7 +45,7 @@ class Store:
 
     def _place(self, digest: str) -> str:
         digits = digest.removeprefix("sha256:")
-        return f"{self.root}/{digits[:_SPREAD]}/{digits[_SPREAD:]}"
+        return f"{self.root}/{digits[:2]}/{digits[2:]}"
 
     def has(self, digest: str) -> bool:
         """Whether the bytes are there (unchecked: reading checks)."""
@@ -71,28 +74,31 @@ class Store:
     def digests(self, begin: str = "sha256:") -> Iterator[tuple[str, int]]:
         """What is kept whose digest begins so, and the size of its bytes."""
         digits = begin.removeprefix("sha256:")
-        for first in sorted(self.root.glob("[0-9a-f]" * _SPREAD)):
-            if not first.name.startswith(digits[:_SPREAD]):
+        for first in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            if not first.name.startswith(digits[:2]):
                 continue
             with os.scandir(first) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
             for entry in entries:
-                if len(entry.name) == _DIGITS - _SPREAD and entry.name.startswith(digits[_SPREAD:]):
+                if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
                     yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
-    def add_bytes(self, data: bytes, *, durable: bool = True) -> str:
-        """Keep some bytes; their digest. Raises PluginError where the disk does not take them.
+    def add_bytes(self, data: bytes) -> str:
+        """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""
+        return self._add_bytes(data, None)
 
-        Those that need not be `durable` outlive this process at once, and a power cut after `sync`.
-        """
-        return self._add_bytes(data, None, durable=durable)
+    def add_all(self, many: Iterable[bytes]) -> None:
+        """Keep several, in one go. Raises as `add_bytes`."""
+        with self._together() as together:
+            for data in many:
+                self._add_bytes(data, together)
 
-    def _add_bytes(self, data: bytes, together: Batch | None, *, durable: bool = True) -> str:
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    def _add_bytes(self, data: bytes, together: Batch | None) -> str:
+        digest = digest_of(data)
         if not self._sound(digest):
             with self._new(together) as file:
                 file.write(data)
-                self._settle(file, digest, together, durable=durable)
+                self._settle(file, digest, together)
         return digest
 
     def sync(self) -> None:
@@ -160,7 +166,7 @@ class Store:
             data = self.path(digest).read_bytes()
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if digest_of(data) != digest:
             raise self._tampered(digest)
         return data
 
@@ -180,7 +186,7 @@ class Store:
 
     def _take_out(self, digest: str, out: IO[bytes] | None) -> None:
         try:
-            source = self.path(digest).open("rb")
+            source = open(self._place(digest), "rb")  # noqa: PTH123, SIM115 - asked as often
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
         with source:
@@ -252,7 +258,7 @@ class Store:
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:
         """Between whoever finds bytes that are there already, and whoever removes those that nobody needs."""
-        guard = os.open(self.root / "guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        guard = os.open(f"{self.root}/guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(guard, how)
             yield
@@ -308,15 +314,14 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _settle(self, file: IO[bytes], digest: str, together: Batch | None, *, durable: bool = True) -> None:
+    def _settle(self, file: IO[bytes], digest: str, together: Batch | None) -> None:
         """Nothing more is written to a new file: it comes into the store now, or with those in `together`."""
         file.flush()
         os.fchmod(file.fileno(), 0o444)
         if together is not None:
             together.files[digest] = file.name
             return
-        if durable:
-            os.fsync(file.fileno())
+        os.fsync(file.fileno())
         self._put(file.name, digest)
 
     def _put(self, name: str, digest: str) -> None:

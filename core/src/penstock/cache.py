@@ -4,19 +4,15 @@ There is no second record of results: an entry is the `step.finished` of the run
 the chained journal, and all that it names is compared with its digest before it is used.
 """
 
-from __future__ import annotations
-
-import hashlib
 import os
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from penstock import __version__, cachekey
+from penstock import cachekey
 from penstock.cachekey import Files, Parts, Unusable
+from penstock.codes import Codes
 from penstock.errors import PluginError, StepRefused
 from penstock.home import Home
 from penstock.journal import Events
@@ -24,7 +20,7 @@ from penstock.keys import Cache as Wanted
 from penstock.model import Artifact, Event, Revision, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
-from penstock.proof import check_bytes
+from penstock.proof import check_bytes, texts_of
 from penstock.request import Request, Response, hidden_variables, make_request
 from penstock.state import LETS_ON, RunState
 
@@ -43,9 +39,28 @@ class Known(NamedTuple):
     bound: str
     """Of results that are good for this revision only."""
     files: Files
-    tools: str
-    """The digest of its tools."""
     revision: Revision
+
+
+class _Alike:
+    """What all steps of one plugin with the same settings have in common: worked out once."""
+
+    def __init__(self, step: PlanStep) -> None:
+        self.step = step
+        self.tools: tuple[Tool, ...] | str = "nobody asked for them"
+        self.of_tools = ""
+        """The digest of the tools."""
+        self.speaks_of_revision = cachekey.speaks_of_revision(step)
+        self.recorded: dict[str, str] = {}
+        """Their common parts, as they go on record."""
+
+    def learn(self, answer: Any) -> None:
+        """Take in which tools they run, or in words why that can't be told."""
+        if isinstance(answer, str):
+            self.tools = answer
+        else:
+            self.tools = tuple(Tool.model_validate(tool) for tool in answer)
+            self.of_tools = cachekey.of_tools(self.tools)
 
 
 class Looked(NamedTuple):
@@ -64,13 +79,14 @@ class Cache:
     def __init__(self, home: Home, journal: Events, plugins: Plugins, plan: Plan) -> None:
         self._home = home
         self._journal = journal
-        self._plugins = plugins
+        self._codes = Codes(plugins, plan)
         self._plan = plan
-        self._asked: dict[str, PlanStep] = {}
-        self._tools: dict[str, tuple[Tool, ...] | str] | None = None
+        self._alike: dict[str, _Alike] = {}
+        self._alike_to: dict[str, _Alike] = {}  # by step
+        self._asked: tuple[_Alike, ...] = ()
+        self.ready = False
+        """Whether the tools are known."""
         self._looked: dict[str, Looked] = {}
-        self._codes: dict[str, dict[str, str]] = {}
-        self._machine: dict[str, str] = {}
         self._entries: tuple[str, list[dict[str, str | int]]] | None = None
         self._files: dict[tuple[str, tuple[str, ...] | None], Files | Unusable] = {}
         self._parts: dict[int, tuple[tuple[Artifact, ...], dict[str, JsonValue]]] = {}
@@ -78,17 +94,12 @@ class Cache:
 
     # --- what tools there are ---
 
-    @property
-    def ready(self) -> bool:
-        """Whether the tools are known."""
-        return self._tools is not None
-
     def question(self, state: RunState) -> Request | None:
         """What a worker is to be asked before anything can be looked up; None: nothing."""
-        self._asked = steps = self._distinct(state)
-        if not steps:
+        self._asked = self._distinct(state)
+        if not self._asked:
             return None
-        about = tuple(steps.values())
+        about = tuple(alike.step for alike in self._asked)
         # What a step is handed is worked out once, and of these it is not there yet: of the first step it is.
         request = make_request(self._plan, state, self._plan.steps[0].name, "tools", about=about)
         asker = PlanStep(name="cache", phase="test", uses=None)
@@ -100,18 +111,27 @@ class Cache:
         told = response.data.get("tools", ()) if response.outcome == "passed" else ()
         if len(told) != len(self._asked):
             told = [response.reason or "nobody answered"] * len(self._asked)
-        self._tools = {
-            name: answer if isinstance(answer, str) else tuple(Tool.model_validate(tool) for tool in answer)
-            for name, answer in zip(self._asked, told, strict=True)
-        }
+        for alike, answer in zip(self._asked, told, strict=True):
+            alike.learn(answer)
+        # While workers fetch the source, and not when the first of these steps is due.
+        self._codes.look_at(alike.step for alike in self._asked)
+        self.ready = True
 
-    def _distinct(self, state: RunState) -> dict[str, PlanStep]:
-        """One step for each plugin and settings, of those that may still be looked for."""
-        found: dict[str, PlanStep] = {}
+    def _distinct(self, state: RunState) -> tuple[_Alike, ...]:
+        """Those that may still be looked for, by their plugin and settings."""
+        found: dict[_Alike, None] = {}
         for step in self._plan.steps:
             if step.keys.cached is not None and state.steps[step.name].state in ("pending", "running"):
-                found.setdefault(_alike(step), step)
-        return found
+                found[self._like(step)] = None
+        return tuple(found)
+
+    def _like(self, step: PlanStep) -> _Alike:
+        if step.name not in self._alike_to:
+            digest = _alike(step)
+            if digest not in self._alike:
+                self._alike[digest] = _Alike(step)
+            self._alike_to[step.name] = self._alike[digest]
+        return self._alike_to[step.name]
 
     # --- what is there ---
 
@@ -163,8 +183,7 @@ class Cache:
         try:
             for artifact in data.get("artifacts", ()):
                 self._check(Artifact.model_validate(artifact))
-            digests = [entry["statement"] for entry in data.get("evidence", ())]
-            for digest in (*digests, *([data["report"]] if data.get("report") else ())):
+            for digest in texts_of(data):
                 if digest not in self._whole:
                     self._home.store.verify(digest)
                     self._whole.add(digest)
@@ -189,6 +208,7 @@ class Cache:
         data = dict(response.data)
         seen = data.pop("observed", None)
         looked = self._looked.pop(name, None) or Looked(None)
+        alike = self._like(self._plan.by_name[name])
         if response.outcome != "passed":
             return data
         notes = list(looked.notes)
@@ -200,22 +220,26 @@ class Cache:
         elif data.get("exempted"):  # the same
             notes.append("not kept for the cache: a finding passes until a day only")
         elif looked.known is not None and seen is not None:
-            if seen["tools"] == looked.known.tools:
-                entry = self._entry(state, looked.known, bound=bool(seen["revision"]))
+            if seen["tools"] == alike.of_tools:
+                entry = self._entry(state, alike, looked.known, bound=bool(seen["revision"]))
                 data["cache"] = {**entry, "notes": data.get("notes", [])}
             else:
                 notes.append("! not kept for the cache: a tool was replaced while the step ran")
         return {**data, "notes": [*data.get("notes", ()), *notes]} if notes else data
 
-    def _entry(self, state: RunState, known: Known, *, bound: bool) -> dict[str, Any]:
+    def _entry(self, state: RunState, alike: _Alike, known: Known, *, bound: bool) -> dict[str, Any]:
         revision = state.revision or Revision()
         if known.files.listing is not None and not self._home.store.has(known.files.digest):
             with suppress(PluginError):  # what is needed in order to say what changed, and for nothing else
                 self._home.store.add_bytes(known.files.listing)
-        parts = cachekey.with_revision(known.parts, revision) if bound else known.parts
+        common, own = cachekey.divided(
+            cachekey.with_revision(known.parts, revision) if bound else known.parts
+        )
+        if not alike.recorded:
+            alike.recorded = cachekey.recorded(common)
         return {
             "key": known.bound if bound else known.key,
-            "parts": cachekey.recorded(parts),
+            "parts": {**alike.recorded, **cachekey.recorded(own)},
             "project": self._plan.name,
             "ref": revision.ref,
             "commit": revision.commit,
@@ -229,9 +253,9 @@ class Cache:
         revision = state.revision
         if revision is None or revision.snapshot is None:
             return Unusable("there is no snapshot of the source")
-        tools = (self._tools or {}).get(_alike(step), "nobody asked for them")
-        if isinstance(tools, str):
-            return Unusable(f"its tools can't be told: {tools}")
+        alike = self._like(step)
+        if isinstance(alike.tools, str):
+            return Unusable(f"its tools can't be told: {alike.tools}")
         artifacts = state.artifacts_for(step.name)
         try:
             files = self._chosen(revision.snapshot, wanted)
@@ -247,16 +271,16 @@ class Cache:
             self._handed(artifacts),
             files.digest,
             env,
-            tools,
-            self._codes_of(step),
-            self._where(),
+            alike.tools,
+            self._codes.of(step),
+            self._codes.machine(),
             dirty=revision.dirty,
             parameters=dict(self._plan.parameters),
         )
-        if cachekey.speaks_of_revision(step):
+        if alike.speaks_of_revision:
             parts = cachekey.with_revision(parts, revision)
         bound = cachekey.digest_of(cachekey.with_revision(parts, revision))
-        return Known(parts, cachekey.digest_of(parts), bound, files, cachekey.of_tools(tools), revision)
+        return Known(parts, cachekey.digest_of(parts), bound, files, revision)
 
     def _handed(self, artifacts: tuple[Artifact, ...]) -> dict[str, JsonValue]:
         """What a step is handed, as it counts: steps behind one barrier share one tuple, which stays."""
@@ -290,70 +314,6 @@ class Cache:
         if name == "SOURCE_DATE_EPOCH" and name not in os.environ:
             return None if revision.time is None else str(revision.time)
         return os.environ.get(name)
-
-    def _codes_of(self, step: PlanStep) -> dict[str, str]:
-        """Which plugin, and which others start its services."""
-        found = self._code(step.uses or "")
-        for other in {service.plugin for service in step.services} - {step.uses}:
-            code = self._code(other)
-            found = {**found, other: code[other], f"code of {other}": code["code"]}
-        return found
-
-    def _code(self, name: str) -> dict[str, str]:
-        """A plugin: its version, and its code, which may change without one."""
-        if name not in self._codes:
-            module = self._plugins.modules.get(name)
-            file = self._plugins.files.get(name)
-            self._codes[name] = (
-                {name: file.path, "code": file.digest}  # its version is its digest
-                if file
-                else {
-                    name: self._plan.plugins.get(name, ""),
-                    "code": _code_of(getattr(module, "__file__", None)),
-                }
-            )
-        return self._codes[name]
-
-    def _where(self) -> dict[str, str]:
-        if not self._machine:
-            self._machine = machine()
-        return self._machine
-
-
-def machine() -> dict[str, str]:
-    """What the results of all steps depend on: this Penstock, its Python, this kind of machine."""
-    import platform
-
-    try:
-        release = platform.freedesktop_os_release()
-        system = f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
-    except OSError:
-        system = platform.mac_ver()[0]
-    name = os.uname()
-    return {
-        "penstock": __version__,
-        "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "at": sys.prefix,
-        "system": f"{name.sysname} {name.machine} {system}",
-    }
-
-
-def _code_of(file: str | None) -> str:
-    """The digest of a plugin's own Python files."""
-    if file is None:
-        return ""
-    path = Path(file)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    hasher = hashlib.sha256()
-    for each in files:
-        try:
-            data = each.read_bytes()
-        except OSError:  # what can't be read, such as a link to nothing, can't be executed either
-            continue
-        hasher.update(
-            f"{each.relative_to(path.parent)}\0{len(data)}\0".encode(errors="surrogateescape") + data
-        )
-    return "sha256:" + hasher.hexdigest()
 
 
 def _alike(step: PlanStep) -> str:

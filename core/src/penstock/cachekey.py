@@ -4,8 +4,6 @@ Two steps have the same key only where all that may lead to another result is th
 into one canonical JSON text, so that no two different lists can come to the same one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +24,8 @@ _STANDING_FOR_IT = "PENSTOCK_REVISION"
 _MANY = 40
 """Artifacts that are listed one by one."""
 _IN_ALL = "{} in all"
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_COMMON = ("format", "plugin", "machine", "settings", "services", "tools")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False)
 
 Parts = dict[str, dict[str, JsonValue]]
 """What a result depends on, in groups: files, settings, env …, each by name."""
@@ -211,6 +210,12 @@ def _walk(name: str, by_name: Mapping[str, Entry]) -> tuple[list[str], str] | No
 
 
 # --- what is kept for whoever asks why ---
+
+
+def divided(parts: Parts) -> tuple[Parts, Parts]:
+    """The parts that all steps of one plugin with the same settings have in common, and a step's own."""
+    common = {group: values for group, values in parts.items() if group in _COMMON}
+    return common, {group: values for group, values in parts.items() if group not in _COMMON}
 
 
 def recorded(parts: Parts) -> dict[str, str]:

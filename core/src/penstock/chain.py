@@ -4,8 +4,6 @@ Each event's hash covers the event and the hash of the one before it, over all r
 alone shows that an event was edited; that the whole was not made anew, only its signed heads show.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -63,7 +61,7 @@ class Break(NamedTuple):
     time: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Walked:
     """What a walk along the whole chain came to."""
 
@@ -77,13 +75,25 @@ class Walked:
 
 
 _UNREADABLE = (PenstockError, ValueError, LookupError, TypeError, AttributeError)
-encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr).encode
+encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_encode_fields = json.JSONEncoder(separators=(",", ":"), default=repr, check_circular=False).encode
 
 
 def link(previous: bytes, *fields: object) -> bytes:
     """The hash of an event: of `Row`'s fields without its hash."""
     return hashlib.sha256(previous + _encode_fields(fields).encode()).digest()
+
+
+def stands(rows: Iterable[Row], previous: bytes, count: int) -> bool:
+    """Whether rows follow each other in the chain, the first one event `count`, whose hash is `previous`."""
+    try:
+        for row in rows:
+            if row.id != count + 1 or link(previous, *row[:-1]) != row.hash:
+                return False
+            count, previous = row.id, row.hash
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def walk(rows: Iterable[Row], previous: bytes = b"", count: int = 0) -> Walked:

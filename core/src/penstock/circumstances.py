@@ -1,7 +1,5 @@
 """What a statement says about the run that made it. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple

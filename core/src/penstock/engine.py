@@ -29,6 +29,7 @@ from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
 from penstock.model import Event, short
+from penstock.moves import WakeAt
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
@@ -42,8 +43,8 @@ from penstock.request import (
     release_of,
     spared,
 )
-from penstock.rollout import WakeAt
 from penstock.rollouts import Rollouts
+from penstock.runs import Statements
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
 from penstock.runs import working_on as working_on
@@ -84,7 +85,7 @@ class Display(Protocol):
     def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Engine:
     """Works on one run until it is over or waits for a person."""
 
@@ -107,6 +108,8 @@ class Engine:
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._rollouts = Rollouts(self.plan, self.state, self._record, self._underway, self._holds)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
+        self._statements = Statements(self.journal, self.home, self.state.run)
+        self._asks_for_tools = False
         self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
         self._interrupted = 0
@@ -119,7 +122,7 @@ class Engine:
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
                 self._holds.begin()
                 self._record.catch_up()  # with what was said before anybody could call
-                self._ask_for_tools()
+                self._asks_for_tools = not self._cache.ready
                 while self.state.state == "running":
                     self._turn(wakeup, calls)
             # Whoever called until now was told that the run goes on.
@@ -137,6 +140,8 @@ class Engine:
     def _turn(self, wakeup: socket.socket, calls: socket.socket) -> None:
         self._hear(calls)
         wake = self._decide()
+        if self._asks_for_tools and self.state.state == "running":
+            self._ask_for_tools()
         self._record.commit()
         if self.state.state != "running":
             return
@@ -203,8 +208,6 @@ class Engine:
             if not self._underway.end(action):
                 self._finish(action.step, action.state, action.reason)
         elif isinstance(action, Conclude):
-            # Statements are durable in the journal; whoever reads them once the run is over looks here.
-            self.home.store.sync()
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._record.write(kind, None, self.state.end(action.state))
 
@@ -336,8 +339,12 @@ class Engine:
     # --- requests ---
 
     def _ask_for_tools(self) -> None:
-        """What is looked up in the cache depends on them: a worker finds out while the source is fetched."""
-        question = None if self._cache.ready else self._cache.question(self.state)
+        """What is looked up in the cache depends on them: a worker finds out while the source is fetched.
+
+        It is asked after those who begin what can begin without that.
+        """
+        self._asks_for_tools = False
+        question = self._cache.question(self.state)
         if question is not None:
             self._tools_by = time.time() + _PATIENCE_FOR_TOOLS
             self._record.after_commit(partial(self.executor.submit, TICKET, question))
@@ -348,6 +355,8 @@ class Engine:
             step.uses or "", "penstock_publish", "evidence"
         )
         request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
+        if request.evidence:
+            self._statements.restore()
         self._underway.submit(request)
 
     # --- what is told ---

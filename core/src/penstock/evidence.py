@@ -4,8 +4,6 @@ Making a statement is pure. Checking reads bytes and asks a plugin about signatu
 functions that the caller hands in.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence

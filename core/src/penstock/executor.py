@@ -21,14 +21,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
 from penstock.answers import get_ready
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
-from penstock.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -36,7 +38,11 @@ PATIENCE = 3.5
 """Seconds that a worker has to clean up after it was told to stop."""
 
 _MARGIN = 2**16
+_CHUNK = 2**16
+"""Bytes that are read at once. For more, memory would be asked of the kernel each time, and given back."""
 _HEAD = struct.Struct("!I")
+_GARBAGE = 10_000
+"""Objects that come to be before garbage is looked for: a step makes hundreds, and hardly a circle."""
 _LAST_MOMENT = 2.5
 """Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
@@ -75,7 +81,7 @@ class Executor(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Process:
     pid: int
     connection: socket.socket
@@ -113,7 +119,7 @@ class LocalPool:
                 self._lost(worker)
                 continue
             worker.ticket, worker.kill_at = ticket, None
-            worker.mark = f"{self._home.run(request.info.run)}:{worker.pid}:"
+            worker.mark = worker.mark or f"{self._home.run(request.info.run)}:{worker.pid}:"
             return
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
@@ -144,6 +150,8 @@ class LocalPool:
                 self.end(worker.ticket)
         while any(worker.ticket is not None for worker in self._processes):
             self.wait(None)
+        for worker in self._processes:
+            worker.connection.close()  # of all before the first is waited for: they end side by side
         for worker in list(self._processes):
             self._retire(worker)
 
@@ -154,6 +162,7 @@ class LocalPool:
         engine = os.getpid()
         if not gc.isenabled():  # as the command line leaves it while it begins
             gc.freeze()  # what is there by now stays: nobody looks through it, or copies its memory, again
+            gc.set_threshold(_GARBAGE)
             gc.enable()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
         pid = os.fork()
@@ -190,7 +199,7 @@ class LocalPool:
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
-            data = worker.connection.recv(1 << 20)
+            data = worker.connection.recv(_CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -273,7 +282,7 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
         worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
         worker.on_detach = lambda pid: say("detached", str(pid))
         buffer = bytearray()
-        while data := connection.recv(1 << 20):
+        while data := connection.recv(_CHUNK):
             buffer += data
             for message in _messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))

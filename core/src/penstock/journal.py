@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -230,9 +230,11 @@ class Journal:
         )
         rows = [Row(*row) for row in self._read(query, (number - 1, number + 1))]
         before = rows.pop(0).hash if rows and rows[0].id < number else b""
-        if not rows or chain.walk(rows, before, number - 1).broken is not None:
+        if not rows or not chain.stands(rows, before, number - 1):
             return None
-        return _event(*rows[0][:-1])
+        with suppress(PluginError):  # what can't be read was changed
+            return _event(*rows[0][:-1])
+        return None
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

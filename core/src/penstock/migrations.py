@@ -1,7 +1,7 @@
 """The journal's tables, and how those of an earlier release become those of this one.
 
-SQLite keeps the version in the file (`user_version`). Each step leads from one version to the next, and is a
-transaction of its own: whoever is killed on the way leaves a journal of a version that exists.
+SQLite keeps the version in the file (`user_version`). Each step leads from one version to the next, and all
+that a journal lacks are one transaction: whoever is killed on the way leaves it as it was.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ def version_of(database: sqlite3.Connection) -> int:
 
 def migrate(database: sqlite3.Connection) -> None:
     """Bring a journal to the newest version; it is left as it is where it has that already."""
-    while version_of(database) < NEWEST:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            number = version_of(database)
-            if number < NEWEST:  # another process may have been faster
-                for statement in STEPS[number]:
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version={number + 1}")
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
+    if version_of(database) >= NEWEST:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        number = version_of(database)
+        if number < NEWEST:  # another process may have been faster
+            for statement in (statement for step in STEPS[number:] for statement in step):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version={NEWEST}")
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

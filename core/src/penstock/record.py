@@ -58,10 +58,12 @@ class Record:
         self.stage()
         self._journal.commit()
         told, self._told = self._told, []
-        self._tell(told)
         effects, self._effects = self._effects, []
-        for effect in effects:
-            effect()
+        try:
+            for effect in effects:  # first: workers begin, while it is told
+                effect()
+        finally:
+            self._tell(told)
 
     def catch_up(self) -> bool:
         """Fold what others have written; whether there was any."""

@@ -30,6 +30,7 @@ from penstock.answers import (
     the_one_asked_for,
     the_target,
 )
+from penstock.artifacts import digest_of
 from penstock.cachekey import observed
 from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
@@ -50,7 +51,7 @@ from penstock.target import Job, Target
 from penstock.workspace import Workspace, claimed
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Worker:
     """Works on requests, one after another."""
 
@@ -342,7 +343,7 @@ class Worker:
         )
 
     def _record(self, request: Request, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Put statements into the store, signed where the pipeline signs by now."""
+        """Put statements on record, signed where the pipeline signs by now."""
         for step in self._steps:
             if step.has_secrets:
                 made = [masked(statement, step.mask, spare=names_in(request)) for statement in made]
@@ -367,11 +368,11 @@ class Worker:
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
     def _keep_statement(self, kind: str, data: bytes) -> str:
-        """Put a statement into the store; a small one is durable with its event, and not on its own."""
-        small = kind in WHOLE and len(data) <= SMALL
-        digest = self.home.store.add_bytes(data, durable=not small)
-        if small:
-            self._statements[digest] = data.decode()
+        """Have a small statement go on record with its event, and any other into the store; its digest."""
+        if kind not in WHOLE or len(data) > SMALL:
+            return self.home.store.add_bytes(data)
+        digest = digest_of(data)
+        self._statements[digest] = data.decode()
         return digest
 
     def _on_record(self, request: Request) -> list[Evidence]:

@@ -105,7 +105,7 @@ class Names:
             [(digest,)] = journal.execute(f"SELECT plan FROM runs WHERE run = {which}", values)  # noqa: S608 - no text of others
         digits = digest.removeprefix("sha256:")
         found: Mapping[str, Any] = json.loads(
-            (self._home / "artifacts" / digits[:1] / digits[1:]).read_bytes()
+            (self._home / "artifacts" / digits[:2] / digits[2:]).read_bytes()
         )
         return found
 

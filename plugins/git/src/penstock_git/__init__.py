@@ -1,7 +1,5 @@
 """The `source` plugin: exactly what is committed in git, byte for byte."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ PENSTOCK_API = 1
 
 _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
-_REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_REMOTE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 _SHOWN = 3  # of a kind, to whoever watches
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
@@ -41,7 +39,7 @@ def _check_ref(ref: str) -> str:
 
 
 def _check_remote(name: str | None) -> str | None:
-    if name is not None and not _REMOTE.fullmatch(name):
+    if name is not None and not re.fullmatch(_REMOTE, name):
         raise ValueError('must be the name of a remote, such as "origin"')
     return name
 

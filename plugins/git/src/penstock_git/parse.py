@@ -1,7 +1,5 @@
 """What git prints, as values. Pure: nothing here runs a program or looks at a file."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +8,7 @@ from typing import NamedTuple
 from penstock.errors import PluginError
 
 SUBMODULE = 0o160000
-_LFS = re.compile(
+_LFS = (
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
@@ -194,7 +192,7 @@ def os_text(name: bytes) -> str:
 
 def lfs_pointer(content: bytes) -> Pointer | None:
     """What a Git LFS pointer stands for; None for a file that is none."""
-    match = _LFS.fullmatch(content)
+    match = re.fullmatch(_LFS, content)
     return None if match is None else Pointer(oid=match["oid"].decode(), size=int(match["size"]))
 
 

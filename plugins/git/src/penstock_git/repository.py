@@ -1,7 +1,5 @@
 """The user's repository, read only: where it is, what its commits say, what is not committed."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
