@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -23,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
-from penstock import labels, process, processes
-from penstock.answers import get_ready
+from penstock import labels, process, processes, wire
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
@@ -32,15 +30,9 @@ from penstock.request import Request, Response
 if TYPE_CHECKING:
     from penstock.worker import Worker
 
-LONGEST_ANSWER = 64 * 2**20
-"""Bytes of a response; results are for the journal, files belong into the store."""
 PATIENCE = 3.5
 """Seconds that a worker has to clean up after it was told to stop."""
 
-_MARGIN = 2**16
-_CHUNK = 2**16
-"""Bytes that are read at once. For more, memory would be asked of the kernel each time, and given back."""
-_HEAD = struct.Struct("!I")
 _GARBAGE = 10_000
 """Objects that come to be before garbage is looked for: a step makes hundreds, and hardly a circle."""
 _LAST_MOMENT = 2.5
@@ -114,7 +106,7 @@ class LocalPool:
             idle = (p for p in reversed(self._processes) if p.ticket is None)
             worker = next(idle, None) or self._fork()
             try:
-                _send(worker.connection, data)
+                wire.send(worker.connection, data)
             except OSError:  # it died while it had nothing to do: another takes its place
                 self._lost(worker)
                 continue
@@ -199,7 +191,7 @@ class LocalPool:
 
     def _read(self, worker: _Process) -> list[Done | Progress]:
         try:
-            data = worker.connection.recv(_CHUNK)
+            data = worker.connection.recv(wire.CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -207,7 +199,7 @@ class LocalPool:
         worker.buffer += data
         news = []
         try:
-            for message in _messages(worker.buffer):
+            for message in wire.messages(worker.buffer):
                 found = self._take(worker, json.loads(message))
                 if found is not None:
                     news.append(found)
@@ -269,22 +261,24 @@ class LocalPool:
 
 def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
     """The life of a worker process."""
+    from penstock.answers import get_ready  # whatever works with no worker does without
+
     status = 1
     speaking = threading.Lock()  # a plugin's threads may tell of progress
 
     def say(kind: str, what: str, *, last: bool = False) -> None:
         data = f'{{"{kind}": {what}, "last": {json.dumps(last)}}}'.encode()
         with speaking:
-            _send(connection, data)
+            wire.send(connection, data)
 
     try:
         _prepare(engine)
         worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
         worker.on_detach = lambda pid: say("detached", str(pid))
         buffer = bytearray()
-        while data := connection.recv(_CHUNK):
+        while data := connection.recv(wire.CHUNK):
             buffer += data
-            for message in _messages(buffer):
+            for message in wire.messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))
                 say("response", answer, last=threading.active_count() > 1)
             get_ready()
@@ -338,11 +332,11 @@ def _answer(worker: Worker, request: Request) -> str:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = response.model_dump_json()
     size = len(text.encode())
-    if size <= LONGEST_ANSWER:
+    if size <= wire.LONGEST_ANSWER:
         return text
     reason = (
         f'the plugin "{request.step.uses}" returned {size >> 20} MiB; results may have '
-        f"{LONGEST_ANSWER >> 20} MiB. Files belong into the store: step.keep"
+        f"{wire.LONGEST_ANSWER >> 20} MiB. Files belong into the store: step.keep"
     )
     return Response(outcome="error", reason=reason).model_dump_json()
 
@@ -387,21 +381,3 @@ class _stoppable:  # noqa: N801 - as above
 
     def __exit__(self, *_: object) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-
-def _send(connection: socket.socket, data: bytes) -> None:
-    connection.sendall(_HEAD.pack(len(data)) + data)
-
-
-def _messages(buffer: bytearray) -> list[bytes]:
-    """The whole messages at the beginning of the buffer, which are taken from it."""
-    found = []
-    while len(buffer) >= _HEAD.size:
-        (size,) = _HEAD.unpack_from(buffer)
-        if size > LONGEST_ANSWER + _MARGIN:
-            raise ValueError("no message is as long as that")
-        if len(buffer) < _HEAD.size + size:
-            break
-        found.append(bytes(buffer[_HEAD.size : _HEAD.size + size]))
-        del buffer[: _HEAD.size + size]
-    return found

@@ -84,7 +84,9 @@ def compare(now: Attempt, earlier: Sequence[Attempt]) -> Compared:
         cases.append(case if mark == case.flaky else case.model_copy(update={"flaky": mark}))
         if flake:
             flakes.append(flake)
-    return Compared(now.report.model_copy(update={"cases": tuple(cases)}), tuple(flakes))
+    same = all(new is case for new, case in zip(cases, now.report.cases, strict=True))
+    report = now.report if same else now.report.model_copy(update={"cases": tuple(cases)})
+    return Compared(report, tuple(flakes))
 
 
 def _compared(

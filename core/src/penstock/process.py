@@ -315,8 +315,9 @@ class Surroundings:
 
 def _raw_environment() -> dict[bytes, bytes]:
     # What lies behind `os.environ` is read as it is: going through each variable costs a hundred times more.
-    raw: dict[bytes, bytes] = vars(os.environ)["_data"]
-    return {name: value for name, value in raw.items() if name != _MARK}
+    raw: dict[bytes, bytes] = dict(vars(os.environ)["_data"])
+    raw.pop(_MARK, None)
+    return raw
 
 
 def _decoded(raw: dict[bytes, bytes]) -> dict[str, str]:

@@ -56,8 +56,9 @@ def surroundings(
     info: StepInfo, inherited: Mapping[str, str], workspace: Path, *, without: Collection[str] = ()
 ) -> dict[str, str]:
     """The machine's environment as the programs of a step see it, with what tells them of the step."""
-    hidden = {*info.hidden, *_LEADING_AWAY, processes.MARK, *without}
-    env = {name: value for name, value in inherited.items() if name not in hidden}
+    env = dict(inherited)
+    for name in (*info.hidden, *_LEADING_AWAY, processes.MARK, *without):
+        env.pop(name, None)
     # Tools that were installed beside Penstock are found, after those that the user's PATH names.
     # An empty entry would be the directory that a program runs in.
     places = [place for place in env.get("PATH", os.defpath).split(os.pathsep) if place]

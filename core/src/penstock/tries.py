@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
-from typing import IO
 
 from penstock.home import Home
 from penstock.model import Model, TestCase
@@ -53,20 +52,25 @@ class Tries:
 
     def note(self, new: Try) -> None:
         """Add one. Where the disk does not take it, there is nothing to compare with later."""
-        with contextlib.suppress(OSError), self._opened() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # A line that was cut off ends where the next begins.
-            file.write(b"\n" + new.model_dump_json(exclude_defaults=True).encode())
-            file.flush()
-            if file.tell() > _MOST:
-                _halve(file.fileno())
+        # A line that was cut off ends where the next begins.
+        line = b"\n" + new.model_dump_json(exclude_defaults=True).encode()
+        with contextlib.suppress(OSError):
+            file = self._opened()
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                os.write(file, line)
+                if os.fstat(file).st_size > _MOST:
+                    _halve(file)
+            finally:
+                os.close(file)
 
-    def _opened(self) -> IO[bytes]:
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
-            return self._path.open("ab+")
+            return os.open(self._path, flags, 0o644)
         except FileNotFoundError:  # the first of the project
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            return self._path.open("ab+")
+            return os.open(self._path, flags, 0o644)
 
 
 def _halve(file: int) -> None:

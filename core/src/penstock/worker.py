@@ -14,18 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import (
-    admission,
-    evidence,
-    gates,
-    process,
-    processes,
-    reaping,
-    reported,
-    serving,
-    summary,
-    tools,
-)
+from penstock import admission, evidence, gates, process, processes, reaping, serving, summary, tools
 from penstock.answers import (
     all_handed,
     checked,
@@ -46,6 +35,7 @@ from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.printing import printing
 from penstock.proof import check_reference, with_bundles
+from penstock.reported import looked_at
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
 from penstock.secrets import find, masked, plain
 from penstock.step import Places, Step
@@ -100,8 +90,6 @@ class Worker:
         finally:
             self._end_processes()
         with_secrets = any(step.has_secrets for step in self._steps)
-        if self._serving is not None and self._serving.may_have_left(response, self._steps):
-            response = response.model_copy(update={"untidy": True})
         response = self._without_secrets(response, request)
         if self._workspace:
             self._workspace.tidy(wholly=with_secrets)
@@ -134,6 +122,7 @@ class Worker:
 
     def _without_secrets(self, response: Response, request: Request) -> Response:
         """The response as it may be put on record, and nothing left open."""
+        untidy = self._serving is not None and self._serving.may_have_left(response, self._steps)
         reason, data = plain(response.reason), response.data
         for step in self._steps:
             reason = step.mask(reason)
@@ -145,7 +134,13 @@ class Worker:
         self._steps, self._statements, self._serving = [], {}, None
         if len(reason) > LONGEST_REASON:
             reason = reason[:LONGEST_REASON] + "…"
-        return response.model_copy(update={"reason": reason, "data": data})
+        return Response(
+            outcome=response.outcome,
+            reason=reason,
+            data=data,
+            cause=response.cause,
+            untidy=untidy or response.untidy,
+        )
 
     def _prepared(self, request: Request) -> Step:
         try:
@@ -180,7 +175,7 @@ class Worker:
         kept = keep_matching(plan_step.keys.artifacts, step)
         if plan_step.phase == "build":
             result = [*result, *kept]
-        result, more = reported.looked_at(result, request, self.home, step, time.time())
+        result, more = looked_at(result, request, self.home, step, time.time())
         verdict = gates.judge(plan_step, result)
         data = summary.of(plan_step, result, more.pop("remarks", ())) | more
         data["artifacts"] = [

@@ -81,18 +81,19 @@ def _take(settings: Git, git: program.Git) -> Revision:
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
-    looking = repository.look(found, commit.name)  # which takes as long as it takes to write the files
+    described = repository.describe(found, commit.name)
     written = snapshot.write(found, commit.name)
     notes = _say_what_is_missing(step, found, written)
-    standing = repository.standing(found, looking)
+    standing = repository.standing(found)
+    tag, distance = repository.nearest(described)
     taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
     ref = standing.branch if settings.ref in HEAD else settings.ref
     _say(step, commit, ref, len(written.entries), taken, left_out)
     return _revision(commit, ref).model_copy(
         update={
-            "tag": standing.tag,
-            "distance": standing.distance,
+            "tag": tag,
+            "distance": distance,
             "dirty": bool(taken),
             "left_out": tuple(named(left_out)),
             "notes": tuple(notes),
@@ -110,13 +111,14 @@ def _revision(commit: Commit, ref: str | None) -> Revision:
 def _take_asked(git: program.Git, asked: str) -> Revision:
     """The snapshot of a commit that the run is about: what lies in the working tree has no part in it."""
     step = git.step
-    found, _, commit = repository.find(git, asked)
+    found, _, commit = repository.find(git, asked, compare=False)
+    described = repository.describe(found, commit.name)
     written = snapshot.write(found, commit.name)
     notes = _say_what_is_missing(step, found, written)
     _refuse_empty(Git(), step, found, commit)
     ref = step.revision.ref
     _say(step, commit, ref, len(written.entries), [], [])
-    tag, distance = repository.nearest_tag(found, commit.name)
+    tag, distance = repository.nearest(described)
     return _revision(commit, ref).model_copy(update={"tag": tag, "distance": distance, "notes": tuple(notes)})
 
 

@@ -1,7 +1,5 @@
 """The objects of a repository, one after another out of one `git cat-file --batch`, byte for byte."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO
@@ -70,7 +68,7 @@ class Objects:
         while left:
             data = self._said.read(min(left, _CHUNK))
             if not data:
-                raise UnreadableError(brief(self.end().complaint))
+                raise self._ended()
             left -= len(data)
             yield data
         self._said.read(1)  # a line ends after each
@@ -79,8 +77,12 @@ class Objects:
         """Ask for nothing more; how it ended."""
         return self._running.answer()
 
+    def _ended(self) -> UnreadableError:
+        answer = self.end()
+        return UnreadableError(f"git cat-file ended with {answer.returncode}: {brief(answer.complaint)}")
+
     def _header(self) -> Header | None:
         line = self._said.readline()
         if not line:
-            raise UnreadableError(brief(self.end().complaint))
+            raise self._ended()
         return parse.header(line)

@@ -13,11 +13,10 @@ _LFS = (
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
 _ENCODING_OF_GIT = "utf-8"
-_MODE = re.compile(rb"[0-7]{5,7}")
-_IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_UNSEEN = dict.fromkeys((*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF))
 """What macOS does not see in a file's name."""
-_GIT_DIRECTORY = re.compile(rb"(?i:\.git|git~1)[ .]*([:\\].*)?", re.DOTALL)
-"""What one file system or another takes for a repository's own directory."""
+_GIT_DIRECTORY = (b".git", b"git~1")
+_LONGEST_MODE = 7
 _BRANCH = b"## "
 
 
@@ -122,7 +121,7 @@ def tree(raw: bytes, above: bytes, digest: int) -> list[Entry]:
         end = raw.index(b"\0", at)
         mode, _, name = raw[at:end].partition(b" ")
         at = end + 1 + digest
-        if not _MODE.fullmatch(mode) or not name or b"/" in name or at > len(raw):
+        if not mode.isdigit() or len(mode) > _LONGEST_MODE or not name or b"/" in name or at > len(raw):
             raise ValueError("no tree is like that")
         found.append(Entry(int(mode, 8), above + name, raw[end + 1 : at].hex()))
     return found
@@ -130,9 +129,19 @@ def tree(raw: bytes, above: bytes, digest: int) -> list[Entry]:
 
 def leads_out(name: bytes) -> bool:
     """Whether a name means another place than the one that it stands in, or a git directory there."""
-    seen = _IGNORED_IN_NAMES.sub("", name.decode("utf-8", "surrogateescape"))
-    raw = seen.encode("utf-8", "surrogateescape")
-    return name in (b".", b"..") or _GIT_DIRECTORY.fullmatch(raw) is not None
+    if name in (b".", b".."):
+        return True
+    seen = name.lower()
+    if not seen.isascii():
+        seen = (
+            name.decode("utf-8", "surrogateescape")
+            .translate(_UNSEEN)
+            .lower()
+            .encode("utf-8", "surrogateescape")
+        )
+    # One file system or another leaves out what follows, or takes it for a part of the same file.
+    ends = (seen.removeprefix(each).lstrip(b". ") for each in _GIT_DIRECTORY if seen.startswith(each))
+    return any(not end or end[:1] in (b":", b"\\") for end in ends)
 
 
 def twice(entries: Sequence[Entry]) -> bytes | None:
@@ -140,7 +149,12 @@ def twice(entries: Sequence[Entry]) -> bytes | None:
     names = {entry.path for entry in entries}
     if len(names) < len(entries):
         return next(path for path, count in Counter(entry.path for entry in entries).items() if count > 1)
-    above = {path[: at.start()] for path in names for at in re.finditer(b"/", path)}
+    above: set[bytes] = set()
+    for name in names:
+        directory = name.rpartition(b"/")[0]
+        while directory and directory not in above:
+            above.add(directory)
+            directory = directory.rpartition(b"/")[0]
     return min(names & above, default=None)
 
 
@@ -186,7 +200,7 @@ def _person(line: bytes, encoding: str) -> tuple[str | None, int | None]:
     """`Name <mail>` and the time, out of a line of a commit that may be damaged in any way."""
     who, close, when = line.rpartition(b">")
     seconds = when.split()[:1]
-    time = int(seconds[0]) if seconds and re.fullmatch(rb"\d{1,15}", seconds[0]) else None
+    time = int(seconds[0]) if seconds and seconds[0].isdigit() and len(seconds[0]) <= 15 else None
     return _text(who + close, encoding) or None, time
 
 

@@ -3,8 +3,6 @@
 Nothing here writes to a repository, fetches anything, or starts a program that a repository names.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -12,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from penstock import Step, StepFailed
 
@@ -38,7 +36,7 @@ _LEADS_ASTRAY = (
     "GIT_WORK_TREE",
 )
 # How an administrator says where git's files are and which repositories may be trusted.
-_STAYS = re.compile(
+_STAYS = (
     r"GIT_(CEILING_DIRECTORIES|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+)"
     r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
 )
@@ -110,7 +108,7 @@ class Git:
         self._program = where(self._variables["PATH"])
         self._left = ExitStack()
 
-    def __enter__(self) -> Git:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -220,7 +218,7 @@ def variables(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[st
         name: value
         for name, value in environment.items()
         if name not in _LEADS_ASTRAY
-        and (not name.startswith("GIT_") or name not in os.environ or _STAYS.fullmatch(name))
+        and (not name.startswith("GIT_") or name not in os.environ or re.fullmatch(_STAYS, name))
     }
     return kept | dict(own)
 

@@ -13,7 +13,6 @@ from penstock_git.objects import Objects, UnreadableError
 from penstock_git.parse import Commit
 from penstock_git.program import Answer, Git, Running, brief
 
-_UP = re.compile(r"(\.\./)*")
 HEAD = ("HEAD", "@")
 _ABOUT = (
     "rev-parse",
@@ -48,33 +47,33 @@ class Repository(NamedTuple):
     shallow: bool
     tagged: bool
     """Whether there is any tag."""
-    filters: tuple[str, ...] = ()
-    """The filter drivers that are configured, whose programs git would start to compare files."""
+    comparing: Running | None
+    """Git finding out what is not committed."""
 
 
 class Standing(NamedTuple):
-    """How a commit stands to the working tree and to the tags."""
+    """How HEAD stands to the working tree."""
 
     uncommitted: tuple[bytes, ...]
     """What git does not find as HEAD has it: paths in the project, one that is a directory with a slash."""
     branch: str | None
     """The branch that HEAD is on; None where it is on none."""
-    tag: str | None
-    """The nearest tag at or before the commit."""
-    distance: int
-    """How many commits it lies back."""
 
 
-def find(git: Git, ref: str) -> tuple[Repository, Commit | None, Commit]:
+def find(git: Git, ref: str, *, compare: bool = True) -> tuple[Repository, Commit | None, Commit]:
     """The repository that the project lies in, the commit that HEAD names, if any, and that of `ref`.
 
-    Raises StepFailed where there is no repository that git accepts, or `ref` names no commit.
+    To `compare` with the working tree takes longest, and is begun with as soon as it may: without the filter
+    drivers that are configured, whose programs git would start. So what one of them would undo may be among
+    what is not committed. Raises StepFailed where there is no repository that git accepts, or `ref` names no
+    commit.
     """
-    about, filters, objects = git.start(*_ABOUT), git.start(*_FILTERS), Objects(git)
+    filters, objects, about = git.start(*_FILTERS), Objects(git), git.start(*_ABOUT)
     names = tuple(dict.fromkeys(("HEAD", ref)))
     objects.ask([f"{name}^{{commit}}" for name in names])
-    found = _described(git, objects, about.answer())
-    found = found._replace(filters=tuple(parse.filters(filters.answer().output)))
+    drivers = parse.filters(filters.answer().output)
+    comparing = git.start(*_STATUS, without=drivers) if compare else None
+    found = _described(git, objects, about.answer(), comparing)
     try:
         commits = {name: objects.commit() for name in names}
     except UnreadableError as error:
@@ -85,42 +84,26 @@ def find(git: Git, ref: str) -> tuple[Repository, Commit | None, Commit]:
     raise StepFailed(_no_head(found) if ref in HEAD else _unknown(found, ref))
 
 
-def look(repository: Repository, commit: str) -> tuple[Running, Running | None]:
-    """Have git find out how a commit stands to the working tree and to the tags, where there are any.
-
-    Filter drivers are not run, so what one of them would undo may be among what is not committed.
-    """
-    return repository.git.start(*_STATUS, without=repository.filters), _describe(repository, commit)
-
-
-def standing(repository: Repository, looking: tuple[Running, Running | None]) -> Standing:
-    """What it has found out."""
-    status, described = looking
-    output = repository.git.must(status.answer(), "status", what="looking for files that are not committed")
-    tag, distance = _nearest(described)
-    return Standing(
-        uncommitted=tuple(parse.changed(output, repository.prefix)),
-        branch=parse.branch(output),
-        tag=tag,
-        distance=distance,
-    )
-
-
-def nearest_tag(repository: Repository, commit: str) -> tuple[str | None, int]:
-    """The nearest tag at or before a commit, and how many commits it lies back."""
-    return _nearest(_describe(repository, commit))
-
-
-def _describe(repository: Repository, commit: str) -> Running | None:
+def describe(repository: Repository, commit: str) -> Running | None:
+    """Have git find out how a commit stands to the tags, where there are any."""
     return repository.git.start("describe", "--tags", "--long", commit) if repository.tagged else None
 
 
-def _nearest(described: Running | None) -> tuple[str | None, int]:
+def nearest(described: Running | None) -> tuple[str | None, int]:
+    """The nearest tag at or before a commit, and how many commits it lies back."""
     answer = described.answer() if described else None
     return parse.describe(answer.output) if answer and answer.ok else (None, 0)
 
 
-def _described(git: Git, objects: Objects, answer: Answer) -> Repository:
+def standing(repository: Repository) -> Standing:
+    """How HEAD stands to the working tree, where that was compared."""
+    assert repository.comparing is not None
+    answer = repository.comparing.answer()
+    output = repository.git.must(answer, "status", what="looking for files that are not committed")
+    return Standing(tuple(parse.changed(output, repository.prefix)), parse.branch(output))
+
+
+def _described(git: Git, objects: Objects, answer: Answer, comparing: Running | None) -> Repository:
     project = git.cwd
     if not answer.ok:
         raise refusal(project, answer.complaint)
@@ -132,14 +115,14 @@ def _described(git: Git, objects: Objects, answer: Answer) -> Repository:
         )
     up, _, tags = rest.partition(b"\n")
     levels = up.decode("utf-8", "surrogateescape")
-    if not _UP.fullmatch(levels):
+    if levels.replace("../", ""):
         raise StepFailed(
             f"{project} is not in the working tree of its repository: core.worktree names {levels}. "
             "Remove that setting, or run Penstock there"
         )
     steps = levels.count("/")
     prefix = "".join(f"{part}/" for part in project.parts[len(project.parts) - steps :])
-    return Repository(git, objects, os.fsencode(prefix), shallow == b"true", tagged=bool(tags))
+    return Repository(git, objects, os.fsencode(prefix), shallow == b"true", bool(tags), comparing)
 
 
 def _no_head(repository: Repository) -> str:

@@ -4,8 +4,6 @@ They are taken as the objects that they are: no configuration, filter, hook or a
 is written through a link, since every directory is there before the first link is.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Sequence
@@ -99,7 +97,8 @@ def _refuse_odd(entry: Entry) -> None:
 def _write(objects: Objects, entries: Sequence[Entry], root: bytes) -> list[bytes]:
     """Write them below a directory, none over another; which are Git LFS pointers."""
     modules = (entry.path for entry in entries if entry.mode == parse.SUBMODULE)
-    for directory in sorted({*modules, *(entry.path.rpartition(b"/")[0] for entry in entries)}):
+    directories = {*modules, *(entry.path.rpartition(b"/")[0] for entry in entries)}
+    for directory in sorted(directories - {b""}):
         os.makedirs(os.path.join(root, directory), exist_ok=True)  # noqa: PTH103, PTH118 - bytes
     pointers = []
     blobs = [entry for entry in entries if entry.mode != parse.SUBMODULE]

@@ -54,11 +54,7 @@ def _tool(name: str) -> Tool | None:
     """A program that is found where the step would find it."""
     if "/" in name and not name.startswith("/"):  # a file of the revision, or one that the step makes
         return Tool(name=name.rpartition("/")[2] or name, version="", path=name)
-    # A relative entry of PATH would lead into whatever directory this is asked in.
-    places = [
-        entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry.startswith("/")
-    ]
-    path = shutil.which(name, path=os.pathsep.join([*places, str(Path(sys.executable).parent)]))
+    path = shutil.which(name, path=None if "/" in name else _places())
     if path is None:
         return None
     try:
@@ -67,6 +63,15 @@ def _tool(name: str) -> Tool | None:
     except OSError:
         return None
     return Tool(name=Path(name).name, version="", path=path, sha256=digest)
+
+
+def _places() -> str:
+    """Where a step looks for programs."""
+    # A relative entry of PATH would lead into whatever directory this is asked in.
+    places = [
+        entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry.startswith("/")
+    ]
+    return os.pathsep.join([*places, str(Path(sys.executable).parent)])
 
 
 @lru_cache(maxsize=64)
