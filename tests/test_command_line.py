@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project
+from tests.projects import Done, Project
 
 pytestmark = pytest.mark.real  # acme is installed by pip, with what the core needs
 
@@ -335,6 +335,14 @@ def test_a_closed_pipe_is_no_error(project: Project) -> None:
         ["bash", "-c", command], cwd=project.root, env=project.env, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_python_runs_it_as_a_module_too(project: Project) -> None:
+    command = [sys.executable, "-m", "penstock", "--version"]
+
+    done = subprocess.run(command, cwd=project.root, env=project.env, capture_output=True, text=True)
+
+    assert Done(done.returncode, done.stdout, done.stderr) == project.run("--version")
 
 
 def test_what_was_to_be_done_at_the_end_is_done() -> None:

@@ -176,6 +176,7 @@ def test_parameters_are_in_the_environment_in_the_plan_and_in_the_provenance(pro
     project.passes("run", "--set", "deploy=yes", "--set", "times=-3")
 
     assert project.stored(project.digest("file")).read_text() == "yes -3\none\n"
+    project.passes("verify", project.digest("file"))  # puts what it reads into the store
     started = json.loads(project.run("run", "--json", "--set", "deploy=yes").out.splitlines()[0])
     assert started["data"]["parameters"] == {"deploy": "yes", "times": 2}
     evidence = [

@@ -321,17 +321,13 @@ def spoil(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [spoil, Path.unlink], ids=["changed", "gone"])
-@pytest.mark.parametrize("what", ["artifact", "statement", "report"])
+@pytest.mark.parametrize("what", ["artifact", "report"])
 def test_what_is_not_whole_in_the_store_is_made_anew(
     warm: Lab, what: str, how: Callable[[Path], Any]
 ) -> None:
     step = "test.it" if what == "report" else "build.it"
     data = finished(warm, step, 1).data
-    digest = {
-        "artifact": lambda: data["artifacts"][0]["digest"],
-        "statement": lambda: data["evidence"][0]["statement"],
-        "report": lambda: data["report"],
-    }[what]()
+    digest = data["artifacts"][0]["digest"] if what == "artifact" else data["report"]
     how(stored(warm, digest))
 
     said = run(warm)
@@ -339,12 +335,41 @@ def test_what_is_not_whole_in_the_store_is_made_anew(
     assert did(warm) == [step]
     assert "! not taken from the cache: the result of run 1 can't be used: " in said
     assert digest in said
-    if what != "statement":  # that says in which run it was made
-        warm.home.store.verify(digest)
+    warm.home.store.verify(digest)
     again = run(warm)
     assert again.count(f"= {step}") == 1
     assert "can't be used" not in again
     assert did(warm) == []
+
+
+@pytest.mark.parametrize("how", [spoil, Path.unlink], ids=["changed", "gone"])
+def test_a_statement_that_is_too_long_for_its_event_has_to_be_whole_in_the_store(
+    fresh: Lab, how: Callable[[Path], Any]
+) -> None:
+    edit(fresh, '[build.it]\nuses = "fake"', '[build.it]\nuses = "fake"\nartifacts = ["many-*"]')
+    (fresh.root / "do").write_text(
+        "if step.name == 'build.it':\n  for n in range(99): (step.workspace / f'many-{n}').touch()"
+    )
+    run(fresh)
+    data = finished(fresh, "build.it", 1).data
+    assert "statements" not in data
+    assert did(fresh)
+    digest = data["evidence"][0]["statement"]
+    how(stored(fresh, digest))
+
+    said = run(fresh)
+
+    assert "build.it" in did(fresh)
+    assert "! not taken from the cache: the result of run 1 can't be used: " in said
+    assert digest in said
+
+
+def test_what_an_event_holds_of_the_evidence_is_not_needed_in_the_store(warm: Lab) -> None:
+    data = finished(warm, "build.it", 1).data
+    (digest,) = data["statements"]
+
+    assert data["evidence"][0]["statement"] == digest
+    assert not stored(warm, digest).exists()
 
 
 def change_event(lab: Lab, change: Callable[[dict[str, Any]], None], *, hash_too: bool = False) -> None:

@@ -183,6 +183,21 @@ def engine_in_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     return run
 
 
+LOADED = "import sys; Path(step.project, 'loaded').write_text(str('penstock.rollout' in sys.modules))"
+
+
+@pytest.mark.parametrize("deploys", [False, True])
+def test_what_deploys_is_imported_before_any_step_where_the_plan_deploys_at_all(
+    lab: Lab, deploys: bool
+) -> None:
+    project(lab, a_test("a", LOADED) + (deploy(lab) if deploys else ""))
+
+    code, said = lab.run("run")
+
+    assert code == 0, said
+    assert (lab.root / "loaded").read_text() == str(deploys)
+
+
 # --- how runs end ---
 
 
@@ -653,8 +668,7 @@ def penstock_publish(settings: Settings, step, evidence):
     assert (lab.root / "saw").read_text() == "build.it test.one"
 
 
-def test_statements_that_a_power_cut_took_are_back_before_the_run_goes_on(lab: Lab) -> None:
-    # Their files may come out of it empty or not at all: what is durable of them is in the journal.
+def test_statements_are_in_the_store_once_a_step_reads_them(lab: Lab) -> None:
     waits = "while not Path(step.project, 'go').exists(): time.sleep(0.01)"
     project(lab, a_test("one") + a_test("two", waits, needs=["test.one"]) + deploy(lab))
     child = lab.start("run")
@@ -662,20 +676,16 @@ def test_statements_that_a_power_cut_took_are_back_before_the_run_goes_on(lab: L
     child.send_signal(signal.SIGKILL)
     child.communicate()
     finished = [event for event in lab.events() if event.type == "step.finished"]
-    lost = [entry["statement"] for event in finished for entry in event.data.get("evidence", ())]
-    assert len(lost) == 2
-    for digest, cut in zip(lost, (True, False), strict=True):
-        path = lab.home.store.path(digest)
-        path.unlink()
-        if cut:
-            path.write_bytes(b"")
+    digests = [entry["statement"] for event in finished for entry in event.data.get("evidence", ())]
+    assert len(digests) == 2
+    assert not any(lab.home.store.has(digest) for digest in digests)
     (lab.root / "go").touch()
 
     code, said = lab.run("resume")
 
     assert code == 0, said
     assert lab.states()["deploy.prod"] == "passed"
-    for digest in lost:
+    for digest in digests:
         lab.home.store.verify(digest)
 
 

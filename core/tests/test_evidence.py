@@ -122,7 +122,7 @@ def test_a_build_leaves_slsa_provenance() -> None:
 
 
 def test_provenance_of_a_source_without_a_commit_names_the_snapshot_alone() -> None:
-    here = CIRCUMSTANCES.model_copy(update={"revision": Revision(snapshot=SNAPSHOT)})
+    here = CIRCUMSTANCES._replace(revision=Revision(snapshot=SNAPSHOT))
 
     (statement,) = evidence.statements(step("build"), [WHEEL], [WHEEL], here)
 

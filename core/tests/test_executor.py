@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from penstock import processes
 from penstock.executor import Done, LocalPool, Progress
+from penstock.model import Revision
 from penstock.request import Response
 
 from core.tests.lab import Lab, answer, ask, gone, heard, number_in, until
@@ -678,3 +680,48 @@ def test_a_pool_that_is_closed_holds_nothing_open(lab: Lab) -> None:
 
     assert len(os.listdir("/proc/self/fd")) == len(descriptors)
     assert set(processes.descendants(os.getpid())) <= others
+
+
+def test_a_step_goes_on_where_the_source_step_has_written_its_files(lab: Lab) -> None:
+    source = """
+    @hookimpl
+    def penstock_source(settings: Settings, step):
+        (step.workspace / "a.txt").write_text("source")
+        (step.workspace / "a.txt").chmod(0o644)
+        while not Path(step.project, "go").exists(): time.sleep(0.01)
+        return Revision(ref=f"{os.getpid()} {os.stat(step.workspace / 'a.txt').st_ino}")
+
+    @hookimpl
+    def penstock_test(settings: Settings, step):
+        here = f"{os.getpid()} {os.stat(step.workspace / 'a.txt').st_ino}"
+        return TestReport(tool=here, checks_only=True, cases=(TestCase(name="one", outcome="passed"),))
+    """
+    pool = lab.pool(lab.load(fake=source))
+    pool.submit("other", lab.request("test.other", kind="tools"))
+    pool.submit("source", lab.request("source"))
+    assert answer(pool, "other").outcome == "passed"
+    (lab.root / "go").touch()
+    taken = answer(pool, "source")
+    assert taken.outcome == "passed", taken.reason
+    revision = Revision.model_validate(taken.data["revision"])
+    request = lab.request("test.unit")
+    request = request.model_copy(update={"info": request.info.model_copy(update={"revision": revision})})
+
+    found = ask(pool, request)
+
+    assert found.outcome == "passed", found.reason
+    assert found.data["summary"] == revision.ref
+
+
+def test_what_every_step_needs_is_made_while_a_worker_has_nothing_to_do(lab: Lab) -> None:
+    body = """
+    from penstock.evidence import Reference
+    from penstock.model import Tool
+    from penstock.tries import Try
+    late = [each.__name__ for each in (TestCase, TestReport, Tool, Reference, Try) if not each.__pydantic_complete__]
+    raise StepFailed(f"still to be made: {late}")
+    """
+    pool = pool_of(lab, textwrap.dedent(body))
+    assert ask(pool, lab.request(kind="tools")).outcome == "passed"
+
+    assert ask(pool, lab.request()).reason == "still to be made: []"

@@ -483,7 +483,7 @@ def test_the_digest_is_part_of_the_plan_and_of_the_provenance(ours: Lab) -> None
     assert plan["files"] == [{"name": "ours", "path": "ci/ours.py", "digest": sha256(EVERYTHING)}]
     assert ours.run("run", "--only", "build.it")[0] == 0
     [finished] = [e for e in ours.events() if e.type == "step.finished" and e.step == "build.it"]
-    statement = json.loads(ours.home.store.read(finished.data["evidence"][0]["statement"]))
+    statement = json.loads(finished.data["statements"][finished.data["evidence"][0]["statement"]])
     builder = statement["predicate"]["runDetails"]["builder"]
     assert builder["version"]["ours"] == sha256(EVERYTHING)
     assert builder["builderDependencies"][0] == {

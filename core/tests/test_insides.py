@@ -83,9 +83,9 @@ def ask(lab: Lab, *made: dict[str, Any], secrets: dict[str, str] | None = None, 
     return answered(lab.pool(plugins), Request.model_validate(whole.model_dump()))
 
 
-def statement(lab: Lab, response: Response) -> dict[str, Any]:
+def statement(response: Response) -> dict[str, Any]:
     [reference] = response.data["evidence"]
-    found: dict[str, Any] = json.loads(lab.home.store.read(reference["statement"]))
+    found: dict[str, Any] = json.loads(response.data["statements"][reference["statement"]])
     return found
 
 
@@ -104,9 +104,7 @@ def test_its_program_runs_there_and_the_evidence_names_what_it_ran_in(lab: Lab) 
     assert "artifact test.unit" in said
     assert "to stderr" in said
     assert said[-1] == "closed, with 1000000 bytes"
-    inside = [
-        each for each in statement(lab, response)["predicate"]["configuration"] if "annotations" in each
-    ]
+    inside = [each for each in statement(response)["predicate"]["configuration"] if "annotations" in each]
     assert inside == [
         {"name": "shop", "digest": {"sha256": "1" * 64}, "annotations": {"role": "inside"}},
         {"name": "shop (image ID)", "digest": {"sha256": "2" * 64}, "annotations": {"role": "inside"}},

@@ -27,6 +27,7 @@ LAYERS = (
         "stages",
         "edges",
         "plan",
+        "moves",
         "waves",
         "progress",
         "state",
@@ -62,7 +63,7 @@ LAYERS = (
     # the shell
     *("labels", "executor", "observers", "signals", "runs", "leftovers", "facts", "record", "underway"),
     *("holds", "rollouts"),
-    *("sealing", "audit", "codes", "cache", "engine", "machine", "cli"),
+    *("sealing", "audit", "codes", "cache", "engine", "machine", "cli", "__main__"),
     "testing",
 )
 PURE = (
@@ -73,6 +74,7 @@ PURE = (
     "stages",
     "edges",
     "plan",
+    "moves",
     "waves",
     "progress",
     "state",
@@ -235,6 +237,38 @@ def test_the_package_alone_imports_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+TEXT_IS_CHEAPER = {"step", "launching", "facts", "executor"}
+"""A named tuple or two, whose modules import for type checking only what their functions are about."""
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"cli", "testing"} - TEXT_IS_CHEAPER))
+def test_where_fields_are_declared_annotations_are_no_text(name: str) -> None:
+    (path,) = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bases = {
+        ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases
+    }
+
+    # Each would be compiled again when its class is made.
+    assert "__future__" not in imports_of(path) or not bases & {"Model", "NamedTuple", "Settings"}
+
+
+def test_the_program_looks_for_no_garbage_while_modules_are_imported() -> None:
+    code = """
+import atexit, gc, sys
+import penstock.__main__
+atexit.register(lambda: print(gc.isenabled(), sum(each["collections"] for each in gc.get_stats()) - before))
+print(sorted({name.split(".")[0] for name in sys.modules} & {"click", "inspect", "pathlib"}))
+before = sum(each["collections"] for each in gc.get_stats())
+sys.argv = ["penstock", "--version"]
+penstock.__main__.main()
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["[]", f"penstock, version {penstock.__version__}", "False 0"]
 
 
 def test_the_core_needs_what_its_distribution_says_and_nothing_else() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
 import pytest
@@ -259,6 +259,33 @@ def test_the_installed_plugins_are_found_by_entry_point_without_an_import() -> N
 
     assert all(name == plugin.name and plugin.version for name, plugin in found.items())
     assert not {name for name in set(sys.modules) - before if name.startswith("penstock_")}
+
+
+def test_of_a_distribution_no_more_is_read_than_of_the_plugins_that_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        info = tmp_path / f"penstock_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: penstock-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[penstock]\n{name} = penstock_{name}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    read: list[str] = []
+    really = PathDistribution.read_text
+
+    def noted(self: PathDistribution, filename: str) -> str | None:
+        if filename == "METADATA":
+            read.append(str(really(self, "entry_points.txt")).split()[1])
+        return really(self, filename)
+
+    monkeypatch.setattr(PathDistribution, "read_text", noted)
+
+    found = plugins.installed()
+
+    assert (list(found), "two" in found, "three" in found) == (["one", "two"], True, False)
+    assert read == []
+    assert found["one"].origin == found["one"].origin == "penstock-one 1.0"
+    assert read == ["one"]
 
 
 def test_every_phase_has_its_hook() -> None:

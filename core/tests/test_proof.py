@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from penstock.artifacts import digest_of
 from penstock.errors import PluginError, StepRefused
 from penstock.evidence import Reference
 from penstock.home import Home
 from penstock.model import Signature
-from penstock.proof import check_bytes, with_bundles
+from penstock.proof import check_bytes, take_over, with_bundles
 
 
 @pytest.fixture
@@ -28,6 +29,17 @@ def test_a_directory_s_bytes_are_all_checked(what: str, home: Home, tmp_path: Pa
 
     with pytest.raises(StepRefused, match=r"are not those of"):
         check_bytes(home, artifact)
+
+
+def test_a_statement_in_an_event_has_to_be_the_one_that_the_evidence_names(home: Home) -> None:
+    digest = digest_of(b"{}")
+    data = {"evidence": [{"statement": digest, "bundles": []}], "statements": {digest: "{}"}}
+    take_over(home, data)
+
+    with pytest.raises(StepRefused, match=r"its evidence is not what was put on record"):
+        take_over(home, {**data, "statements": {digest: "{ }"}})
+    with pytest.raises(StepRefused, match=r"its evidence is not in the store any more"):
+        take_over(home, {**data, "statements": {}})
 
 
 def reference(home: Home, text: bytes) -> Reference:

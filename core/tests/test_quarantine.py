@@ -276,7 +276,7 @@ def test_a_quarantined_failure_is_deployed_and_said_everywhere(told: Lab) -> Non
     assert step["tests"] == {"passed": 1, "failed": 0, "skipped": 0, "flaky": 0, "quarantined": 1}
     finished = next(e for e in told.events() if e.type == "step.finished" and e.step == "test.unit")
     (reference,) = finished.data["evidence"]
-    predicate = json.loads(told.home.store.read(reference["statement"]))["predicate"]
+    predicate = json.loads(finished.data["statements"][reference["statement"]])["predicate"]
     assert predicate["result"] == "WARNED"
     assert predicate["passedTests"] == ["t.py::good"]
     assert predicate["warnedTests"] == ["t.py::bad"]

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock.config import Rollout
 from penstock.model import Release, Revision
-from penstock.progress import RESTORE_TRIES, Kind, RolloutState
-from penstock.rollout import Ended, Hold, Move, Operation, WakeAt, advance
+from penstock.moves import Ended, Hold, Kind, Move, Operation, WakeAt
+from penstock.progress import RESTORE_TRIES, RolloutState
+from penstock.rollout import advance
 
 A = "sha256:" + "a" * 64
 RELEASE = Release(digest=A, artifacts=(), revision=Revision(), run=1, environment="live")

@@ -6,9 +6,8 @@ import pytest
 from penstock import plan, scheduler
 from penstock.config import Keys, Project, Section
 from penstock.model import Event
+from penstock.moves import Place, WakeAt
 from penstock.plan import Plan
-from penstock.progress import Place
-from penstock.rollout import WakeAt
 from penstock.scheduler import (
     Action,
     Approve,

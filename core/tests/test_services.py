@@ -338,7 +338,7 @@ def test_what_a_service_was_started_from_is_in_the_evidence_and_in_the_cache_s_k
 
     fake.run("run")
     [entry] = [event.data for event in fake.events() if event.step == "test.unit" and "cache" in event.data]
-    statement = json.loads(fake.home.store.read(entry["evidence"][0]["statement"]))
+    statement = json.loads(entry["statements"][entry["evidence"][0]["statement"]])
 
     assert {"name": "service db: server", "digest": {"sha256": "a" * 64}} in [
         {"name": each["name"], "digest": each["digest"]} for each in statement["predicate"]["configuration"]

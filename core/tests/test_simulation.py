@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from penstock import plan, scheduler
 from penstock.config import Keys, Project, Section
 from penstock.model import Event
+from penstock.moves import WakeAt, place_of
 from penstock.plan import Plan
 from penstock.plugins import PHASES
-from penstock.progress import place_of
 from penstock.request import approval_of, make_request
-from penstock.rollout import WakeAt
 from penstock.scheduler import (
     Approve,
     AskApproval,

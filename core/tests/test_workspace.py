@@ -445,6 +445,77 @@ def test_a_source_step_begins_with_nothing(workspace: Workspace, prepared: str) 
     assert (workspace.files / "README").exists()
 
 
+# --- what a source step has written ---
+
+
+def write_source(workspace: Workspace) -> Path:
+    root = workspace.empty()
+    for name, data in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+        (root / name).chmod(0o755 if name == "run.sh" else 0o644)
+    (root / "empty").mkdir()
+    (root / "link").symlink_to("src/a.py")
+    return root
+
+
+def test_what_a_source_step_has_written_is_the_first_checkout(
+    workspace: Workspace, store: Store, tmp_path: Path
+) -> None:
+    files = write_source(workspace)
+    written = inodes(files)
+
+    digest = workspace.keep()
+    workspace.tidy()
+    workspace.prepare(digest)
+
+    assert inodes(files) == written
+    assert seen(files) == seen(Workspace(tmp_path / "fresh", store).prepare(digest))
+    assert (
+        inodes(Workspace(workspace.root, store).prepare(digest)) == written
+    )  # another worker may go on with it
+
+
+@pytest.mark.parametrize("name", ["README", "src/deep/er/c.py"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_differs_from_a_checkout_is_not_taken_for_one(
+    when: str,
+    change: Callable[[Path, Path], None],
+    name: str,
+    workspace: Workspace,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    files = write_source(workspace)
+    outside = outside_of(tmp_path)
+    if when == "before":
+        change(files / name, outside)
+        if change is close_the_parent:
+            (files / name).parent.chmod(0o700)  # or there is no snapshot at all
+    digest = workspace.keep()
+    if when == "after":
+        workspace.prepare(digest)
+        change(files / name, outside)
+
+    workspace.prepare(digest)
+
+    assert seen(files) == seen(Workspace(tmp_path / "fresh", store).prepare(digest))
+    assert all(path.lstat().st_nlink == 1 for path in files.rglob("*") if not path.is_dir())
+    assert (outside / "precious").read_text() == "not the step's"
+
+
+def test_a_step_begins_at_another_time_than_its_files_have(workspace: Workspace) -> None:
+    write_source(workspace)
+    digest = workspace.keep()
+    for _ in range(20):
+        workspace.prepare(digest)
+        same_size_and_time(workspace.files / "README", workspace.root)
+        workspace.prepare(digest)
+        assert (workspace.files / "README").read_bytes() == FILES["README"]
+        shutil.rmtree(workspace.files / "src")
+
+
 def test_a_workspace_that_can_t_be_made_says_where(tmp_path: Path, store: Store) -> None:
     digest = snapshot(store, tmp_path)
     (tmp_path / "file").touch()

@@ -11,6 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from penstock.artifacts import Store
 from penstock.errors import PenstockError, PluginError, StepFailed
+from penstock.evidence import Reference
 from penstock.findings import ScanReport
 from penstock.model import (
     Approval,
@@ -19,7 +20,9 @@ from penstock.model import (
     Publication,
     Revision,
     Signature,
+    TestCase,
     TestReport,
+    Tool,
     Verification,
 )
 from penstock.plan import PlanStep
@@ -28,6 +31,7 @@ from penstock.request import Request, Response
 from penstock.secrets import masked
 from penstock.step import Step
 from penstock.target import Health, Job, Target, TargetState
+from penstock.tries import Try
 
 _NOTES = 10
 _ANSWERS: dict[str, type | tuple[type, ...]] = {
@@ -76,6 +80,12 @@ def _whole(step: PlanStep, value: Any) -> Any:
         ) from None
 
 
+def get_ready() -> None:
+    """Have pydantic make, while nobody waits, what it would make once the first of these is needed."""
+    for model in (TestCase, TestReport, Tool, Try, Reference):
+        model.model_rebuild()
+
+
 def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> Revision:
     """The revision that was taken. Raises PluginError where the run is about another."""
     if asked.commit is not None and taken.commit != asked.commit:
@@ -86,9 +96,8 @@ def the_one_asked_for(plan_step: PlanStep, asked: Revision, taken: Revision) -> 
     return taken
 
 
-def snapshot_of(revision: Revision, step: Step, store: Store) -> Response:
-    """Keep the files of a source step; what the step answers."""
-    digest, _ = store.add_tree(step.workspace)
+def snapshot_of(revision: Revision, digest: str) -> Response:
+    """What a source step answers whose files have been kept."""
     found = revision.model_copy(update={"snapshot": digest, "notes": ()})
     return Response(
         outcome="passed",

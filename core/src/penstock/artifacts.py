@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -26,6 +26,11 @@ from penstock.trees import walk as walk
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
 _DIGITS = 64
+
+
+def digest_of(data: bytes) -> str:
+    """What the store knows some bytes by."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Store:
@@ -78,19 +83,22 @@ class Store:
                 if len(entry.name) == _DIGITS - 2 and entry.name.startswith(digits[2:]):
                     yield f"sha256:{first.name}{entry.name}", entry.stat(follow_symlinks=False).st_size
 
-    def add_bytes(self, data: bytes, *, durable: bool = True) -> str:
-        """Keep some bytes; their digest. Raises PluginError where the disk does not take them.
+    def add_bytes(self, data: bytes) -> str:
+        """Keep some bytes; their digest. Raises PluginError where the disk does not take them."""
+        return self._add_bytes(data, None)
 
-        Those that need not be `durable` outlive this process at once, and a power cut after `sync`.
-        """
-        return self._add_bytes(data, None, durable=durable)
+    def add_all(self, many: Iterable[bytes]) -> None:
+        """Keep several, in one go. Raises as `add_bytes`."""
+        with self._together() as together:
+            for data in many:
+                self._add_bytes(data, together)
 
-    def _add_bytes(self, data: bytes, together: Batch | None, *, durable: bool = True) -> str:
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    def _add_bytes(self, data: bytes, together: Batch | None) -> str:
+        digest = digest_of(data)
         if not self._sound(digest):
             with self._new(together) as file:
                 file.write(data)
-                self._settle(file, digest, together, durable=durable)
+                self._settle(file, digest, together)
         return digest
 
     def sync(self) -> None:
@@ -158,7 +166,7 @@ class Store:
             data = self.path(digest).read_bytes()
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if digest_of(data) != digest:
             raise self._tampered(digest)
         return data
 
@@ -306,15 +314,14 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _settle(self, file: IO[bytes], digest: str, together: Batch | None, *, durable: bool = True) -> None:
+    def _settle(self, file: IO[bytes], digest: str, together: Batch | None) -> None:
         """Nothing more is written to a new file: it comes into the store now, or with those in `together`."""
         file.flush()
         os.fchmod(file.fileno(), 0o444)
         if together is not None:
             together.files[digest] = file.name
             return
-        if durable:
-            os.fsync(file.fileno())
+        os.fsync(file.fileno())
         self._put(file.name, digest)
 
     def _put(self, name: str, digest: str) -> None:

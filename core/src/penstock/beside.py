@@ -4,8 +4,6 @@ A setting that is the whole name of a build step, such as `image = "build.db"`, 
 built: a step with the service waits for it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ There is no second record of results: an entry is the `step.finished` of the run
 the chained journal, and all that it names is compared with its digest before it is used.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -22,7 +20,7 @@ from penstock.keys import Cache as Wanted
 from penstock.model import Artifact, Event, Revision, Tool
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
-from penstock.proof import check_bytes
+from penstock.proof import check_bytes, texts_of
 from penstock.request import Request, Response, hidden_variables, make_request
 from penstock.state import LETS_ON, RunState
 
@@ -185,8 +183,7 @@ class Cache:
         try:
             for artifact in data.get("artifacts", ()):
                 self._check(Artifact.model_validate(artifact))
-            digests = [entry["statement"] for entry in data.get("evidence", ())]
-            for digest in (*digests, *([data["report"]] if data.get("report") else ())):
+            for digest in texts_of(data):
                 if digest not in self._whole:
                     self._home.store.verify(digest)
                     self._whole.add(digest)

@@ -4,8 +4,6 @@ Two steps have the same key only where all that may lead to another result is th
 into one canonical JSON text, so that no two different lists can come to the same one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Each event's hash covers the event and the hash of the one before it, over all r
 alone shows that an event was edited; that the whole was not made anew, only its signed heads show.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -63,7 +61,7 @@ class Break(NamedTuple):
     time: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Walked:
     """What a walk along the whole chain came to."""
 

@@ -4,8 +4,6 @@ There is no other memory: a commit is taken on by the very event that begins its
 and starts again neither misses one nor repeats it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 

@@ -1,13 +1,15 @@
 """What a statement says about the run that made it. Pure."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from penstock.inhouse import PluginFile
-from penstock.model import Artifact, Model, Revision, Tool
+from penstock.model import Artifact, Revision, Tool
 from penstock.parameters import Given
 
 
-class Circumstances(Model):
+class Circumstances(NamedTuple):
     """What a statement says about the run that made it."""
 
     pipeline: str
@@ -15,12 +17,12 @@ class Circumstances(Model):
     plan: str
     config: str
     version: str
-    plugins: dict[str, str]
-    files: tuple[PluginFile, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    services: dict[str, tuple[Tool, ...]] = {}
-    parameters: dict[str, Given] = {}
+    plugins: Mapping[str, str]
     revision: Revision
     started: float
     finished: float
+    files: tuple[PluginFile, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    services: Mapping[str, tuple[Tool, ...]] = MappingProxyType({})
+    parameters: Mapping[str, Given] = MappingProxyType({})
     inside: Artifact | None = None

@@ -3,8 +3,6 @@
 Reads and checks; decides nothing about the order of steps, which is the plan's.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -93,7 +91,7 @@ class Project(NamedTuple):
 
 
 def load(
-    path: Path, available: dict[str, Installed] | None = None, *, root: Path | None = None
+    path: Path, available: Mapping[str, Installed] | None = None, *, root: Path | None = None
 ) -> tuple[Project, Plugins]:
     """Read and check a configuration. Raises ConfigError with every fault that was found.
 

@@ -17,14 +17,14 @@ from penstock.errors import ConfigError
 FILE = "penstock.toml"
 PYPROJECT = "pyproject.toml"
 _OURS = ("tool", "penstock")
-_OUR_HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]", re.MULTILINE)
+_OUR_HEADER = r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]"
 
 _WORD = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_BARE = r"[A-Za-z0-9_-]+"
 _PATH = rf"{_WORD}(?:\s*\.\s*{_WORD})*"
-_HEADER = re.compile(rf"\s*\[\[?\s*({_PATH})\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(rf"\s*({_PATH})\s*=")
-_TOKEN = re.compile(r'"""|\'\'\'|"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*')
+_HEADER = rf"\s*\[\[?\s*({_PATH})\s*\]\]?\s*(?:#.*)?$"
+_KEY = rf"\s*({_PATH})\s*="
+_STRING_OR_COMMENT = r'"""|\'\'\'|"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*'
 
 
 def find(start: Path) -> Path:
@@ -109,12 +109,12 @@ class ConfigFile:
         header: tuple[str, ...] = ()
         entries: dict[tuple[str, ...], int] = {}
         for number, line in self._lines():
-            if match := _HEADER.match(line):
+            if match := re.match(_HEADER, line):
                 path = header = _words(match[1])
                 if line.lstrip().startswith("[["):  # the keys below it are those of one entry of a list
                     entries[path] = entries.get(path, -1) + 1
                     path = header = (*path, str(entries[path]))
-            elif match := _KEY.match(line):
+            elif match := re.match(_KEY, line):
                 path = header + _words(match[1])
             else:
                 continue
@@ -143,7 +143,7 @@ def _string_at_end(line: str, inside: str) -> str:
             if end < 0:
                 return inside
             position, inside = end + 3, ""
-        token = _TOKEN.search(line, position)
+        token = re.compile(_STRING_OR_COMMENT).search(line, position)
         if token is None:
             return ""
         position = token.end()
@@ -169,7 +169,8 @@ def _split(path: str) -> tuple[str, ...]:
 def _shown(path: str) -> str:
     """A path as TOML writes it: in one line, words in quotes where they need some."""
     return ".".join(
-        part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in path.split(".")
+        part if re.fullmatch(_BARE, part) else json.dumps(part, ensure_ascii=False)
+        for part in path.split(".")
     )
 
 
@@ -182,4 +183,6 @@ def _is_section(value: object) -> bool:
 
 def has_our_table(pyproject: Path) -> bool:
     """Whether a pyproject.toml holds a configuration of Penstock."""
-    return pyproject.is_file() and bool(_OUR_HEADER.search(pyproject.read_text("utf-8", errors="replace")))
+    if not pyproject.is_file():
+        return False
+    return bool(re.search(_OUR_HEADER, pyproject.read_text("utf-8", errors="replace"), re.MULTILINE))

@@ -1,7 +1,5 @@
 """`[defaults.PHASE]`: the core's keys that all steps of a phase share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What each step waits for, and why: the edges of a plan, and the barriers that keep them few. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from penstock.keys import Section

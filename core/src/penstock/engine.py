@@ -29,6 +29,7 @@ from penstock.journal import Events
 from penstock.keys import Failure
 from penstock.labels import lacking
 from penstock.model import Event, short
+from penstock.moves import WakeAt
 from penstock.observers import Observers
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
@@ -42,8 +43,8 @@ from penstock.request import (
     release_of,
     spared,
 )
-from penstock.rollout import WakeAt
 from penstock.rollouts import Rollouts
+from penstock.runs import Statements
 from penstock.runs import load_run as load_run
 from penstock.runs import new_run as new_run
 from penstock.runs import working_on as working_on
@@ -84,7 +85,7 @@ class Display(Protocol):
     def close(self) -> None: ...  # noqa: D102 - may come at any moment, from a signal
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Engine:
     """Works on one run until it is over or waits for a person."""
 
@@ -107,6 +108,7 @@ class Engine:
         self._holds = Holds(self.home, self.journal, self._record, self.state)
         self._rollouts = Rollouts(self.plan, self.state, self._record, self._underway, self._holds)
         self._cache = Cache(self.home, self.journal, self.plugins, self.plan)
+        self._statements = Statements(self.journal, self.home, self.state.run)
         self._asks_for_tools = False
         self._tools_by: float | None = None  # when the answer about tools is waited for no longer
         self._again = False  # whether to decide again before anything is waited for
@@ -206,8 +208,6 @@ class Engine:
             if not self._underway.end(action):
                 self._finish(action.step, action.state, action.reason)
         elif isinstance(action, Conclude):
-            # Statements are durable in the journal; whoever reads them once the run is over looks here.
-            self.home.store.sync()
             kind = "run.waiting" if action.state == "waiting" else "run.finished"
             self._record.write(kind, None, self.state.end(action.state))
 
@@ -355,6 +355,8 @@ class Engine:
             step.uses or "", "penstock_publish", "evidence"
         )
         request = make_request(self.plan, self.state, name, kind, shows=shows, **more)
+        if request.evidence:
+            self._statements.restore()
         self._underway.submit(request)
 
     # --- what is told ---

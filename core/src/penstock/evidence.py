@@ -4,8 +4,6 @@ Making a statement is pure. Checking reads bytes and asks a plugin about signatu
 functions that the caller hands in.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -260,7 +258,7 @@ def _provenance(step: PlanStep, circumstances: Circumstances) -> dict[str, Any]:
                 "uses": step.uses,
                 "settings": step.settings,
                 "config": circumstances.config,
-                **({"parameters": circumstances.parameters} if circumstances.parameters else {}),
+                **({"parameters": dict(circumstances.parameters)} if circumstances.parameters else {}),
             },
             "internalParameters": {"plan": circumstances.plan, "pipeline": circumstances.pipeline},
             "resolvedDependencies": [source, *_inside(circumstances), *_services(circumstances)],

@@ -21,13 +21,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
 
 from penstock import labels, process, processes
+from penstock.answers import get_ready
 from penstock.home import open_log
 from penstock.outcomes import Stopped, begun_badly, without_result
 from penstock.request import Request, Response
-from penstock.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.worker import Worker
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -78,7 +81,7 @@ class Executor(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Process:
     pid: int
     connection: socket.socket
@@ -105,10 +108,11 @@ class LocalPool:
         Response.model_rebuild()  # its validator is made once, and not in each worker
 
     def submit(self, ticket: str, request: Request) -> None:
-        """Hand a request to an idle worker, or to a new one."""
+        """Hand a request to the worker that was busy last, or to a new one where none is idle."""
         data = request.model_dump_json().encode()
         while True:
-            worker = next((p for p in self._processes if p.ticket is None), None) or self._fork()
+            idle = (p for p in reversed(self._processes) if p.ticket is None)
+            worker = next(idle, None) or self._fork()
             try:
                 _send(worker.connection, data)
             except OSError:  # it died while it had nothing to do: another takes its place
@@ -224,6 +228,9 @@ class LocalPool:
         worker.ticket = None
         if worker.kill_at is not None or message.get("last"):
             self._retire(worker)  # a signal may still be on its way to it, or a thread be left in it
+        else:
+            self._processes.remove(worker)
+            self._processes.append(worker)
         return done
 
     def _killed(self, *workers: _Process) -> list[Done | Progress]:
@@ -280,6 +287,7 @@ def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
             for message in _messages(buffer):
                 answer = _answer(worker, Request.model_validate_json(message))
                 say("response", answer, last=threading.active_count() > 1)
+            get_ready()
         status = 0
     except OSError:
         status = 0  # the engine is gone, and so is what was to be done

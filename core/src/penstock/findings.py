@@ -1,7 +1,5 @@
 """What a scan found, and what it did not look for."""
 
-from __future__ import annotations
-
 from datetime import date
 from enum import StrEnum
 from typing import Literal

@@ -4,8 +4,6 @@ A test is flaky by its failures on inputs on which it passed as well. Each such 
 comes after a pass, or else when the first pass comes after it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Files on their way into the store: held while they are written, so that none of them is swept away."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from contextlib import suppress

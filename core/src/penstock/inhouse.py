@@ -4,14 +4,11 @@ It is read once. What is hashed, shown in tracebacks and executed are these byte
 file meanwhile; nothing is compiled to disk.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import linecache
 import stat
 import sys
-import traceback
 from importlib.abc import ExecutionLoader
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -164,6 +161,8 @@ def _explain(error: BaseException, place: Path) -> str:
     """What is wrong, and in which line of the file."""
     if isinstance(error, SyntaxError) and error.filename == str(place):
         return f"line {error.lineno}: {type(error).__name__}: {error.msg}"
+    import traceback  # most runs have nothing to explain
+
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(place)]
     where = f"line {frames[-1].lineno}: " if frames else ""
     if isinstance(error, SystemExit):

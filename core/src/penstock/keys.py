@@ -1,7 +1,5 @@
 """The keys of a section that belong to the core, and what a section comes to once it is checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import pairwise
 from types import MappingProxyType

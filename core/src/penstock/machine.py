@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from penstock.engine import Display, Engine, Observer
@@ -27,6 +28,8 @@ def local_engine(
     display: Display | None = None,
 ) -> Engine:
     """An engine with worker processes on this machine; plugins that watch see the events after `after`."""
+    if state.plan.environments:  # before anything that is installed meanwhile could take its place
+        import_module("penstock.rollout")
     watchers = Observers(
         plugins,
         home,

@@ -3,8 +3,6 @@
 A variant is checked as a section that somebody wrote by hand: what a key may be is not known here.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
@@ -45,7 +43,7 @@ class Variant(NamedTuple):
     """By axis."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Combination:
     values: dict[str, Any]
     """By axis, in the order of the axes."""

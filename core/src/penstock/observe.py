@@ -1,8 +1,7 @@
 """The `[observe.NAME]` sections → who is told of what happens: a plugin each, and its settings, checked."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import JsonValue
@@ -35,7 +34,7 @@ class Observe(Model):
 def read_observers(
     data: dict[str, Any],
     plugins: Plugins,
-    known: dict[str, Installed],
+    known: Mapping[str, Installed],
     source: ConfigFile,
     errors: list[str],
 ) -> list[Observe]:
@@ -59,7 +58,7 @@ def that_can(plugins: Plugins) -> list[str]:
     return [name for name in plugins.modules if plugins.observes_by_section(name)]
 
 
-def _why_not(uses: object, plugins: Plugins, known: dict[str, Installed]) -> str:
+def _why_not(uses: object, plugins: Plugins, known: Mapping[str, Installed]) -> str:
     able = ", ".join(json.dumps(name) for name in that_can(plugins)) or "none of the enabled ones"
     if uses is None:
         return f"is missing. Plugins that can observe: {able}"

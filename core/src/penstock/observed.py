@@ -1,7 +1,5 @@
 """What an observer is handed beside an event: the record that it stands in, and the secrets that it needs."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ left behind and ended soon after the run. What was handed over is noted, so that
 goes on with what was not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import signal
-import traceback
 from typing import Any
 
 from penstock import process
@@ -60,6 +59,8 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
         if isinstance(error, kind):
             return _curable(outcome, plain(str(error)), cure)
     if step:
+        import traceback  # most steps have nothing to tell of
+
         with contextlib.suppress(Exception):  # the disk is full, or the exception can't be shown
             step.log("".join(traceback.format_exception(error)))
     what = of_machine(error) or f'the plugin "{request.step.uses}" failed: {_what(error)}'

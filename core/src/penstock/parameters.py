@@ -1,7 +1,5 @@
 """`[parameters]`: what a run can be given with `--set`, and what it was given."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +12,7 @@ from penstock.errors import ConfigError, did_you_mean
 from penstock.faults import checked
 from penstock.model import Model
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,62}"
 _SHOWN = 60
 
 Given = Annotated[bool, Strict()] | Annotated[int, Strict()] | Annotated[str, Strict()]
@@ -46,7 +44,7 @@ def read_parameters(data: Mapping[str, Any], source: ConfigFile, errors: list[st
     found: dict[str, Parameter] = {}
     table = data.get("parameters", {})
     for name, entry in table.items() if isinstance(table, dict) else ():
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             message = "a parameter's name is made of letters, digits and _, and begins with no digit"
             errors.append(source.error("parameters", name, message))
         elif not isinstance(entry, str | int | dict):

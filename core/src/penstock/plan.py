@@ -7,8 +7,6 @@ node of its own, so that the edges grow with the steps and not with their produc
 variants of a section with a matrix, where a step needs them all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -136,7 +134,7 @@ class Plan(Model):
         return frozenset((*steps, *observers))
 
     @cached_property
-    def conditions(self) -> dict[str, Node]:
+    def conditions(self) -> dict[str, "Node"]:
         """The conditions of the steps that have one."""
         found = {step.name: step.keys.when for step in self.steps if step.keys.when is not None}
         if not found:

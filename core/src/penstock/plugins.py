@@ -4,17 +4,15 @@ Only the names of installed plugins are read until a project enables some. One t
 named with its distribution and the reason, and hurts only the steps that use it.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pluggy
 from pydantic import BaseModel
@@ -44,7 +42,7 @@ CORE_KEYS = frozenset(
 """The keys of a section that belong to the core: a plugin's settings must leave them alone."""
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 class NoSettings(Settings):
@@ -83,19 +81,43 @@ class Broken(NamedTuple):
         return f'the plugin "{self.name}" (of {self.distribution}) can\'t be used: {self.reason}'
 
 
-def installed() -> dict[str, Installed]:
+_UNKNOWN = {"Name": "an unknown distribution", "Version": "?"}
+
+
+class _InstalledHere(Mapping[str, Installed]):
+    """The plugins of this environment. What a distribution says of itself is read for those looked up."""
+
+    def __init__(self, points: Iterable[EntryPoint]) -> None:
+        self._points: dict[str, EntryPoint] = {}
+        for point in points:
+            self._points.setdefault(point.name, point)
+        self._found: dict[str, Installed] = {}
+
+    def __getitem__(self, name: str) -> Installed:
+        if name not in self._found:
+            point = self._points[name]
+            about = point.dist.metadata if point.dist else _UNKNOWN
+            self._found[name] = Installed(name, about["Name"], about["Version"], point)
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._points
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+
+def installed() -> Mapping[str, Installed]:
     """The installed plugins by name. Imports none of them."""
-    found: dict[str, Installed] = {}
-    for point in entry_points(group="penstock"):
-        dist = point.dist
-        name, version = (dist.name, dist.version) if dist else ("an unknown distribution", "?")
-        found.setdefault(point.name, Installed(point.name, name, version, point))
-    return found
+    return _InstalledHere(entry_points(group="penstock"))
 
 
 def how_to_install(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose project enables a plugin that is not installed."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         return f"{json.dumps(name)} is no name of a plugin: one is made of letters, digits, - and _"
     import difflib
 
@@ -110,7 +132,7 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plugins:
     """The plugins that a project enables, imported and checked."""
 
@@ -130,7 +152,7 @@ class Plugins:
         available: Mapping[str, Installed] | None = None,
         *,
         root: Path | None = None,
-    ) -> Plugins:
+    ) -> Self:
         """Import the plugins that these names, or paths below `root`, mean; a file that was read is one, too.
 
         One that is not there or fails is in `broken` afterwards.

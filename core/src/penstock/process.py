@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import math
 import os
 import pwd
+import select
 import selectors
 import signal
 import struct
@@ -136,9 +138,24 @@ def waited(pid: int, *, patience: float) -> int | None:
             return 0
         if found:
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
+        left = deadline - time.monotonic()
+        if left <= 0:
             return None
-        time.sleep(0.002)  # it is about to end: seldom more than a turn or two
+        _until_ended(pid, left)
+
+
+def _until_ended(pid: int, patience: float) -> None:
+    """Wait until a child is likely to have ended, for so many seconds at the most."""
+    ended = watch(pid)
+    if ended is None:
+        time.sleep(0.002)  # there is nothing to wait for; it is about to end
+        return
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(math.ceil(patience * 1000))
+    finally:
+        os.close(ended)
 
 
 def ended(pid: int, *, patience: float) -> int:

@@ -1,36 +1,19 @@
 """How far a rollout is, as its events left it. Pure; what comes next is decided in `rollout`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import JsonValue
 
 from penstock.config import Rollout
 from penstock.model import Release
+from penstock.moves import Kind, Place, place_of
 from penstock.waves import Wave, waves, why_not
 
 RESTORE_TRIES = 20
 _RESTORE_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-
-Kind = Literal["observe", "apply", "probe", "restore", "shift", "job", "judge"]
-"""The methods of a target; a job beside them; and a verify step that judges between two waves."""
-Lane = Literal["target", "job", "judge"]
-
-
-class Place(NamedTuple):
-    """What an operation is under way on: a target and a job may have the same name."""
-
-    lane: Lane
-    name: str
-
-
-def place_of(kind: Kind, name: str) -> Place:
-    """What an operation is on."""
-    return Place(kind if kind in ("job", "judge") else "target", name)
 
 
 class Running(NamedTuple):
@@ -121,7 +104,7 @@ class RolloutState:
         targets: Iterable[str],
         shifting: Iterable[str] = (),
         jobs: Mapping[str, str] | None = None,
-    ) -> RolloutState:
+    ) -> Self:
         """A rollout of which nothing has happened yet; `shifting` are the targets that can shift traffic."""
         shifts = set(shifting)
         progress = {name: TargetProgress(shifts=name in shifts) for name in targets}

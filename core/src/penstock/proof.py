@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock import evidence
-from penstock.artifacts import Store
+from penstock.artifacts import Store, digest_of
 from penstock.errors import PluginError, StepRefused
 from penstock.evidence import Reference
 from penstock.home import Home
@@ -60,13 +60,24 @@ def take_over(home: Home, data: Mapping[str, Any]) -> None:
         if not home.store.has(artifact.digest):
             raise StepRefused(f"{artifact.name} is not in the store any more")
         check_bytes(home, artifact)
-    references = [Reference.model_validate(entry) for entry in data.get("evidence", ())]
-    texts = [digest for entry in references for digest in (entry.statement, *entry.bundles)]
-    for digest in [*texts, *filter(None, [data.get("report")])]:
+    bundles = [digest for entry in data.get("evidence", ()) for digest in entry["bundles"]]
+    for digest in [*texts_of(data), *bundles]:
         what = "its report" if digest == data.get("report") else "its evidence"
         if not home.store.has(digest):
             raise StepRefused(f"{what} is not in the store any more")
         home.store.verify(digest)
+
+
+def texts_of(data: Mapping[str, Any]) -> list[str]:
+    """The digests of what the store has of a finished step's evidence and report: the rest is in its event.
+
+    Raises StepRefused where that is not what its digest says.
+    """
+    recorded = data.get("statements", {})
+    if any(digest_of(str(text).encode()) != digest for digest, text in recorded.items()):
+        raise StepRefused("its evidence is not what was put on record")
+    digests = [*(entry["statement"] for entry in data.get("evidence", ())), data.get("report")]
+    return [digest for digest in digests if digest and digest not in recorded]
 
 
 def with_bundles(

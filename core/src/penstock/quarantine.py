@@ -3,8 +3,6 @@
 Which of them speak of a step is the plan's to say; the day on which a report is judged is handed in.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date

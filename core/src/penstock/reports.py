@@ -1,7 +1,5 @@
 """What test and scan steps found → JUnit XML and SARIF 2.1.0, for those who show such files. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence

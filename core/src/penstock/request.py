@@ -3,8 +3,6 @@
 Both travel as JSON: a request can be worked on in another process, or on another machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -15,8 +13,8 @@ from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
 from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
+from penstock.moves import Kind
 from penstock.plan import Plan, PlanStep
-from penstock.progress import Kind
 from penstock.scheduler import Operate
 from penstock.state import LETS_ON, RunState
 from penstock.stepinfo import StepInfo

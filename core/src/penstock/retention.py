@@ -1,7 +1,5 @@
 """Which runs are old enough that what they left may go. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 The source step's plugin reads the files; they are copied to where a run that is taken up finds them again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -11,43 +11,10 @@ there is a pause, and whoever judges is asked. Last come the jobs after. Back: t
 the first, so that no more are out at a time than on the way there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from penstock.progress import Kind, Lane, RolloutState, TargetProgress
-
-
-class Operation(NamedTuple):
-    """One method of one target, a job, or a judgement, to be called now."""
-
-    kind: Kind
-    target: str
-    share: float = 1.0
-    """For `shift`: which share of its traffic the target gets."""
-
-
-class WakeAt(NamedTuple):
-    """Nothing to do until then, in seconds since 1970."""
-
-    time: float
-
-
-class Hold(NamedTuple):
-    """Nobody can tell whether it may go on: a person has to."""
-
-    reason: str
-
-
-class Ended(NamedTuple):
-    """The rollout is over."""
-
-    passed: bool
-    reason: str = ""
-
-
-Move = Operation | WakeAt | Hold | Ended
+from penstock.moves import Ended, Hold, Lane, Move, Operation, WakeAt
+from penstock.progress import RolloutState, TargetProgress
 
 
 def advance(rollout: RolloutState, now: float) -> list[Move]:

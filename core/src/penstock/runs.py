@@ -61,14 +61,33 @@ def load_run(journal: Events, home: Home, run: int) -> RunState:
     return state
 
 
-def restore_statements(journal: Events, home: Home, run: int) -> None:
-    """Put back into the store what a power cut may have taken: the events of the run hold it, too.
+class Statements:
+    """The statements of a run: its events hold them, and whoever reads them from the store finds them there
+    once they were put there.
 
-    Raises PluginError where the disk does not take it.
+    No step needs those of all steps before it as files, and few need any.
     """
-    for event in journal.events(run):
-        for text in event.data.get("statements", {}).values():
-            home.store.add_bytes(text.encode())
+
+    def __init__(self, journal: Events, home: Home, run: int) -> None:
+        self._journal = journal
+        self._home = home
+        self._run = run
+        self._last = 0
+
+    def restore(self) -> None:
+        """Put those into the store that it lacks, and that are new since the last time.
+
+        One that was changed there stays as it is, to be refused. Raises PluginError where the disk does not
+        take them.
+        """
+        events = self._journal.events(self._run, self._last)
+        texts = {
+            digest: text for event in events for digest, text in event.data.get("statements", {}).items()
+        }
+        if lacks := [text for digest, text in texts.items() if not self._home.store.has(digest)]:
+            self._home.store.add_all(text.encode() for text in lacks)
+        if events:
+            self._last = events[-1].id
 
 
 @contextlib.contextmanager

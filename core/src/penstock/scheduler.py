@@ -4,20 +4,20 @@
 ready and running, not with the plan.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from penstock import gates, rollout
+from penstock import gates
 from penstock.keys import Failure
 from penstock.model import Approval
+from penstock.moves import Ended, Hold, Kind, Place, WakeAt
 from penstock.plan import Plan, PlanStep
 from penstock.pointless import why_pointless
-from penstock.progress import Kind, Place, RolloutState
-from penstock.rollout import Ended, Hold, WakeAt
 from penstock.state import RunState, RunStatus
+
+if TYPE_CHECKING:
+    from penstock.progress import RolloutState
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a step may take if it does not say."""
@@ -251,6 +251,8 @@ def _running(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
 def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> list[Action]:
     progress = state.steps[name].rollout
     assert progress is not None
+    from penstock import rollout  # most runs deploy nothing
+
     actions = _overdue(state, name, progress, now)
     for move in rollout.advance(progress, now):
         if isinstance(move, WakeAt):
@@ -267,7 +269,7 @@ def _rolling(state: RunState, name: str, now: float, busy: bool, slots: int) -> 
     return actions
 
 
-def _attesting(state: RunState, name: str, progress: RolloutState, now: float) -> Action:
+def _attesting(state: RunState, name: str, progress: "RolloutState", now: float) -> Action:
     """Its evidence is being made: that has the step's whole timeout, too, and stays when it is cancelled."""
     patience = _patience(state.plan.by_name[name])
     deadline = max(progress.batch_done_at, state.steps[name].tried_since) + patience
@@ -277,7 +279,7 @@ def _attesting(state: RunState, name: str, progress: RolloutState, now: float) -
     return WakeAt(deadline)
 
 
-def _overdue(state: RunState, name: str, progress: RolloutState, now: float) -> list[Action]:
+def _overdue(state: RunState, name: str, progress: "RolloutState", now: float) -> list[Action]:
     """What becomes of the operations under way: each has the whole timeout of its step."""
     actions: list[Action] = []
     for place, operation in progress.busy.items():

@@ -251,7 +251,7 @@ class Masker:
         return bytes(shown)
 
 
-_DIGEST = re.compile(r"(sha256:)?[0-9a-f]{40,64}")
+_DIGEST = r"(sha256:)?[0-9a-f]{40,64}"
 _BY_CHANCE = 16
 """Digits of a digest that may be those of a short secret by chance, which a mask would make useless."""
 _WORDS = frozenset(
@@ -316,7 +316,7 @@ def _replaced(value: Any, clean: Callable[[str], str]) -> Any:
 
 def _unless_by_chance(text: str, shown: str) -> str:
     """A digest stays as it is where it only happens to hold the few digits of a secret."""
-    if shown == text or not _DIGEST.fullmatch(text):
+    if shown == text or not re.fullmatch(_DIGEST, text):
         return shown
     left = len(shown.replace(MASK.decode(), ""))
     return text if len(text) - left < _BY_CHANCE else shown

@@ -1,7 +1,5 @@
 """The sections of the configuration → steps as written: core keys and plugin settings, checked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple

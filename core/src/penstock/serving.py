@@ -33,7 +33,7 @@ def used(step: Step, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
     return (*tools, *(tool for service in step.services.values() for tool in service.tools))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Serving:
     """The services of one step."""
 

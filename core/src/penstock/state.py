@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.keys import Rollout
 from penstock.model import Artifact, Event, Release, Revision
 from penstock.plan import Plan
-from penstock.progress import RolloutState
+
+if TYPE_CHECKING:
+    from penstock.progress import RolloutState
 
 StepStatus = Literal[
     "pending", "running", "waiting", "passed", "failed", "refused", "skipped", "cached", "cancelled"
@@ -269,6 +271,8 @@ class RunState:
         self.rejections[str(event.step)] = event.data
 
     def _on_rollout_began(self, event: Event) -> None:
+        from penstock.progress import RolloutState  # most runs deploy nothing
+
         step = self.steps[str(event.step)]
         step.rollout = RolloutState.begin(
             self._way_of(str(event.step)),

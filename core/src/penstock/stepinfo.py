@@ -1,7 +1,5 @@
 """What a step is about, as it travels to a worker, and the environment that its programs get of it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

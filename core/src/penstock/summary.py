@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.findings import ScanReport, Severity
 from penstock.flaky import first_line
 from penstock.model import Artifact, Publication, Signature, TestCase, TestReport, Verification, short
 from penstock.plan import PlanStep
-from penstock.progress import RolloutState
+
+if TYPE_CHECKING:
+    from penstock.progress import RolloutState
 
 _SHOWN = 5
 _LINES = 8

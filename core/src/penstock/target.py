@@ -3,8 +3,6 @@
 The values travel as JSON like those of `model`; the methods of a `Target` are where the world is touched.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal

@@ -14,10 +14,10 @@ from penstock.errors import ConfigError
 _LONGEST = 32 * 2**20
 """Bytes. A pipeline of a hundred thousand steps has fewer."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_MANY_DIGITS = re.compile(r"\d{4000}")
-_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
-_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
-_KEY = re.compile(r"\s*([^=\[\]{}]+?)\s*=")
+_MANY_DIGITS = r"\d{4000}"
+_PLACE = r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$"
+_TWICE = r"Cannot declare \((.*)\) twice"
+_KEY = r"\s*([^=\[\]{}]+?)\s*="
 
 
 def read(path: Path) -> bytes:
@@ -67,22 +67,22 @@ def parse(name: str, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         where, what = _fault(str(error), text.split("\n"))
     except ValueError:  # Python counts no number of 5,000 digits
-        number = next(n for n, line in enumerate(text.split("\n"), 1) if _MANY_DIGITS.search(line))
+        number = next(n for n, line in enumerate(text.split("\n"), 1) if re.search(_MANY_DIGITS, line))
         where, what = f":{number}", "a number with thousands of digits"
     raise ConfigError(f"{name}{where}: not valid TOML: {what}")
 
 
 def _fault(message: str, lines: list[str]) -> tuple[str, str]:
     """Where and what."""
-    place = _PLACE.search(message)
-    what = _PLACE.sub("", message)
+    place = re.search(_PLACE, message)
+    what = re.sub(_PLACE, "", message)
     if place is None or place[1] is None:
         return f":{len(lines) - (not lines[-1])}", _in_our_words(what, "")
     return f":{place[1]}:{place[2]}", _in_our_words(what, lines[int(place[1]) - 1])
 
 
 def _in_our_words(what: str, line: str) -> str:
-    twice, key = _TWICE.match(what), _KEY.match(line)
+    twice, key = re.match(_TWICE, what), re.match(_KEY, line)
     if twice:
         name = ".".join(part.strip(" '") for part in twice[1].split(",") if part.strip())
         return f"[{name}] is there already. A section stands once: put their keys together, or rename one"

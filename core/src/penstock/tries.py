@@ -4,8 +4,6 @@ It is no record: without it, or without a report that it names, there is less to
 else is lost. Of each step the newest few hundred attempts are kept.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -7,8 +7,6 @@ of the numbers. Who asks for approval supersedes only others who ask: somebody w
 way to those alone who come to deploy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple

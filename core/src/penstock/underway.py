@@ -1,13 +1,11 @@
 """The requests that workers are at: of which steps, ended and lost ones, and what comes back of them."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 
 from penstock.errors import sentence
 from penstock.executor import Executor
-from penstock.progress import Place, place_of
+from penstock.moves import Place, place_of
 from penstock.record import Record
 from penstock.request import Request, Response
 from penstock.scheduler import End, Operate, Stop

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 3650 * 86400.0  # ten years: what is longer is a slip, and more than clocks can count
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
 _DURATION_WHOLE = r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$"
 
 
@@ -24,7 +24,7 @@ def _seconds(value: object) -> object:
 
 def _counted(value: object) -> float | None:
     if isinstance(value, str) and re.match(_DURATION_WHOLE, value):
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_DURATION, value))
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -76,13 +76,13 @@ Percentage = Annotated[
 """A share between 0 and 1; written as "10%"."""
 
 
-_MEMORY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_MEMORY = r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?\s*"
 _MOST = 2**60
 
 
 def _bytes(value: object) -> int:
     count = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    if isinstance(value, str) and (match := _MEMORY.fullmatch(value)):
+    if isinstance(value, str) and (match := re.fullmatch(_MEMORY, value, re.IGNORECASE)):
         number, unit, binary = match.groups()
         count = int(
             float(number) * (1024 if binary else 1000) ** ("kmgt".find(unit.lower()) + 1 if unit else 0)

@@ -1,7 +1,5 @@
 """Which targets of a rollout are changed together, and which share of traffic they get. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple

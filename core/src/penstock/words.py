@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema
 from penstock.model import Percentage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*:.+")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,62}(=[A-Za-z0-9._/:+-]{1,63})?")
-_STARS = re.compile(r"(^|/)([^/]+\*\*[^/]*|\*\*[^/]+)(/|$)")
+_REFERENCE = r"[a-z][a-z0-9+.-]*:.+"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,62}(=[A-Za-z0-9._/:+-]{1,63})?"
+_STARS = r"(^|/)([^/]+\*\*[^/]*|\*\*[^/]+)(/|$)"
 
 
 def _check_name(value: str) -> str:
@@ -49,7 +49,7 @@ def _check_secrets(value: object) -> object:
         raise ValueError('must be a table, such as { TOKEN = "env:TOKEN" }')
     for name, reference in value.items():
         _check_variable(name)
-        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        if not isinstance(reference, str) or not re.fullmatch(_REFERENCE, reference):
             raise ValueError(
                 f'{name} must say where the secret is, such as "env:{name}" or "file:PATH". If the secret '
                 "itself stands here, take it out, and make a new one: it may have been read"
@@ -70,7 +70,7 @@ def _check_labels(value: object) -> object:
     else:
         raise ValueError('must be a list, such as ["os=linux", "gpu"], or a table, such as { os = "linux" }')
     for label in found:
-        if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        if not isinstance(label, str) or not re.fullmatch(_LABEL, label):
             raise ValueError(
                 f'{_said(label)} is no label. One is a word such as "gpu", or such as "os=linux"'
             )
@@ -86,7 +86,7 @@ def _glob(value: str, of: str, such_as: str) -> str:
         raise ValueError(f"{_quoted(value)} names no file. A glob is such as {such_as}")
     if value.startswith("/") or ".." in value.split("/"):
         raise ValueError(f"{_quoted(value)} leads out of the {of}. A glob is such as {such_as}")
-    if _STARS.search(value):
+    if re.search(_STARS, value):
         raise ValueError(f'in {_quoted(value)}, "**" must stand alone between slashes, as in "dist/**/*.whl"')
     return value
 

@@ -41,6 +41,7 @@ from penstock.answers import (
     the_one_asked_for,
     the_target,
 )
+from penstock.artifacts import digest_of
 from penstock.cachekey import observed
 from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
@@ -60,7 +61,7 @@ from penstock.target import Job, Target
 from penstock.workspace import Workspace, claimed
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Worker:
     """Works on requests, one after another."""
 
@@ -174,7 +175,9 @@ class Worker:
         if isinstance(result, Approval):
             return self._approved(request, result)
         if isinstance(result, Revision):
-            return snapshot_of(the_one_asked_for(plan_step, step.revision, result), step, self.home.store)
+            self._end_processes()  # nobody changes the files any more
+            taken = the_one_asked_for(plan_step, step.revision, result)
+            return snapshot_of(taken, self._own_workspace().keep())
         if plan_step.phase == "sign":
             return self._signed(request, result)
         if plan_step.phase == "publish":
@@ -345,7 +348,7 @@ class Worker:
         )
 
     def _record(self, request: Request, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Put statements into the store, signed where the pipeline signs by now."""
+        """Put statements on record, signed where the pipeline signs by now."""
         for step in self._steps:
             if step.has_secrets:
                 made = [masked(statement, step.mask, spare=names_in(request)) for statement in made]
@@ -370,11 +373,11 @@ class Worker:
         return with_bundles(self.home.store, references, checked(signer, signatures))
 
     def _keep_statement(self, kind: str, data: bytes) -> str:
-        """Put a statement into the store; a small one is durable with its event, and not on its own."""
-        small = kind in WHOLE and len(data) <= SMALL
-        digest = self.home.store.add_bytes(data, durable=not small)
-        if small:
-            self._statements[digest] = data.decode()
+        """Have a small statement go on record with its event, and any other into the store; its digest."""
+        if kind not in WHOLE or len(data) > SMALL:
+            return self.home.store.add_bytes(data)
+        digest = digest_of(data)
+        self._statements[digest] = data.decode()
         return digest
 
     def _on_record(self, request: Request) -> list[Evidence]:

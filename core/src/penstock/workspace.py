@@ -21,7 +21,12 @@ from penstock.home import Home, Lock
 
 _Note = list[int]
 _Tree = dict[str, _Note]
+_LINKS = 4  # in a note, after the mode
 _COARSE = 5  # CLOCK_REALTIME_COARSE of Linux: what file systems take their time from
+_FINEST = 20_000_000
+"""Nanoseconds within which file systems of other systems may give the same time to two changes."""
+_PAUSE = 0.0005
+"""Seconds between two looks at the time, which moves on every few thousandths."""
 
 
 class Workspace:
@@ -35,6 +40,10 @@ class Workspace:
         self._note_file = root / "note.json"
         self._noted: tuple[str, _Tree] | None = None
         """What stands in the note, once this process has read or written it."""
+        self._newer = False
+        """Whether that is still to be written down."""
+        self._noted_at = 0
+        """When that was, as the file system tells the time, in nanoseconds."""
         self._tmp_mode: int | None = None
         self._store = store
 
@@ -56,10 +65,40 @@ class Workspace:
             if not self._put_back(snapshot):
                 self._clear()
                 self._store.write_tree(snapshot, self.files)
-                self._write_note(snapshot)
+                self._note(snapshot, _tree(self.files))
+            if self._newer:
+                self._write_note()
+            self._let_time_pass()
         except OSError as error:
             raise self._trouble(error) from None
         return self.files
+
+    def keep(self) -> str:
+        """Keep what a source step has written, of which no process is left, as a snapshot; its digest.
+
+        Where that is what a checkout of it would be, the next step begins with it.
+        """
+        files = _tree(self.files)
+        digest, _ = self._store.add_tree(self.files)
+        if self._is_checkout(files) and _tree(self.files) == files:
+            self._note(digest, files)
+        return digest
+
+    def _is_checkout(self, files: _Tree) -> bool:
+        """Whether there is nothing but what `write_tree` makes, as it makes it."""
+        user = os.geteuid()
+        for mode, *note in files.values():
+            if stat.S_ISREG(mode):
+                if stat.S_IMODE(mode) not in (0o644, 0o755) or note[_LINKS:] != [1, user]:
+                    return False
+            elif mode != self._tmp_mode and not stat.S_ISLNK(mode):
+                return False
+        return True
+
+    def _let_time_pass(self) -> None:
+        """Wait until no change can have the time of what was noted: it would leave the note as it is."""
+        while _might_be_now(self._noted_at):
+            time.sleep(_PAUSE)
 
     def tidy(self, *, wholly: bool = False) -> None:
         """Remove what a step had for itself, once it is over; `wholly`: also what it wrote in its checkout.
@@ -108,7 +147,7 @@ class Workspace:
             return False
 
     def _clear(self) -> Path:
-        self._noted = None
+        self._noted, self._newer = None, False
         self._note_file.unlink(missing_ok=True)
         remove(self.files)
         self.files.mkdir()
@@ -127,7 +166,7 @@ class Workspace:
             for entry in self._store.tree(snapshot):
                 if entry["path"] in missing:
                     self._store.write_entry(entry, self.files)
-            self._write_note(snapshot)
+            self._note(snapshot, _tree(self.files))
         return True
 
     def _remove_changed(self, noted: _Tree) -> set[str]:
@@ -159,12 +198,15 @@ class Workspace:
         if not good:
             return None
         self._noted = snapshot, files
+        self._noted_at = self._note_file.stat().st_mtime_ns
         return files
 
-    def _write_note(self, snapshot: str) -> None:
-        # A change within the same tick as our own writing would leave the times as they are.
-        time.sleep(_tick())
-        files = _tree(self.files)
+    def _note(self, snapshot: str, files: _Tree) -> None:
+        self._noted, self._newer, self._noted_at = (snapshot, files), True, _time_of_files()
+
+    def _write_note(self) -> None:
+        assert self._noted is not None
+        snapshot, files = self._noted
         new = self._note_file.with_suffix(".new")
         try:
             new.write_text(json.dumps({"snapshot": snapshot, "files": files}))
@@ -172,7 +214,7 @@ class Workspace:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        self._noted = snapshot, files
+        self._newer = False
 
     def _trouble(self, error: OSError) -> PluginError:
         return PluginError(f"the workspace {self.root} can't be made: {error.strerror}: {error.filename}")
@@ -189,12 +231,15 @@ def claimed(home: Home) -> tuple[Lock, Workspace]:
         number += 1
 
 
-def _tick() -> float:
-    """Seconds within which a file system may give the same time to two changes."""
-    with suppress(OSError):
-        if sys.platform == "linux":
-            return time.clock_getres(_COARSE)
-    return 0.02
+def _time_of_files() -> int:
+    """The time that a file system gives to a change that is made now."""
+    return time.clock_gettime_ns(_COARSE) if sys.platform == "linux" else time.time_ns()
+
+
+def _might_be_now(noted: int) -> bool:
+    """Whether a file system may give that time to a change that is made now."""
+    now = _time_of_files()
+    return now == noted if sys.platform == "linux" else 0 <= now - noted < _FINEST
 
 
 def _tree(root: Path) -> _Tree:
@@ -211,9 +256,10 @@ def _tree(root: Path) -> _Tree:
                     notes[path] = [info.st_mode]  # its times and size move with what is in it
                     queue.append((path + "/", entry.path))
                 else:
-                    notes[path] = _note(info)
+                    notes[path] = _note_of(info)
     return notes
 
 
-def _note(info: os.stat_result) -> _Note:
-    return [info.st_mode, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_nlink]
+def _note_of(info: os.stat_result) -> _Note:
+    times = (info.st_mtime_ns, info.st_ctime_ns)
+    return [info.st_mode, info.st_ino, info.st_size, *times, info.st_nlink, info.st_uid]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from penstock.errors import PluginError
 from penstock_git import named, parse
 from penstock_git.parse import Commit, Entry, Pointer
-from penstock_git.program import brief, script, without_filters
+from penstock_git.program import brief, variables, where, without_filters
 
 RAW = (
     b"tree 1\nauthor Ana <ana@example.com> 1700000000 +0100\ncommitter Bo <bo@example.com> 1700000099 -0300\n"
@@ -50,15 +52,51 @@ def test_a_description(output, expected) -> None:
     assert parse.describe(output) == expected
 
 
-def test_entries_are_relative_to_the_project() -> None:
-    output = (
-        b"100755 blob aa      12\tp/a\tb\nc\x00160000 commit bb       -\tp/lib\x00100644 blob cc BAD\tp/x\0"
-    )
-    assert parse.entries(output, b"p/") == [
-        Entry(b"100755", b"a\tb\nc", 12),
-        Entry(b"160000", b"lib"),
-        Entry(b"100644", b"x"),
+@pytest.mark.parametrize("digest", [20, 32])
+def test_a_tree(digest) -> None:
+    one, two = bytes(range(digest)), b"\n" * digest
+    raw = b"100755 a\tb\nc\0" + one + b"40000 lib\0" + two + b"0160000 \xe9\0" + one
+
+    assert parse.tree(raw, b"p/", digest) == [
+        Entry(0o100755, b"p/a\tb\nc", one.hex()),
+        Entry(0o040000, b"p/lib", two.hex()),
+        Entry(0o160000, b"p/\xe9", one.hex()),
     ]
+    assert parse.tree(b"", b"", digest) == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"100644 a",
+        b"100644 a\0" + b"x" * 19,
+        b"100644 \0" + b"x" * 20,
+        b"100644 a/b\0" + b"x" * 20,
+        b"rwxr-xr-x a\0" + b"x" * 20,
+        b"-100644 a\0" + b"x" * 20,
+        b"777777777777777777777 a\0" + b"x" * 20,
+    ],
+    ids=repr,
+)
+def test_what_is_no_tree_is_refused(raw) -> None:
+    with pytest.raises(ValueError, match=r"no tree|not found"):
+        parse.tree(raw, b"", 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, True) for name in (b".", b"..", b".git", b".GiT", b"git~1", b"GIT~1", b".git. .", b".git ")),
+        *((name, True) for name in (b".git::$INDEX_ALLOCATION", b".git\\x", ".g\u200cit".encode())),
+        *(
+            (name, False)
+            for name in (b"...", b".gitignore", b"git", b"git~2", b".git-blame", b"a.git", b".gi")
+        ),
+    ],
+    ids=repr,
+)
+def test_a_name_that_leads_out(name, expected) -> None:
+    assert parse.leads_out(name) is expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +111,7 @@ def test_entries_are_relative_to_the_project() -> None:
     ids=repr,
 )
 def test_a_path_that_is_there_twice_is_found(paths, expected) -> None:
-    assert parse.twice([Entry(b"100644", path) for path in paths]) == expected
+    assert parse.twice([Entry(0o100644, path) for path in paths]) == expected
 
 
 def test_changes_are_relative_and_told_once() -> None:
@@ -85,8 +123,6 @@ def test_changes_are_relative_and_told_once() -> None:
 def test_output_that_git_never_prints_is_refused(output) -> None:
     with pytest.raises(PluginError, match="git status printed"):
         parse.changed(output, b"p/")
-    with pytest.raises(PluginError, match="git ls-tree printed"):
-        parse.entries(output, b"p/")
     with pytest.raises(PluginError, match="git cat-file printed"):
         parse.commits(b"aa commit x\n", 1)
 
@@ -122,22 +158,28 @@ def test_filters_are_switched_off_after_what_the_environment_holds() -> None:
     assert without_filters([], "2") == {}
 
 
-def test_the_script_drops_what_is_meant_for_another_git_and_nothing_else() -> None:
-    text = script(
-        ["GIT_DIR", "GIT_TRACE", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_X;rm", "HOME"],
-        frozenset({"GIT_DIR"}),
-        ["git status"],
-    )
-    dropped = text.partition("unset ")[2].partition(";")[0].split()
-    assert {"GIT_TRACE", "GIT_INDEX_FILE"} <= {*dropped}
-    assert not {"GIT_DIR", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_X;rm", "HOME"} & {*dropped}
+def test_variables_that_are_meant_for_another_git_are_dropped_and_no_others(monkeypatch) -> None:
+    for name in ("GIT_DIR", "GIT_TRACE", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0"):
+        monkeypatch.setenv(name, "inherited")
+    section = {"GIT_INDEX_FILE": "a section's", "GIT_SEQUENCE_EDITOR": "a section's"}
+
+    found = variables({**os.environ, **section}, {"GIT_NO_REPLACE_OBJECTS": "1"})
+
+    assert {name for name in found if name.startswith("GIT_")} == {
+        *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_NO_REPLACE_OBJECTS", "GIT_SEQUENCE_EDITOR"),
+    } | {name for name in os.environ if name.startswith("GIT_CONFIG_")}
+    assert found["PATH"] == os.environ["PATH"]
 
 
-def test_several_commands_run_side_by_side() -> None:
-    text = script([], frozenset(), ["git show", "git status"])
+def test_git_is_looked_for_in_no_relative_place(tmp_path, monkeypatch) -> None:
+    trap = tmp_path / "here" / "git"
+    trap.parent.mkdir()
+    trap.write_text("#!/bin/sh\n")
+    trap.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
 
-    assert """git show <"$1.in" >"$1.0.out" 2>"$1.0.err" & p0=$!;""" in text
-    assert text.endswith('{ wait $p0; echo $?; wait $p1; echo $?; } >"$1.codes"')
+    assert where("here:.:") is None
+    assert where(f"here:{trap.parent}") == str(trap)
 
 
 @pytest.mark.parametrize(

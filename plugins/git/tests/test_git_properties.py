@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from penstock_git import parse, snapshot
+from penstock_git import parse
 
 _ODD = [
     b"\n",
@@ -130,15 +131,9 @@ def test_a_description_of_any_bytes_is_read(raw) -> None:
     parse.describe(raw)
 
 
-@given(st.binary(max_size=20))
-def test_a_quoted_path_is_read_back_as_it_was(path) -> None:
-    raw = snapshot.quoted(path)[1:-1].decode("ascii")
-    plain = bytearray()
-    while raw:
-        if raw[0] == "\\":
-            plain.append(int(raw[1:4], 8))
-            raw = raw[4:]
-        else:
-            plain.append(ord(raw[0]))
-            raw = raw[1:]
-    assert bytes(plain) == path
+@given(st.binary())
+def test_a_tree_of_any_bytes_is_read_or_refused(raw) -> None:
+    with contextlib.suppress(ValueError):
+        for entry in parse.tree(raw, b"", 20):
+            assert b"/" not in entry.path
+            parse.leads_out(entry.path)

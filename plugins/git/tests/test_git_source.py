@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,57 @@ def test_a_repository_with_many_uncommitted_files_names_some_and_counts_the_rest
         repo.write(f"new/{number:04}")
     left_out = take(repo.path).revision.left_out
     assert (len(left_out), left_out[0], left_out[-1]) == (201, "new/0000", "… and 1,034 more")
+
+
+@pytest.mark.parametrize(("tags", "expected"), [(0, 4), (1, 5)], ids=["no tag", "a tag"])
+def test_few_processes_are_started(repo, take, monkeypatch, tmp_path, tags, expected) -> None:
+    for number in range(tags):
+        repo.git("tag", f"v{number}")
+    for number in range(250):
+        repo.write(f"some/{number % 7}/{number}")
+    repo.commit()
+    started = tmp_path / "started"
+    places = [tmp_path / "programs", *os.environ["PATH"].split(os.pathsep)]
+    places[0].mkdir()
+    for name in ("git", "sh"):
+        program = places[0] / name
+        program.write_text(f'#!/bin/sh\necho {name} >> "{started}"\nexec {shutil.which(name)} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, places)))
+
+    assert len(take(repo.path).files) == 252
+
+    assert started.read_text().split() == ["git"] * expected
+
+
+def test_a_large_file_is_taken_whole(repo, take) -> None:
+    content = bytes(range(256)) * 20_000
+    repo.write("large", content)
+    repo.commit()
+    assert take(repo.path).files[b"large"] == (False, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("blob", "can't be written: {name} is missing. Where objects are missing from a partial or damaged"),
+        ("tree", "reading commit [0-9a-f]{{12}} failed: {name} is missing"),
+    ],
+)
+def test_an_object_that_is_not_there_is_told(repo, take, kind, expected) -> None:
+    name = repo.git("rev-parse", "HEAD:src/app.py" if kind == "blob" else "HEAD:src")
+    (repo.path / ".git/objects" / name[:2] / name[2:]).unlink()
+    with pytest.raises(StepFailed, match=expected.format(name=name)):
+        take(repo.path)
+
+
+def test_an_object_that_is_damaged_is_told(repo, take) -> None:
+    name = repo.git("rev-parse", "HEAD:src/app.py")
+    place = repo.path / ".git/objects" / name[:2] / name[2:]
+    place.chmod(0o644)
+    place.write_bytes(b"damaged")
+    with pytest.raises(StepFailed, match="can't be written: "):
+        take(repo.path)
 
 
 @pytest.mark.parametrize("ref", ["", " ", "a\nb", "a\0b", "\x1b"], ids=repr)

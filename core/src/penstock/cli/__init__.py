@@ -107,8 +107,7 @@ def cli(directory: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point: runs a command and ends the process with its exit code."""
-    gc.disable()  # while modules are imported nothing becomes garbage; who goes on for longer enables it
+    """Run a command, and end the process with its exit code."""
     _leave(invoke(arguments))
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from penstock import config
 from penstock.cli.common import load_plan, open_project, print_json, warn
+from penstock.cli.lines import sign
 from penstock.cli.schema import refresh
-from penstock.cli.terminal import sign
 from penstock.cli.text import clean
 from penstock.configfile import find
 from penstock.errors import PenstockError

@@ -1,32 +1,26 @@
 """What the commands share: the project, its journal, and a run by number."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
-from penstock import chain, config, inhouse, plan, revisions
+from penstock import chain, config, inhouse, plan
 from penstock.cli.text import ACTING
 from penstock.config import Project
 from penstock.configfile import find
-from penstock.engine import load_run
 from penstock.errors import ConfigError, PluginError
-from penstock.executor import Done, LocalPool
 from penstock.home import Home
 from penstock.journal import Events, Journal
-from penstock.model import Event, Revision, short
+from penstock.model import Event, short
 from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.request import Request, Response
-from penstock.revisions import Sources
+from penstock.runs import load_run
 from penstock.state import RunState
-from penstock.worker import Worker
 
 
 class Opened(NamedTuple):
@@ -151,16 +145,6 @@ def load_plan(
     return project, plugins, made
 
 
-def load_at(
-    home: Home, source: Sources, revision: Revision, words: Iterable[str] = ()
-) -> tuple[Project, Plugins, Plan, dict[str, Any]]:
-    """The configuration of a revision and its plan; with what the run that it is for has to record."""
-    path = revisions.configuration(home, source, revision)
-    project, plugins, plan = load_plan(path, words, root=source.root)
-    recorded = {"revision": revision.model_dump(mode="json"), "configuration": path.parent.name}
-    return project, plugins, plan, recorded
-
-
 def plugins_of(opened: Opened, state: RunState) -> Plugins:
     """The plugins that a run began with. Raises ConfigError where one of them is not the same any more."""
     plan = state.plan
@@ -187,26 +171,6 @@ def plugins_of(opened: Opened, state: RunState) -> Plugins:
             "Start anew: penstock run"
         )
     return plugins
-
-
-def ask_worker(opened: Opened, plugins: Plugins, request: Request) -> Response:
-    """Have one request worked on outside a run, in a worker process."""
-    pool = LocalPool(lambda: Worker(opened.root, plugins, opened.home), in_child=lambda: None)
-    try:
-        pool.submit("ask", request)
-        while True:
-            for news in pool.wait(None):
-                if isinstance(news, Done):
-                    return news.response
-    finally:
-        pool.close()
-
-
-def must_pass(response: Response, what: str) -> dict[str, Any]:
-    """The response's data. Raises PluginError where the request did not pass."""
-    if response.outcome != "passed":
-        raise PluginError(f"{what}: {response.reason}")
-    return response.data
 
 
 def print_json(value: object) -> None:

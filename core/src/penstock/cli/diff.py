@@ -18,6 +18,7 @@ from penstock.errors import StepRefused
 from penstock.findings import ScanReport
 from penstock.gates import PROVENANCE
 from penstock.model import TestReport, short
+from penstock.runs import Statements
 from penstock.state import RunState
 
 _SHOWN = 8
@@ -83,6 +84,8 @@ def _tools(opened: Opened, state: RunState) -> dict[str, str]:
         name, _, version = (report.tool if isinstance(report, TestReport) else report.scanner).rpartition(" ")
         if name:
             found[name] = version
+    if state.pruned is None:
+        Statements(opened.journal, opened.home, state.run).restore()
     for step in state.steps.values():
         for entry in step.evidence:
             if entry["predicate_type"] != PROVENANCE:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.cli.common import Opened, ask_worker
+from penstock.cli.asking import ask_worker
+from penstock.cli.common import Opened
 from penstock.cli.forecast import not_known
 from penstock.cli.text import clean
 from penstock.model import short

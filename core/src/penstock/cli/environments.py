@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from penstock.cli.common import Opened, ask_worker, load_plan, not_pruned, open_project, print_json, sound
+from penstock.cli.asking import ask_worker
+from penstock.cli.common import Opened, load_plan, not_pruned, open_project, print_json, sound
 from penstock.cli.lines import Look, names_width, row
 from penstock.cli.run import work
 from penstock.cli.text import clean
@@ -23,6 +24,7 @@ from penstock.model import Release, short
 from penstock.plan import Plan, PlanStep
 from penstock.plugins import Plugins
 from penstock.request import evidence_so_far, make_request
+from penstock.runs import Statements
 from penstock.state import LETS_ON, RunState
 
 
@@ -80,6 +82,7 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
         f"of run {before.release.run}",
         err=True,
     )
+    Statements(opened.journal, opened.home, original.run).restore()
     evidence = [ref.model_dump(mode="json") for ref in evidence_so_far(original.plan, original)]
     state, events = new_run(
         opened.journal,

@@ -1,7 +1,5 @@
 """What a run would do with each step that has a cache: take its result over, or run it, and why."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +8,8 @@ from typing import Any, NamedTuple
 from penstock import cachekey
 from penstock.cache import Cache, Known
 from penstock.cachekey import Files
-from penstock.cli.common import Opened, ask_worker
+from penstock.cli.asking import ask_worker
+from penstock.cli.common import Opened
 from penstock.errors import StepRefused
 from penstock.home import Home
 from penstock.model import Event

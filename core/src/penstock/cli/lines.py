@@ -1,11 +1,9 @@
 """A run → the lines that a person reads: its revision, its steps, its end. Pure, but for `Look.of`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, Self, TextIO
 
 from penstock.cli.text import clean, fill, lines_of, width, wrap
 from penstock.model import Revision
@@ -50,7 +48,7 @@ class Look(NamedTuple):
     """Whether its encoding lacks the signs."""
 
     @classmethod
-    def of(cls, stream: TextIO) -> Look:
+    def of(cls, stream: TextIO) -> Self:
         """The look of a stream: of a terminal its size, now, and colours unless NO_COLOR is set."""
         try:
             "✓✗–…›↻".encode(stream.encoding or "utf-8")
@@ -72,7 +70,7 @@ class Look(NamedTuple):
         """A text in colour, where that is wanted."""
         return f"\x1b[{colour}m{text}\x1b[0m" if colour and self.colour else text
 
-    def inside(self, indent: int) -> Look:
+    def inside(self, indent: int) -> Self:
         """The look of what stands behind an indent."""
         return self if self.columns is None else self._replace(columns=self.columns - indent)
 

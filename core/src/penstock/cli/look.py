@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from penstock.cli import written
-from penstock.cli.common import Opened, day, not_pruned, open_project, print_json, run_and_rest
+from penstock.cli.common import Opened, day, load_plan, not_pruned, open_project, print_json, run_and_rest
 from penstock.cli.lines import Look, duration, names_width, plain_lines, row, step_lines
-from penstock.cli.run import ending
-from penstock.cli.terminal import Terminal, last_words
+from penstock.cli.terminal import Terminal, ending, last_words
 from penstock.cli.text import clean, coloured, cut, harmless
+from penstock.configfile import find
 from penstock.errors import ConfigError, did_you_mean, nearest
 from penstock.home import Lock, served
 from penstock.journal import RunLine
@@ -224,6 +223,17 @@ def describe(state: RunState) -> dict[str, Any]:
     }
 
 
+def _is_deployed_to(name: str) -> bool:
+    """Whether a word on the command line is an environment, and no step or run."""
+    if "." in name or name == "last" or name.isdigit():
+        return False
+    try:
+        plan = load_plan(find(Path.cwd()))[2]
+    except ConfigError:  # what the runs have left can be looked at without
+        return False
+    return name in plan.environments and any(plan.deploys(name)) and name not in plan.by_name
+
+
 @click.command()
 @click.argument("words", nargs=-1, metavar="[RUN] [STEP] | ENV")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over; with ENV until Ctrl-C.")
@@ -234,7 +244,9 @@ def logs(
     words: tuple[str, ...], follow: bool, service: str | None, since: str | None, tail: int | None
 ) -> int:
     """Show what a step, or every step, printed; with ENV, what the service that is deployed there writes."""
-    if len(words) == 1 and written.is_deployed_to(words[0]):
+    if len(words) == 1 and _is_deployed_to(words[0]):
+        from penstock.cli import written  # a worker asks there
+
         return written.show(words[0], follow=follow, since=since, tail=tail)
     if since is not None or tail is not None:
         raise ConfigError("--since and --tail are for what a service writes: penstock logs ENV")

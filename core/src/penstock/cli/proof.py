@@ -35,6 +35,7 @@ from penstock.model import Artifact, Evidence, Release, Signer
 from penstock.proof import check_bytes, check_reference
 from penstock.pruning import pruned
 from penstock.request import evidence_so_far
+from penstock.runs import Statements
 from penstock.state import RunState
 from penstock.summary import person
 
@@ -69,6 +70,7 @@ def verify(digest: str, export: Path | None, as_json: bool) -> int:
     # Whom to trust is what the project says now: what lies beside the evidence is under test itself.
     _, plugins, plan = load_plan(opened.path)
     trust = plan.signer
+    Statements(opened.journal, opened.home, state.run).restore()
     links = []
     for reference in evidence_so_far(state.plan, state):
         evidence, signers = check_reference(opened.home, plugins, trust, reference)

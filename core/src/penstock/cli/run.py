@@ -12,31 +12,28 @@ from typing import Any
 
 import click
 
-from penstock import labels, leftovers, revisions, sealing
+from penstock import labels, leftovers, sealing
 from penstock.cli.common import (
     Opened,
     event_line,
-    load_at,
     load_plan,
     open_project,
     plugins_of,
     sound,
     warn,
 )
-from penstock.cli.lines import Look, end_lines
-from penstock.cli.terminal import Terminal
+from penstock.cli.lines import Look
+from penstock.cli.terminal import Terminal, ending
 from penstock.config import Project, placed
 from penstock.configfile import find
-from penstock.engine import load_run, new_run, working_on
 from penstock.errors import ConfigError, nearest, sentence
 from penstock.executor import Progress
-from penstock.home import Home
 from penstock.journal import New
 from penstock.machine import local_engine
 from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins
-from penstock.runs import restore_statements
+from penstock.runs import load_run, new_run, working_on
 from penstock.state import RunState
 
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
@@ -102,9 +99,9 @@ def _configured(
     """What is run, as it lies here or is committed at `rev`; with what the run has to record of that."""
     if rev is None:
         return *load_plan(path, words), {}
-    _, plugins, plan = load_plan(path)
-    source = revisions.sources(path.parent, plugins, plan, what="--rev")
-    return load_at(Home.of(path.parent), source, revisions.find(source, rev), words)
+    from penstock.cli.committed import load_named  # most runs are of what lies here
+
+    return load_named(path, rev, words)
 
 
 @click.command()
@@ -141,7 +138,6 @@ def work(
     with working_on(opened.home, state.run, clean=resumed) as locks:
         leftovers.sweep(opened.home, opened.journal)
         if resumed:
-            restore_statements(opened.journal, opened.home, state.run)
             state = load_run(opened.journal, opened.home, state.run)  # now that nobody else writes
             new = [New("run.resumed", None, {"steps": list(state.running)}, time.time())]
             for event in opened.journal.append(state.run, new):
@@ -235,11 +231,6 @@ class _Show:
         lines = ending(state, "last" if newest else str(state.run), Look.of(self._stream))
         with _for_whoever_reads():
             click.echo("\n".join(lines), err=self._as_json)
-
-
-def ending(state: RunState, run: str, look: Look) -> list[str]:
-    """The last lines about a run, which is named so."""
-    return end_lines(state, (state.finished or time.time()) - state.started, run, look)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from penstock.cli.lines import Look, names_width, revision_lines, row, step_lines
+from penstock.cli.lines import Look, end_lines, names_width, revision_lines, row, step_lines
 from penstock.cli.lines import duration as duration
 from penstock.cli.lines import sign as sign
 from penstock.cli.screen import Screen
@@ -208,6 +208,11 @@ def last_words(home: Home, run: int, name: str, step: StepState) -> list[str]:
         text = text.rpartition(_TRACEBACK)[0]
     lines = [line for line in lines_of(text) if line.strip() and not line.startswith("$ ")]
     return lines[-_LAST_LINES:]
+
+
+def ending(state: RunState, run: str, look: Look) -> list[str]:
+    """The last lines about a run, which is named so."""
+    return end_lines(state, (state.finished or time.time()) - state.started, run, look)
 
 
 def duration_so_far(seconds: float) -> str:

@@ -23,7 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 from penstock import changes, revisions
 from penstock.changes import Change, Ledger
 from penstock.cli.apart import be_child, children_wake, exit_code_of
-from penstock.cli.common import Opened, load_at, load_plan, open_project, sound, warn
+from penstock.cli.committed import load_at
+from penstock.cli.common import Opened, load_plan, open_project, sound, warn
 from penstock.cli.run import resume_run, work
 from penstock.cli.watching import Voice, result_of
 from penstock.configfile import find

@@ -7,7 +7,8 @@ import time
 import click
 
 from penstock import gates
-from penstock.cli.common import Opened, ask_worker, must_pass, open_project, plugins_of
+from penstock.cli.asking import ask_worker, must_pass
+from penstock.cli.common import Opened, open_project, plugins_of
 from penstock.cli.run import resume_run
 from penstock.errors import ConfigError, StepRefused
 from penstock.journal import New

@@ -26,17 +26,6 @@ _LINES = 100
 """Of each target, where nobody says how many."""
 
 
-def is_deployed_to(name: str) -> bool:
-    """Whether a word on the command line is an environment, and no step or run."""
-    if "." in name or name == "last" or name.isdigit():
-        return False
-    try:
-        plan = load_plan(find(Path.cwd()))[2]
-    except ConfigError:  # what the runs have left can be looked at without
-        return False
-    return name in plan.environments and any(plan.deploys(name)) and name not in plan.by_name
-
-
 def show(environment: str, *, follow: bool, since: str | None, tail: int | None) -> int:
     """Print the lines of all targets, each with its target before it."""
     reading = Reading(

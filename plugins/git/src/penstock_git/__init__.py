@@ -1,7 +1,6 @@
 """The `source` plugin: exactly what is committed in git, byte for byte."""
 
-from __future__ import annotations
-
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import Annotated
 from penstock import Proposal, Revision, Settings, Step, StepFailed, Tool, hookimpl
 from pydantic import AfterValidator, Field
 
-from penstock_git import parse, repository, snapshot
-from penstock_git.parse import Commit, Entry
+from penstock_git import parse, program, repository, snapshot
+from penstock_git.parse import Commit
 from penstock_git.repository import HEAD, Repository
+from penstock_git.snapshot import Snapshot
 
 PENSTOCK_API = 1
 
 _CONFIGURATION = b"penstock.toml"
 _OWN_DIRECTORY = b".penstock/"
-_REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_REMOTE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 _SHOWN = 3  # of a kind, to whoever watches
 _NAMED = 200
 """So many files are named in a revision, which every event and piece of evidence may carry."""
@@ -39,7 +39,7 @@ def _check_ref(ref: str) -> str:
 
 
 def _check_remote(name: str | None) -> str | None:
-    if name is not None and not _REMOTE.fullmatch(name):
+    if name is not None and not re.fullmatch(_REMOTE, name):
         raise ValueError('must be the name of a remote, such as "origin"')
     return name
 
@@ -69,21 +69,26 @@ class Git(Settings):
 def penstock_source(settings: Git, step: Step) -> Revision:
     """Write the snapshot into the workspace, and say what it is of."""
     asked = step.revision.commit
-    if asked is not None:
-        return _take_asked(step, asked)
-    found, head, commit = repository.find(step, settings.ref)
+    with program.Git(step, step.project.resolve()) as git:
+        return _take(settings, git) if asked is None else _take_asked(git, asked)
+
+
+def _take(settings: Git, git: program.Git) -> Revision:
+    step = git.step
+    found, head, commit = repository.find(git, settings.ref)
     if settings.dirty and (head is None or head.name != commit.name):
         raise StepFailed(
             f'files that are not committed belong to what is checked out, not to ref "{settings.ref}". Leave '
             f"out `ref` or --dirty, or check it out: git checkout {settings.ref}"
         )
-    entries, answers = snapshot.write(step, found, commit.name, *repository.about(commit.name))
-    notes = _say_what_is_missing(step, found, entries)
-    standing = repository.standing(found, answers)
+    looking = repository.look(found, commit.name)  # which takes as long as it takes to write the files
+    written = snapshot.write(found, commit.name)
+    notes = _say_what_is_missing(step, found, written)
+    standing = repository.standing(found, looking)
     taken, left_out = _compare(settings, step, standing.uncommitted)
     _refuse_empty(settings, step, found, commit)
     ref = standing.branch if settings.ref in HEAD else settings.ref
-    _say(step, commit, ref, len(entries), taken, left_out)
+    _say(step, commit, ref, len(written.entries), taken, left_out)
     return _revision(commit, ref).model_copy(
         update={
             "tag": standing.tag,
@@ -102,14 +107,15 @@ def _revision(commit: Commit, ref: str | None) -> Revision:
     )
 
 
-def _take_asked(step: Step, asked: str) -> Revision:
+def _take_asked(git: program.Git, asked: str) -> Revision:
     """The snapshot of a commit that the run is about: what lies in the working tree has no part in it."""
-    found, _, commit = repository.find(step, asked)
-    entries, _ = snapshot.write(step, found, commit.name)
-    notes = _say_what_is_missing(step, found, entries)
+    step = git.step
+    found, _, commit = repository.find(git, asked)
+    written = snapshot.write(found, commit.name)
+    notes = _say_what_is_missing(step, found, written)
     _refuse_empty(Git(), step, found, commit)
     ref = step.revision.ref
-    _say(step, commit, ref, len(entries), [], [])
+    _say(step, commit, ref, len(written.entries), [], [])
     tag, distance = repository.nearest_tag(found, commit.name)
     return _revision(commit, ref).model_copy(update={"tag": tag, "distance": distance, "notes": tuple(notes)})
 
@@ -176,7 +182,7 @@ def _compare(settings: Git, step: Step, uncommitted: Sequence[bytes]) -> tuple[l
 
 
 def _refuse_empty(settings: Git, step: Step, found: Repository, commit: Commit) -> None:
-    if any(path.is_symlink() or not path.is_dir() for path in step.workspace.rglob("*")):
+    if _holds_a_file(step.workspace):
         return
     place = f'the directory "{parse.shown(found.prefix)}" of ' if found.prefix else ""
     way_out = (
@@ -188,11 +194,18 @@ def _refuse_empty(settings: Git, step: Step, found: Repository, commit: Commit) 
     raise StepFailed(f"{place}commit {commit.name[:7]} holds no file, {way_out}")
 
 
-def _say_what_is_missing(step: Step, found: Repository, entries: Sequence[Entry]) -> list[str]:
+def _holds_a_file(root: Path) -> bool:
+    """Whether there is anything below a directory but directories."""
+    return any(
+        files or any((Path(place) / name).is_symlink() for name in directories)
+        for place, directories, files in os.walk(root)
+    )
+
+
+def _say_what_is_missing(step: Step, found: Repository, written: Snapshot) -> list[str]:
     """Tell the log of all that is missing; the result is what everybody should see."""
-    modules = snapshot.submodules(entries)
+    modules, pointers = written.submodules, written.pointers
     _list(step, "Submodules are not fetched; their directories are empty", modules)
-    pointers = snapshot.lfs_pointers(step.workspace, entries)
     _list(step, "Git LFS is not asked; these files are pointers, as they are committed", pointers)
     if found.shallow:
         step.log("The clone is shallow, so tags may be missing. To have all: git fetch --unshallow --tags")

@@ -3,8 +3,6 @@
 Nothing is written through a link, whatever the snapshot holds where the working tree has a directory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

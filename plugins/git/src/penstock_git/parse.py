@@ -1,7 +1,5 @@
 """What git prints, as values. Pure: nothing here runs a program or looks at a file."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,13 +7,17 @@ from typing import NamedTuple
 
 from penstock.errors import PluginError
 
-SUBMODULE = b"160000"
-FILES = (b"100644", b"100755", b"100664")  # the last one stands in trees that old versions of git wrote
-_LFS = re.compile(
+SUBMODULE = 0o160000
+_LFS = (
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 )
 _ENCODING_OF_GIT = "utf-8"
+_MODE = re.compile(rb"[0-7]{5,7}")
+_IGNORED_IN_NAMES = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+"""What macOS does not see in a file's name."""
+_GIT_DIRECTORY = re.compile(rb"(?i:\.git|git~1)[ .]*([:\\].*)?", re.DOTALL)
+"""What one file system or another takes for a repository's own directory."""
 _BRANCH = b"## "
 
 
@@ -28,12 +30,20 @@ class Commit(NamedTuple):
     subject: str | None
 
 
-class Entry(NamedTuple):
-    """One file, link or submodule of a commit; `path` is relative to the project, `size` in bytes."""
+class Header(NamedTuple):
+    """What git says of an object before its bytes."""
 
-    mode: bytes
+    name: str
+    kind: bytes
+    size: int
+
+
+class Entry(NamedTuple):
+    """One file, link, submodule or directory of a tree; `path` is relative to the project."""
+
+    mode: int
     path: bytes
-    size: int = 0
+    object: str = ""
 
 
 class Pointer(NamedTuple):
@@ -53,19 +63,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def header(line: bytes) -> Header | None:
+    """A line of `git cat-file --batch` before an object; None where it says that there is none."""
+    words = line.rstrip(b"\n").split(b" ")
+    if len(words) != 3 or words[1] not in (b"commit", b"tree", b"blob", b"tag"):
+        return None  # "NAME missing" or "NAME ambiguous"
+    if not words[2].isdigit():
+        raise PluginError(f"git cat-file printed {shown(line)}")
+    return Header(words[0].decode("ascii", "backslashreplace"), words[1], int(words[2]))
+
+
 def commits(output: bytes, count: int) -> list[Commit | None]:
     """The answers of `git cat-file --batch` to `count` names; None for one that names no commit."""
     found: list[Commit | None] = []
     rest = output
     for _ in range(count):
-        head, _, rest = rest.partition(b"\n")
-        words = head.split(b" ")
-        if len(words) < 3 or words[-2] not in (b"commit", b"tree", b"blob", b"tag"):
-            found.append(None)  # "NAME missing" or "NAME ambiguous"
+        line, _, rest = rest.partition(b"\n")
+        head = header(line)
+        if head is None:
+            found.append(None)
             continue
-        size = _number(words[-1], head)
-        raw, rest = rest[:size], rest[size + 1 :]
-        found.append(commit(words[0].decode(), raw) if words[-2] == b"commit" else None)
+        raw, rest = rest[: head.size], rest[head.size + 1 :]
+        found.append(commit(head.name, raw) if head.kind == b"commit" else None)
     return found
 
 
@@ -93,18 +112,27 @@ def describe(output: bytes) -> tuple[str | None, int]:
     return shown(parts[0]), int(parts[1])
 
 
-def entries(output: bytes, prefix: bytes) -> list[Entry]:
-    """The answer of `git ls-tree -r -l -z`, relative to the directory `prefix` ("" or ending in a slash)."""
-    found = []
-    for line in output.split(b"\0")[:-1]:
-        about, tab, path = line.partition(b"\t")
-        words = about.split()
-        if not tab or len(words) != 4 or not path.startswith(prefix):
-            raise PluginError(f"git ls-tree printed {shown(line)}")
-        # Submodules, and objects that a partial clone lacks, have no size.
-        size = int(words[3]) if words[3].isdigit() else 0
-        found.append(Entry(mode=words[0], path=path[len(prefix) :], size=size))
+def tree(raw: bytes, above: bytes, digest: int) -> list[Entry]:
+    """The entries of a tree whose path is `above` ("" or ending in a slash); digests have so many bytes.
+
+    Raises ValueError where it is no tree.
+    """
+    found, at = [], 0
+    while at < len(raw):
+        end = raw.index(b"\0", at)
+        mode, _, name = raw[at:end].partition(b" ")
+        at = end + 1 + digest
+        if not _MODE.fullmatch(mode) or not name or b"/" in name or at > len(raw):
+            raise ValueError("no tree is like that")
+        found.append(Entry(int(mode, 8), above + name, raw[end + 1 : at].hex()))
     return found
+
+
+def leads_out(name: bytes) -> bool:
+    """Whether a name means another place than the one that it stands in, or a git directory there."""
+    seen = _IGNORED_IN_NAMES.sub("", name.decode("utf-8", "surrogateescape"))
+    raw = seen.encode("utf-8", "surrogateescape")
+    return name in (b".", b"..") or _GIT_DIRECTORY.fullmatch(raw) is not None
 
 
 def twice(entries: Sequence[Entry]) -> bytes | None:
@@ -150,7 +178,7 @@ def os_text(name: bytes) -> str:
 
 def lfs_pointer(content: bytes) -> Pointer | None:
     """What a Git LFS pointer stands for; None for a file that is none."""
-    match = _LFS.fullmatch(content)
+    match = re.fullmatch(_LFS, content)
     return None if match is None else Pointer(oid=match["oid"].decode(), size=int(match["size"]))
 
 
@@ -168,9 +196,3 @@ def _text(raw: bytes, encoding: str) -> str:
     except (LookupError, ValueError):
         text = raw.decode(_ENCODING_OF_GIT, "backslashreplace")
     return printable(text.strip())
-
-
-def _number(digits: bytes, line: bytes) -> int:
-    if not digits.isdigit():
-        raise PluginError(f"git cat-file printed {shown(line)}")
-    return int(digits)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from penstock import Step, StepFailed
 
@@ -41,7 +42,6 @@ _STAYS = re.compile(
     r"GIT_(CEILING_DIRECTORIES|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+)"
     r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
 )
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 QUIET = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
     "GIT_LITERAL_PATHSPECS": "1",
@@ -63,9 +63,11 @@ _HARMLESS = (
     ("maintenance.auto", "false"),
     ("submodule.recurse", "false"),
 )
-# `step.run` gives text, and no input; git's names are bytes.
-_STREAMS = '<"$1.in" >"$1.{number}.out" 2>"$1.{number}.err"'
-NOT_THERE, _NOT_RUN = 127, 126
+NOT_THERE, _NOT_RUN = 127, 126  # as a shell says it
+_MISSING = (
+    "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add its "
+    "directory to PATH"
+)
 
 
 class Answer(NamedTuple):
@@ -81,61 +83,73 @@ class Answer(NamedTuple):
         return self.returncode == 0
 
 
-class Git(NamedTuple):
-    """Git in one directory: the user's repository, or a private one where `env` says so."""
+class Running(NamedTuple):
+    """A git that was started, and is asked later how it went."""
 
-    step: Step
-    cwd: Path
-    env: tuple[tuple[str, str], ...] = ()
-    disabled_filters: tuple[str, ...] = ()
+    child: subprocess.Popen[bytes]
+    complaints: IO[bytes]
 
-    def ask(self, *arguments: str | Path, given: bytes = b"") -> Answer:
-        """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
-        return self.ask_all(arguments, given=given)[0]
+    def answer(self) -> Answer:
+        """Its answer, once it has ended; it is told nothing more."""
+        output, _ = self.child.communicate()
+        self.complaints.seek(0)
+        return Answer(self.child.returncode, output, _text(self.complaints.read()))
 
-    def ask_all(
-        self,
-        *commands: Sequence[str | Path],
-        given: bytes = b"",
-        beside: Git | None = None,
-        there: Sequence[Sequence[str | Path]] = (),
-    ) -> list[Answer]:
-        """Run git several times, side by side, as `ask` does; `given` is each one's input.
 
-        What stands in `there` is asked of the git `beside` at the same time.
+class Git:
+    """The git of a step in the user's repository; several may run at a time, and none is left at the end.
+
+    `step.run` gives text, takes no input, and waits for one program; git's names are bytes, and it is asked
+    several things at a time.
+    """
+
+    def __init__(self, step: Step, cwd: Path) -> None:
+        self.step = step
+        self.cwd = cwd
+        self._variables = variables(step.variables(), QUIET)
+        self._program = where(self._variables["PATH"])
+        self._left = ExitStack()
+
+    def __enter__(self) -> Git:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.close()
+
+    def start(self, *arguments: str, without: Sequence[str] = (), talking: bool = False) -> Running:
+        """Start git, `without` these filter drivers; `talking`, it is told on its standard input what to do.
+
+        Raises StepFailed where it can't be run.
         """
-        files = self.step.tmp / "git-streams"
-        _beside(files, ".in").write_bytes(given)
-        env = dict(self.env) | QUIET
-        env |= without_filters(self.disabled_filters, os.environ.get("GIT_CONFIG_COUNT", "0"))
-        lines = [shlex.join(map(str, command(arguments))) for arguments in commands]
-        if beside is not None:
-            lines += [beside.line(arguments) for arguments in there]
-        text = script(os.environ, frozenset(env), lines)
-        ended = self.step.run(
-            ["sh", "-c", text, "git", files], cwd=self.cwd, env=env, check=False, quiet=True
-        )
-        codes = [ended.returncode] * len(lines)
-        if len(lines) > 1 and ended.returncode == 0:
-            codes = [int(code) for code in _beside(files, ".codes").read_text().split()]
-        if not {NOT_THERE, _NOT_RUN}.isdisjoint(codes):
-            raise StepFailed(
-                "git is not on the PATH, or can't be run. Install it (https://git-scm.com/downloads), or add "
-                "its directory to PATH"
+        if self._program is None:
+            raise StepFailed(_MISSING)
+        env = self._variables | without_filters(without, self._variables.get("GIT_CONFIG_COUNT", "0"))
+        complaints = self._file()
+        try:
+            child = subprocess.Popen(
+                command(self._program, arguments),
+                cwd=self.cwd,
+                env=env,
+                stdin=subprocess.PIPE if talking else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                start_new_session=True,  # Ctrl-C is not for it
             )
-        return [
-            Answer(
-                code,
-                _beside(files, f".{number}.out").read_bytes(),
-                _beside(files, f".{number}.err").read_bytes().decode("utf-8", "backslashreplace").strip(),
-            )
-            for number, code in enumerate(codes)
-        ]
+        except OSError as error:
+            raise StepFailed(_MISSING) from error
+        self._left.callback(_end, child)
+        return Running(child, complaints)
 
-    def line(self, arguments: Sequence[str | Path]) -> str:
-        """The command as the shell takes it, with its own variables and directory: it may stand anywhere."""
-        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.env)
-        return f"{variables} {shlex.join(map(str, command(('-C', self.cwd, *arguments))))}"
+    def _file(self) -> IO[bytes]:
+        """A file without a name. A pipe that nobody reads meanwhile would be full some day, and git wait."""
+        path = self.step.tmp / "git-complaints"
+        file = self._left.enter_context(path.open("x+b"))
+        path.unlink()
+        return file
+
+    def ask(self, *arguments: str) -> Answer:
+        """Run git to its end, whatever it says. Raises StepFailed where it can't be run."""
+        return self.start(*arguments).answer()
 
     def must(self, answer: Answer, name: str, *, what: str) -> bytes:
         """The output of git's command `name`. Raises StepFailed where it did not do what it was asked to."""
@@ -148,6 +162,12 @@ class Git(NamedTuple):
         return answer.output
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.returncode is None:
+        child.kill()
+        child.communicate()
+
+
 def ask_at(
     root: Path, *arguments: str, given: bytes = b"", network: bool = False, patience: float | None = None
 ) -> Answer:
@@ -156,55 +176,53 @@ def ask_at(
     With `network` it may speak to a remote, but asks nobody for a password. Raises `TimeoutExpired`.
     """
     quiet = {name: value for name, value in QUIET.items() if not network or name != "GIT_ALLOW_PROTOCOL"}
-    text = f'unset {led_astray(os.environ, frozenset(quiet))}; exec "$@"'
-    ended = subprocess.run(
-        ["sh", "-c", text, "git", *command(arguments)],
-        cwd=root,
-        env={**os.environ, **quiet},
-        input=given,
-        capture_output=True,
-        check=False,
-        timeout=patience,
-        start_new_session=network,  # without a terminal, at which SSH would ask for a password
-    )
-    complaint = ended.stderr.decode("utf-8", "backslashreplace").strip()
-    return Answer(ended.returncode, ended.stdout, complaint)
+    program = where(os.environ.get("PATH", os.defpath))
+    if program is None:
+        return Answer(NOT_THERE, b"", "")
+    try:
+        ended = subprocess.run(
+            command(program, arguments),
+            cwd=root,
+            env=variables(os.environ, quiet),
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=patience,
+            start_new_session=network,  # without a terminal, at which SSH would ask for a password
+        )
+    except OSError as error:
+        return Answer(_NOT_RUN, b"", error.strerror or str(error))
+    return Answer(ended.returncode, ended.stdout, _text(ended.stderr))
 
 
-def command(arguments: Sequence[str | Path]) -> list[str | Path]:
+def where(path: str) -> str | None:
+    """The git that these places have: looked for once, and not by each process anew.
+
+    A relative place would lead into the project, where anything may be called git.
+    """
+    places = [place for place in path.split(os.pathsep) if os.path.isabs(place)]  # noqa: PTH117 - no Path yet
+    return shutil.which("git", path=os.pathsep.join(places))
+
+
+def command(program: str, arguments: Sequence[str]) -> list[str]:
     """The command line, with what could start other programs switched off."""
     return [
-        "git",
+        program,
         "--no-pager",
         *(word for name, value in _HARMLESS for word in ("-c", f"{name}={value}")),
         *arguments,
     ]
 
 
-def script(
-    environment: Sequence[str] | os._Environ[str],
-    keep: frozenset[str],
-    commands: Sequence[str],
-) -> str:
-    """The shell script that starts git without the variables that are meant for another git.
-
-    Several commands run side by side; how each ended is written down in their order.
-    """
-    begin = f"unset {led_astray(environment, keep)}; "
-    runs = [f"{line} {_STREAMS.format(number=number)}" for number, line in enumerate(commands)]
-    if len(runs) == 1:
-        return f"{begin}exec {runs[0]}"
-    started = " ".join(f"{run} & p{number}=$!;" for number, run in enumerate(runs))
-    ended = " ".join(f"wait $p{number}; echo $?;" for number in range(len(runs)))
-    return f'{begin}{started} {{ {ended} }} >"$1.codes"'
-
-
-def led_astray(environment: Sequence[str] | os._Environ[str], keep: frozenset[str]) -> str:
-    """The names of these variables, as the shell's `unset` takes them."""
-    inherited = {name for name in environment if name.startswith("GIT_") and not _STAYS.fullmatch(name)}
-    unset = sorted({*inherited, *_LEADS_ASTRAY} - keep)
-    # The shell itself drops a variable whose name is none that it could have.
-    return " ".join(name for name in unset if _VARIABLE.fullmatch(name))
+def variables(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variables that are meant for another git, and with these."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in _LEADS_ASTRAY
+        and (not name.startswith("GIT_") or name not in os.environ or _STAYS.fullmatch(name))
+    }
+    return kept | dict(own)
 
 
 def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:
@@ -234,5 +252,5 @@ def brief(complaint: str) -> str:
     return parse.printable(telling[0].partition(": ")[2] or telling[0]) if telling else "it says nothing"
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+def _text(complaint: bytes) -> str:
+    return complaint.decode("utf-8", "backslashreplace").strip()

@@ -1,19 +1,17 @@
 """The user's repository, read only: where it is, what its commits say, what is not committed."""
 
-from __future__ import annotations
-
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock import Step, StepFailed
+from penstock import StepFailed
 from penstock.errors import did_you_mean
 
 from penstock_git import parse
+from penstock_git.objects import Objects, UnreadableError
 from penstock_git.parse import Commit
-from penstock_git.program import Answer, Git, brief
+from penstock_git.program import Answer, Git, Running, brief
 
 _UP = re.compile(r"(\.\./)*")
 HEAD = ("HEAD", "@")
@@ -21,10 +19,8 @@ _ABOUT = (
     "rev-parse",
     "--is-inside-work-tree",
     "--is-shallow-repository",
-    "--show-object-format",
     "--show-cdup",
-    "--git-path",
-    "objects",
+    "--tags",
 )
 _FILTERS = ("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
 _STATUS = (
@@ -46,12 +42,14 @@ class Repository(NamedTuple):
     """A repository, and the place of the project in it."""
 
     git: Git
-    objects: Path
-    """The directory of its objects."""
+    objects: Objects
     prefix: bytes
     """The project's directory within it: "" for its root, otherwise with a slash at its end."""
     shallow: bool
-    object_format: str
+    tagged: bool
+    """Whether there is any tag."""
+    filters: tuple[str, ...] = ()
+    """The filter drivers that are configured, whose programs git would start to compare files."""
 
 
 class Standing(NamedTuple):
@@ -67,39 +65,39 @@ class Standing(NamedTuple):
     """How many commits it lies back."""
 
 
-def find(step: Step, ref: str) -> tuple[Repository, Commit | None, Commit]:
+def find(git: Git, ref: str) -> tuple[Repository, Commit | None, Commit]:
     """The repository that the project lies in, the commit that HEAD names, if any, and that of `ref`.
 
     Raises StepFailed where there is no repository that git accepts, or `ref` names no commit.
     """
-    project = step.project.resolve()
-    git = Git(step, project)
-    names = ("HEAD^{commit}", f"{ref}^{{commit}}")
-    about, read, filters = git.ask_all(
-        _ABOUT, ("cat-file", "--batch"), _FILTERS, given=os.fsencode("\n".join(names) + "\n")
-    )
-    found = _described(git, project, about)
-    found = found._replace(git=git._replace(disabled_filters=tuple(parse.filters(filters.output))))
-    output = git.must(read, "cat-file", what="reading the commit")
-    head, wanted = parse.commits(output, len(names))
+    about, filters, objects = git.start(*_ABOUT), git.start(*_FILTERS), Objects(git)
+    names = tuple(dict.fromkeys(("HEAD", ref)))
+    objects.ask([f"{name}^{{commit}}" for name in names])
+    found = _described(git, objects, about.answer())
+    found = found._replace(filters=tuple(parse.filters(filters.answer().output)))
+    try:
+        commits = {name: objects.commit() for name in names}
+    except UnreadableError as error:
+        raise StepFailed(f"reading the commit failed: {error}") from None
+    wanted = commits[ref]
     if wanted is not None:
-        return found, head, wanted
+        return found, commits["HEAD"], wanted
     raise StepFailed(_no_head(found) if ref in HEAD else _unknown(found, ref))
 
 
-def about(commit: str) -> tuple[Sequence[str], ...]:
-    """What git is asked for `standing`.
+def look(repository: Repository, commit: str) -> tuple[Running, Running | None]:
+    """Have git find out how a commit stands to the working tree and to the tags, where there are any.
 
     Filter drivers are not run, so what one of them would undo may be among what is not committed.
     """
-    return _STATUS, ("describe", "--tags", "--long", commit)
+    return repository.git.start(*_STATUS, without=repository.filters), _describe(repository, commit)
 
 
-def standing(repository: Repository, answers: Sequence[Answer]) -> Standing:
-    """How a commit stands to the working tree and to the tags, from the answers to `about`."""
-    status, described = answers
-    output = repository.git.must(status, "status", what="looking for files that are not committed")
-    tag, distance = parse.describe(described.output) if described.ok else (None, 0)
+def standing(repository: Repository, looking: tuple[Running, Running | None]) -> Standing:
+    """What it has found out."""
+    status, described = looking
+    output = repository.git.must(status.answer(), "status", what="looking for files that are not committed")
+    tag, distance = _nearest(described)
     return Standing(
         uncommitted=tuple(parse.changed(output, repository.prefix)),
         branch=parse.branch(output),
@@ -110,19 +108,29 @@ def standing(repository: Repository, answers: Sequence[Answer]) -> Standing:
 
 def nearest_tag(repository: Repository, commit: str) -> tuple[str | None, int]:
     """The nearest tag at or before a commit, and how many commits it lies back."""
-    described = repository.git.ask("describe", "--tags", "--long", commit)
-    return parse.describe(described.output) if described.ok else (None, 0)
+    return _nearest(_describe(repository, commit))
 
 
-def _described(git: Git, project: Path, answer: Answer) -> Repository:
+def _describe(repository: Repository, commit: str) -> Running | None:
+    return repository.git.start("describe", "--tags", "--long", commit) if repository.tagged else None
+
+
+def _nearest(described: Running | None) -> tuple[str | None, int]:
+    answer = described.answer() if described else None
+    return parse.describe(answer.output) if answer and answer.ok else (None, 0)
+
+
+def _described(git: Git, objects: Objects, answer: Answer) -> Repository:
+    project = git.cwd
     if not answer.ok:
         raise refusal(project, answer.complaint)
-    inside, shallow, object_format, up, objects = answer.output.split(b"\n", 4)
+    inside, shallow, rest = answer.output.split(b"\n", 2)
     if inside != b"true":
         raise StepFailed(
             f"{project} lies inside a git directory or a bare repository, which has no working files. Run "
             "Penstock in a clone: git clone"
         )
+    up, _, tags = rest.partition(b"\n")
     levels = up.decode("utf-8", "surrogateescape")
     if not _UP.fullmatch(levels):
         raise StepFailed(
@@ -131,13 +139,7 @@ def _described(git: Git, project: Path, answer: Answer) -> Repository:
         )
     steps = levels.count("/")
     prefix = "".join(f"{part}/" for part in project.parts[len(project.parts) - steps :])
-    return Repository(
-        git=git,
-        objects=project / os.fsdecode(objects.removesuffix(b"\n")),
-        prefix=os.fsencode(prefix),
-        shallow=shallow == b"true",
-        object_format=object_format.decode(),
-    )
+    return Repository(git, objects, os.fsencode(prefix), shallow == b"true", tagged=bool(tags))
 
 
 def _no_head(repository: Repository) -> str:

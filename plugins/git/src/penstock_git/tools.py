@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from penstock import Tool
+
+from penstock_git import program
 
 _VERSION = re.compile(r"git version (\S+)")
 _PATIENCE = 30
@@ -21,7 +22,7 @@ def find() -> list[Tool]:
     """The git that a step would run; nothing where there is none."""
     # A step's PATH ends with the directory of what was installed beside Penstock.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
-    found = shutil.which("git", path=path)
+    found = program.where(path)
     if found is None:
         return []
     try:

@@ -1,7 +1,5 @@
 """The report files that a command wrote: not those from before it, nor what lies outside the workspace."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Sequence

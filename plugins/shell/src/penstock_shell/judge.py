@@ -1,7 +1,5 @@
 """How a command ended and what its reports say → one result. Pure; where the two disagree, it failed."""
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar

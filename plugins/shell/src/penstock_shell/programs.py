@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,6 +43,8 @@ def _first_words(script: str) -> Iterator[str]:
 
 
 def _words(line: str) -> list[str]:
+    import shlex
+
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.commenters = "#"
     return list(lexer)

@@ -1,7 +1,5 @@
 """What a section that `uses = "shell"` may say, a model a phase."""
 
-from __future__ import annotations
-
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -9,7 +7,7 @@ from typing import Annotated, Literal
 from penstock import Settings, Severity
 from pydantic import AfterValidator, Field
 
-_NEVER_MATCHES = re.compile(r"(^|/)[^/]*(\*\*[^/]|[^/]\*\*)[^/]*(/|$)")
+_NEVER_MATCHES = r"(^|/)[^/]*(\*\*[^/]|[^/]\*\*)[^/]*(/|$)"
 
 
 def _check_command(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -34,7 +32,7 @@ def _check_glob(value: str) -> str:
     _check_inside(value)
     if value == ".":
         raise ValueError('"." is a directory. Reports are files, such as "reports/*.xml"')
-    if _NEVER_MATCHES.search(value):
+    if re.search(_NEVER_MATCHES, value):
         raise ValueError(f'in "{value}", "**" must stand alone between slashes, as in "reports/**/*.xml"')
     return value
 

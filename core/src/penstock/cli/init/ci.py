@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _belongs(line: str, platform: str, inner: str) -> bool:
     return not condition or condition == platform or (condition == "inner" and bool(inner))
 
 
-def requirements(plugins: tuple[str, ...], known: dict[str, Installed]) -> list[str]:
+def requirements(plugins: tuple[str, ...], known: Mapping[str, Installed]) -> list[str]:
     """What pip has to install for these plugins: the extra that brings most, and the others."""
     missing = {known[name].distribution for name in plugins if name in known}
     missing |= {name for name in plugins if name not in known and not is_path(name)}
