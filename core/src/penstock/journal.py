@@ -21,7 +21,7 @@ from penstock.chain import New as New
 from penstock.chain import Row
 from penstock.chain import RunLine as RunLine
 from penstock.errors import ConfigError, PluginError
-from penstock.migrations import NEWEST, migrate, version_of
+from penstock.migrations import NEWEST, make, migrate, version_of
 from penstock.model import Event
 
 _PATIENCE = 60.0
@@ -69,6 +69,7 @@ class Journal:
         self._path = path
         self._newest: tuple[int, bytes] | None = None  # number and hash, once known in this transaction
         only_to_read = _only_to_read(path)
+        make(path)
         try:
             where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
             self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
