@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,70 @@ def test_all_that_a_journal_lacks_is_made_in_one_commit(tmp_path: Path) -> None:
         "COMMIT",
     ]
     assert version(tmp_path / "new.db") == migrations.NEWEST
+
+
+def test_a_new_journal_is_whole_from_its_first_moment(tmp_path: Path) -> None:
+    """Whoever is killed then, or sees it, has one that can be used."""
+    path = tmp_path / "journal.db"
+
+    migrations.make(path)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.db"]
+    assert version(path) == migrations.NEWEST
+    with database(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    before = path.read_bytes()
+    migrations.make(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("left", ["half of one", "a directory"])
+def test_a_new_journal_is_made_whatever_stands_where_it_is_prepared(left: str, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "journal.db.new"
+    if left == "a directory":
+        in_the_way.mkdir()
+    else:
+        in_the_way.write_bytes(b"SQLite format 3")
+
+    journal = Journal(tmp_path / "journal.db")
+    journal.begin([New("run.started", None, {"plan": "sha256:plan"}, 1.0)])
+
+    assert journal.check()[::2] == (1, None)
+    journal.close()
+    assert version(tmp_path / "journal.db") == migrations.NEWEST
+    assert in_the_way.exists() == (left == "a directory")
+
+
+BEGINS = """
+import sys
+from pathlib import Path
+from penstock.chain import New
+from penstock.journal import Journal
+sys.stdin.read()
+journal = Journal(Path(sys.argv[1]))
+run, _ = journal.begin([New("run.started", None, {"plan": "sha256:plan"}, 1.0)])
+journal.close()
+print(run)
+"""
+
+
+def test_several_that_make_one_at_once_have_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    command = [sys.executable, "-c", BEGINS, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+
+    with ExitStack() as open_:
+        processes = [open_.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in range(6)]
+        for process in processes:
+            process.stdin.close()  # now
+        runs = [int(process.stdout.read()) for process in processes]
+    ended = [process.returncode for process in processes]
+
+    assert ended == [0] * 6
+    assert sorted(runs) == list(range(1, 7))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.db"]
+    assert Journal(path).check()[::2] == (6, None)
 
 
 def test_several_that_open_it_at_once_take_it_over_once(path: Path) -> None:

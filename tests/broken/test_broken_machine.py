@@ -48,7 +48,7 @@ def read_only(place: Place) -> str:
     [
         ("4k", f"{JOURNAL} can't be opened: the disk is full. Make room. {AGAIN}\n"),
         ("16k", f"{JOURNAL} can't be opened: the disk is full, or fails. Make room, or mend it. {AGAIN}\n"),
-        ("60k", f"{JOURNAL} can't be opened: the disk is full. Make room. {AGAIN}\n"),
+        ("60k", f"{JOURNAL} can't be opened: the disk is full, or fails. Make room, or mend it. {AGAIN}\n"),
         (
             "600k",
             "penstock: build.box: the disk is full. The whole story: penstock logs 1 build.box. Make room. "

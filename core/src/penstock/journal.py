@@ -21,7 +21,7 @@ from penstock.chain import New as New
 from penstock.chain import Row
 from penstock.chain import RunLine as RunLine
 from penstock.errors import ConfigError, PluginError
-from penstock.migrations import NEWEST, migrate, version_of
+from penstock.migrations import NEWEST, make, migrate, version_of
 from penstock.model import Event
 
 _PATIENCE = 60.0
@@ -67,7 +67,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._newest: tuple[int, bytes] | None = None  # number and hash, once known in this transaction
         only_to_read = _only_to_read(path)
+        make(path)
         try:
             where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
             self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
@@ -281,8 +283,7 @@ class Journal:
         self._db.close()
 
     def _append(self, run: int, events: Iterable[New]) -> list[Event]:
-        row = self._db.execute("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
-        number, previous = row or (0, b"")
+        number, previous = self._newest or self.tip()
         made = []
         for event in events:
             number += 1
@@ -295,6 +296,7 @@ class Journal:
             )
             made.append(Event(id=number, run=run, time=at, type=event.type, step=event.step, data=event.data))
             self._project(run, number, event)
+        self._newest = number, previous
         return made
 
     def _project(self, run: int, number: int, event: New) -> None:
@@ -320,6 +322,7 @@ class Journal:
         try:
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
+                self._newest = None
             try:
                 yield
             except BaseException:

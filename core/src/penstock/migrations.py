@@ -6,7 +6,11 @@ that a journal lacks are one transaction: whoever is killed on the way leaves it
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (  # 1: the first
@@ -28,6 +32,40 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 """What leads to version 1, 2, …: a step that was released is never changed, others are added below it."""
 NEWEST = len(STEPS)
+_WAL = slice(18, 20), b"\2\2"
+"""Where SQLite's file format says how a database is written, and what says: with a write-ahead log."""
+
+
+def make(path: Path) -> None:
+    """Put a journal of the newest version where there is none: whole and durable, or not at all.
+
+    SQLite waits for the disk six times where it makes one itself, and that is left to it where this fails.
+    """
+    if path.exists():
+        return
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with new.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists():  # another process was faster, and this file may be the journal by now
+                return
+            file.truncate(0)
+            file.write(_empty())
+            file.flush()
+            os.fsync(file.fileno())
+            new.rename(path)
+    except (AttributeError, OSError):  # a SQLite that can't, a disk that is full
+        with suppress(OSError):
+            new.unlink()
+
+
+def _empty() -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        migrate(database)
+        made = bytearray(database.serialize())
+    where, how = _WAL
+    made[where] = how
+    return bytes(made)
 
 
 def version_of(database: sqlite3.Connection) -> int:
