@@ -118,6 +118,10 @@ BROKEN = {
         b'[penstock]\nname = "caf\xe9"\n',
         "penstock.toml:2: the file is not UTF-8 (byte 0xe9). Save it as UTF-8",
     ),
+    "not UTF-8, behind a byte order mark": (
+        b'\xef\xbb\xbf[penstock]\nname = "caf\xe9"\n',
+        "penstock.toml:2: the file is not UTF-8 (byte 0xe9). Save it as UTF-8",
+    ),
     # [penstock]
     "penstock is no table": ("penstock = 3\n", "penstock.toml:1: [penstock] must be a table"),
     "unknown key of the core": (

@@ -43,8 +43,9 @@ def decoded(name: str, raw: bytes) -> str:
     """The text of a file. Raises ConfigError where it is none."""
     if raw.startswith(_UTF16):
         raise ConfigError(f"{name}:1: the file is UTF-16, and TOML is UTF-8. Save it as UTF-8")
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # as utf-8-sig does, which is a module more to import
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(
