@@ -85,6 +85,40 @@ def test_a_partial_clone_fetches_nothing(repo, take, tmp_path) -> None:
     assert "\n?" in type(repo)(clone).git("rev-list", "--objects", "--missing=print", "HEAD")
 
 
+@pytest.mark.parametrize(
+    "remote",
+    [
+        {"url": "ssh://example.com/shop"},
+        {"url": "{repo}", "uploadpack": "{trap}"},
+        {"url": "ext::{trap} %S"},
+        {"url": "trap::anything"},
+        {"url": "anything", "vcs": "trap"},
+    ],
+    ids=["ssh", "uploadpack", "ext", "helper", "vcs"],
+)
+def test_a_partial_clone_starts_nothing_to_fetch_with(repo, take, tmp_path, monkeypatch, remote) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    trap = programs / "git-remote-trap"
+    trap.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\nexit 1\n")
+    trap.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{programs}")
+    repo.git("config", "uploadpack.allowFilter", "true")
+    path = tmp_path / "clone"
+    repo.git("clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{repo.path}", str(path))
+    clone = type(repo)(path)
+    for key, value in remote.items():
+        clone.git("config", f"remote.origin.{key}", value.format(repo=repo.path, trap=trap))
+    for key in ("core.sshCommand", "core.gitProxy", "credential.helper", "core.alternateRefsCommand"):
+        clone.git("config", key, str(trap))
+    clone.git("config", "protocol.allow", "always")
+
+    with pytest.raises(StepFailed, match=r"can't be written: "):
+        take(path)
+
+    assert not (tmp_path / "started").exists()
+
+
 @pytest.mark.parametrize("how", ["environment", "section"])
 @pytest.mark.parametrize(
     "variable",

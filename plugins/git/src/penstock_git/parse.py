@@ -8,10 +8,8 @@ from typing import NamedTuple
 from penstock.errors import PluginError
 
 SUBMODULE = 0o160000
-_LFS = (
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
-    rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
-)
+_LFS_BEGIN = b"version https://git-lfs.github.com/spec/v1\n"
+_LFS = rb"(?:ext-[^\n]*\n)*oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
 _ENCODING_OF_GIT = "utf-8"
 _UNSEEN = dict.fromkeys((*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF))
 """What macOS does not see in a file's name."""
@@ -192,7 +190,9 @@ def os_text(name: bytes) -> str:
 
 def lfs_pointer(content: bytes) -> Pointer | None:
     """What a Git LFS pointer stands for; None for a file that is none."""
-    match = re.fullmatch(_LFS, content)
+    if not content.startswith(_LFS_BEGIN):
+        return None
+    match = re.fullmatch(_LFS, content.removeprefix(_LFS_BEGIN))
     return None if match is None else Pointer(oid=match["oid"].decode(), size=int(match["size"]))
 
 

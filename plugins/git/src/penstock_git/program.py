@@ -4,7 +4,6 @@ Nothing here writes to a repository, fetches anything, or starts a program that 
 """
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -36,10 +35,13 @@ _LEADS_ASTRAY = (
     "GIT_WORK_TREE",
 )
 # How an administrator says where git's files are and which repositories may be trusted.
-_STAYS = (
-    r"GIT_(CEILING_DIRECTORIES|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+)"
-    r"|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH)"
+_STAYS = frozenset(
+    (
+        *("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH"),
+        *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT"),
+    )
 )
+_STAY = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 QUIET = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
     "GIT_LITERAL_PATHSPECS": "1",
@@ -214,13 +216,15 @@ def command(program: str, arguments: Sequence[str]) -> list[str]:
 
 def variables(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """The environment without the variables that are meant for another git, and with these."""
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name not in _LEADS_ASTRAY
-        and (not name.startswith("GIT_") or name not in os.environ or re.fullmatch(_STAYS, name))
-    }
+    kept = {name: value for name, value in environment.items() if not _leads_astray(name)}
     return kept | dict(own)
+
+
+def _leads_astray(name: str) -> bool:
+    if name in _LEADS_ASTRAY:
+        return True
+    inherited = name.startswith("GIT_") and name in os.environ
+    return inherited and name not in _STAYS and not name.startswith(_STAY)
 
 
 def without_filters(names: Sequence[str], configured: str) -> dict[str, str]:
