@@ -95,12 +95,12 @@ def test_a_test_with_two_services(tried: Project) -> None:
 
     log = tried.passes("logs", "last", "test.api").out
     assert "hello ***\n\nTrue\n" in log  # what the service is handed in secret
-    [reference] = [
-        event["data"]["evidence"][0]["statement"]
+    [data] = [
+        event["data"]
         for event in map(json.loads, done.out.splitlines())
         if event["type"] == "step.finished" and event["step"] == "test.api"
     ]
-    predicate = json.loads(tried.stored(reference).read_bytes())["predicate"]
+    predicate = json.loads(data["statements"][data["evidence"][0]["statement"]])["predicate"]
     [_, image] = predicate["configuration"]
     assert image["name"] == "service files: penstock-base"
     assert image["annotations"]["path"] == BASE
