@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from penstock import plan, scheduler
+from penstock.cli.forecast import Unknown
 from penstock.config import Keys, Project, Section
 from penstock.model import Event
 from penstock.request import evidence_so_far, make_request
@@ -66,6 +67,8 @@ def run_through(shape: Shape, size: int) -> None:
         state.apply(Event(id=number, run=1, time=number, type=kind, step=step, data=data))
 
     tell("run.started")
+    unknown = Unknown(state)
+    assert {unknown.behind(step) for step in made.steps} <= {None, "build.s0"}
     while state.state == "running":
         for action in scheduler.decide(state, number, busy=set(busy), slots=SLOTS - len(busy)):
             if isinstance(action, Conclude):
@@ -111,3 +114,7 @@ def test_each_further_step_takes_what_the_others_took(shape: Shape) -> None:
 
     assert small > 1000
     assert large < small * 4.4
+
+
+def test_a_plan_may_be_deeper_than_python_s_stack() -> None:
+    run_through(chain, 2 * sys.getrecursionlimit())

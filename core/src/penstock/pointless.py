@@ -19,8 +19,8 @@ def why_pointless(state: RunState, step: PlanStep) -> str:
     """Why a step that could start has nothing to do; empty if it has."""
     if not state.left_out or state.given or step.phase not in (*_LOOKS, *_BRINGS):
         return ""
-    if step.phase in _LOOKS and step.environment is None and not step.keys.needs:
-        return ""
+    if step.phase in _LOOKS and step.environment is None:  # of no deployment but those that it names
+        return _reason(_named(state, step))
     plan = state.plan
     reached = plan.closure([step.name], plan.waits_for)
     behind = [other for other in plan.steps if other.name in reached and other.name != step.name]

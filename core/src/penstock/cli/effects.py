@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.cli.asking import ask_worker
 from penstock.cli.common import Opened
-from penstock.cli.forecast import not_known
+from penstock.cli.forecast import Unknown
 from penstock.cli.text import clean
 from penstock.model import short
 from penstock.plan import Plan, PlanStep
@@ -21,16 +21,23 @@ def effects(opened: Opened, plugins: Plugins, plan: Plan, state: RunState) -> li
 
     `state` has the results that are known already: those that would come out of the cache.
     """
-    return [_of(opened, plugins, state, step) for step in plan.steps if step.phase == "deploy"]
+    unknown = Unknown(state)
+    return [
+        _of(opened, plugins, state, step, unknown.behind(step))
+        for step in plan.steps
+        if step.phase == "deploy"
+    ]
 
 
-def _of(opened: Opened, plugins: Plugins, state: RunState, step: PlanStep) -> dict[str, Any]:
+def _of(
+    opened: Opened, plugins: Plugins, state: RunState, step: PlanStep, built_by: str | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "step": step.name,
         "environment": step.environment,
         "strategy": step.keys.rollout.strategy,
-        "release": _release(state, step),
-        "built_by": not_known(state, step),
+        "release": _release(state, step) if built_by is None else None,
+        "built_by": built_by,
         "secrets": sorted(step.keys.secrets),
         "jobs": {},
         "targets": [],
@@ -61,11 +68,9 @@ def _of(opened: Opened, plugins: Plugins, state: RunState, step: PlanStep) -> di
 
 
 def _release(state: RunState, step: PlanStep) -> str | None:
-    """What would be deployed, where all that is built for it is known."""
+    """What would be deployed."""
     artifacts = state.artifacts_for(step.name)
-    if not artifacts or not_known(state, step) is not None:
-        return None
-    return release_digest([artifact.digest for artifact in artifacts])
+    return release_digest([artifact.digest for artifact in artifacts]) if artifacts else None
 
 
 def lines(effect: dict[str, Any]) -> list[str]:

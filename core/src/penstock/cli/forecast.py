@@ -1,6 +1,8 @@
 """What a run would do with each step that has a cache: take its result over, or run it, and why."""
 
+import itertools
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -62,17 +64,18 @@ def look_ahead(opened: Opened, plugins: Plugins, plan: Plan) -> tuple[dict[str, 
     if question := cache.question(state):
         cache.learn(ask_worker(opened, plugins, question))
     found: dict[str, Forecast] = {}
+    unknown = Unknown(state)
     for step in wanted:
-        found[step.name], data = _forecast(opened, cache, state, step)
+        found[step.name], data = _forecast(opened, cache, state, step, unknown.behind(step))
         if data is not None:
             state.apply(_event("step.finished", step.name, data))
     return found, state
 
 
 def _forecast(
-    opened: Opened, cache: Cache, state: RunState, step: PlanStep
+    opened: Opened, cache: Cache, state: RunState, step: PlanStep, first: str | None
 ) -> tuple[Forecast, dict[str, Any] | None]:
-    first = not_known(state, step)
+    """With the first of the builds behind it that are not known."""
     looked = cache.look(state, step.name, time.time(), take=first is None, keep=True)
     if looked.data is not None:
         return Forecast(looked.data["origin"]["run"], True, looked.data["origin"]["why"]), looked.data
@@ -85,19 +88,38 @@ def _forecast(
     return Forecast(last.run if last else None, False, why, tuple(files)), None
 
 
-def not_known(state: RunState, step: PlanStep) -> str | None:
-    """A build step behind this one whose artifacts nobody can tell before it has run."""
-    behind = state.plan.closure([step.name], state.plan.waits_for) - {step.name}
-    return next(
-        (
-            other.name
-            for other in state.plan.steps
-            if other.phase == "build"
-            and other.name in behind
-            and state.steps[other.name].state not in LETS_ON
-        ),
-        None,
-    )
+class Unknown:
+    """The builds whose artifacts nobody can tell before they have run.
+
+    Steps are asked about in the plan's order: what becomes of those before one is settled by then.
+    """
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._order = {step.name: number for number, step in enumerate(state.plan.steps)}
+        self._passed = iter(self._order)
+        self._first: dict[str, float] = {}
+        """The number of the first one at or behind a step, or a barrier."""
+
+    def behind(self, step: PlanStep) -> str | None:
+        """The first of them behind a step, if there is one."""
+        for name in itertools.takewhile(lambda name: name != step.name, self._passed):
+            self._at(name)  # one after another, since a plan may be deeper than Python's stack
+        number = self._least(step.name)
+        return None if number == math.inf else self._state.plan.steps[int(number)].name
+
+    def _at(self, node: str) -> float:
+        if node not in self._first:
+            self._first[node] = min(self._own(node), self._least(node))
+        return self._first[node]
+
+    def _least(self, node: str) -> float:
+        return min((self._at(need) for need in self._state.plan.waits_for[node]), default=math.inf)
+
+    def _own(self, node: str) -> float:
+        step = self._state.plan.by_name.get(node)
+        known = step is None or step.phase != "build" or self._state.steps[node].state in LETS_ON
+        return math.inf if known else self._order[node]
 
 
 def _event(kind: str, step: str | None, data: dict[str, Any]) -> Event:
