@@ -147,6 +147,8 @@ def paths(names):
     return [Path(name + ".done") for name in names]
 """
     (project / "task_steps.py").write_text(lines(head, tasks))
+    # Its root, where it writes what it did, is the nearest directory with this.
+    (project / "pyproject.toml").write_text("[tool.pytask.ini_options]\n")
 
 
 PYTASK = Tool(
