@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from penstock.artifacts import digest_of
 from penstock.errors import PluginError, StepRefused
 from penstock.evidence import Reference
 from penstock.home import Home
-from penstock.model import Signature
+from penstock.model import Signature, sha256_of
 from penstock.proof import check_bytes, take_over, with_bundles
 
 
@@ -32,8 +31,9 @@ def test_a_directory_s_bytes_are_all_checked(what: str, home: Home, tmp_path: Pa
 
 
 def test_a_statement_in_an_event_has_to_be_the_one_that_the_evidence_names(home: Home) -> None:
-    digest = digest_of(b"{}")
-    data = {"evidence": [{"statement": digest, "bundles": []}], "statements": {digest: "{}"}}
+    digest = sha256_of(b"{}")
+    entry = Reference(step="test.unit", predicate_type="x", statement=digest).model_dump(mode="json")
+    data = {"evidence": [entry], "statements": {digest: "{}"}}
     take_over(home, data)
 
     with pytest.raises(StepRefused, match=r"its evidence is not what was put on record"):

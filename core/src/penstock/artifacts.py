@@ -19,18 +19,13 @@ from typing import IO
 from penstock import disk, incoming
 from penstock.errors import PluginError, StepFailed, StepRefused
 from penstock.incoming import Batch
-from penstock.model import Artifact
+from penstock.model import Artifact, sha256_of
 from penstock.trees import remove as remove
 from penstock.trees import walk as walk
 
 _CHUNK = 1 << 20
 TREE = "penstock-tree-v1"
 _DIGITS = 64
-
-
-def digest_of(data: bytes) -> str:
-    """What the store knows some bytes by."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Store:
@@ -94,7 +89,7 @@ class Store:
                 self._add_bytes(data, together)
 
     def _add_bytes(self, data: bytes, together: Batch | None) -> str:
-        digest = digest_of(data)
+        digest = sha256_of(data)
         if not self._sound(digest):
             with self._new(together) as file:
                 file.write(data)
@@ -166,7 +161,7 @@ class Store:
             data = self.path(digest).read_bytes()
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
-        if digest_of(data) != digest:
+        if sha256_of(data) != digest:
             raise self._tampered(digest)
         return data
 
@@ -186,7 +181,7 @@ class Store:
 
     def _take_out(self, digest: str, out: IO[bytes] | None) -> None:
         try:
-            source = open(self._place(digest), "rb")  # noqa: PTH123, SIM115 - asked as often
+            source = open(self._place(digest), "rb")  # noqa: PTH123, SIM115 - for every step, as `has`
         except OSError as error:
             raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
         with source:

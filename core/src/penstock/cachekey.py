@@ -4,7 +4,6 @@ Two steps have the same key only where all that may lead to another result is th
 into one canonical JSON text, so that no two different lists can come to the same one.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from penstock.globs import chosen
-from penstock.model import Artifact, Revision, Tool
+from penstock.model import Artifact, Revision, Tool, sha256_of
 from penstock.plan import PlanStep
 
 FORMAT = 1
@@ -54,7 +53,7 @@ def canonical(value: object) -> bytes:
 
 def digest_of(value: object) -> str:
     """The digest of a value's canonical JSON text."""
-    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+    return sha256_of(canonical(value))
 
 
 def artifacts_part(artifacts: Sequence[Artifact]) -> dict[str, JsonValue]:
@@ -168,7 +167,7 @@ def files_of(entries: Sequence[Entry], patterns: Sequence[str]) -> Files | Unusa
         picked.update(dict.fromkeys(new))
         queue += new
     listing = canonical(listed(by_name[name] for name in picked))
-    return Files("sha256:" + hashlib.sha256(listing).hexdigest(), listing)
+    return Files(sha256_of(listing), listing)
 
 
 def _led_to(name: str, by_name: Mapping[str, Entry]) -> list[str] | None:

@@ -3,7 +3,6 @@
 Reads and checks; decides nothing about the order of steps, which is the plan's.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from penstock.keys import Manual as Manual
 from penstock.keys import Retries as Retries
 from penstock.keys import Rollout as Rollout
 from penstock.keys import Section as Section
-from penstock.model import Model
+from penstock.model import Model, sha256_of
 from penstock.observe import PHASE as OBSERVE
 from penstock.observe import Observe, read_observers
 from penstock.parameters import Parameter as Parameter
@@ -153,7 +152,7 @@ def load(
     project = Project(
         name=head.name or root.name,
         root=str(root),
-        digest="sha256:" + hashlib.sha256(source.raw).hexdigest(),
+        digest=sha256_of(source.raw),
         plugins=tuple(dict.fromkeys(name_of(entry) if is_path(entry) else entry for entry in head.plugins)),
         files=tuple(file for name, file in plugins.files.items() if name in plugins.modules),
         sections=tuple(sections),

@@ -4,7 +4,6 @@ Making a statement is pure. Checking reads bytes and asks a plugin about signatu
 functions that the caller hands in.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -44,6 +43,7 @@ from penstock.model import (
     TestReport,
     Tool,
     Verification,
+    sha256_of,
 )
 from penstock.plan import PlanStep
 
@@ -145,7 +145,7 @@ def check(
     statement: dict[str, Any] = {}
     try:
         raw = read(reference.statement)
-        if "sha256:" + hashlib.sha256(raw).hexdigest() != reference.statement:
+        if sha256_of(raw) != reference.statement:
             raise PenstockError("its bytes are not those that were put on record")
         statement = _parse(raw, reference.predicate_type)
         for bundle in reference.bundles:
@@ -206,7 +206,7 @@ def _subjects(about: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 
 def _source(revision: Revision) -> dict[str, Any]:
-    digest = revision.snapshot or "sha256:" + hashlib.sha256(b"").hexdigest()
+    digest = revision.snapshot or sha256_of(b"")
     return {"name": "source", "digest": {"sha256": digest.removeprefix("sha256:")}}
 
 

@@ -4,7 +4,6 @@ It is read once. What is hashed, shown in tracebacks and executed are these byte
 file meanwhile; nothing is compiled to disk.
 """
 
-import hashlib
 import importlib.util
 import linecache
 import stat
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from penstock.errors import PluginError, in_words
 from penstock.importing import Interrupted
-from penstock.model import Digest, Model
+from penstock.model import Digest, Model, sha256_of
 from penstock.words import NAME
 
 _RESERVED = "penstock"
@@ -121,7 +120,7 @@ def read(root: Path, entry: str) -> InHouse:
         )
     place = root.resolve() / path
     data = _bytes(root.resolve(), place, path)
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    digest = sha256_of(data)
     return InHouse(PluginFile(name=path.stem, path=str(path), digest=digest), place, data)
 
 

@@ -4,6 +4,7 @@ All of them are frozen, and all of them survive a trip through JSON: that is wha
 run in this process, in a worker, or on another machine.
 """
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -29,6 +30,11 @@ class Settings(Model):
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """The SHA-256 of some bytes, as `sha256:` and 64 hexadecimal digits."""
+
+
+def sha256_of(data: bytes) -> str:
+    """The digest of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def short(digest: str) -> str:

@@ -7,7 +7,6 @@ node of its own, so that the edges grow with the steps and not with their produc
 variants of a section with a matrix, where a step needs them all.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from penstock.edges import Barrier, Need, barriers_of, needs_of
 from penstock.errors import ConfigError, did_you_mean
 from penstock.inhouse import PluginFile
 from penstock.matrix import base_of
-from penstock.model import Digest, Model
+from penstock.model import Digest, Model, sha256_of
 from penstock.observe import Observe
 from penstock.parameters import Given, effective
 from penstock.quarantine import Quarantine, of_step
@@ -103,7 +102,7 @@ class Plan(Model):
     @cached_property
     def digest(self) -> str:
         """The hash of the plan's canonical JSON."""
-        return "sha256:" + hashlib.sha256(self.canonical).hexdigest()
+        return sha256_of(self.canonical)
 
     @cached_property
     def by_name(self) -> dict[str, PlanStep]:

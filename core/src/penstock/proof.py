@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock import evidence
-from penstock.artifacts import Store, digest_of
+from penstock.artifacts import Store
 from penstock.errors import PluginError, StepRefused
 from penstock.evidence import Reference
 from penstock.home import Home
-from penstock.model import Artifact, Evidence, Signature, Signer
+from penstock.model import Artifact, Evidence, Signature, Signer, sha256_of
 from penstock.plan import PlanStep
 from penstock.plugins import Plugins
 
@@ -60,7 +60,8 @@ def take_over(home: Home, data: Mapping[str, Any]) -> None:
         if not home.store.has(artifact.digest):
             raise StepRefused(f"{artifact.name} is not in the store any more")
         check_bytes(home, artifact)
-    bundles = [digest for entry in data.get("evidence", ()) for digest in entry["bundles"]]
+    references = [Reference.model_validate(entry) for entry in data.get("evidence", ())]
+    bundles = [digest for entry in references for digest in entry.bundles]
     for digest in [*texts_of(data), *bundles]:
         what = "its report" if digest == data.get("report") else "its evidence"
         if not home.store.has(digest):
@@ -74,7 +75,7 @@ def texts_of(data: Mapping[str, Any]) -> list[str]:
     Raises StepRefused where that is not what its digest says.
     """
     recorded = data.get("statements", {})
-    if any(digest_of(str(text).encode()) != digest for digest, text in recorded.items()):
+    if any(sha256_of(str(text).encode()) != digest for digest, text in recorded.items()):
         raise StepRefused("its evidence is not what was put on record")
     digests = [*(entry["statement"] for entry in data.get("evidence", ())), data.get("report")]
     return [digest for digest in digests if digest and digest not in recorded]

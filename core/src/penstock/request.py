@@ -3,7 +3,6 @@
 Both travel as JSON: a request can be worked on in another process, or on another machine.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from pydantic import JsonValue
 from penstock import __version__, evidence, gates
 from penstock.evidence import Reference
 from penstock.inhouse import PluginFile
-from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool
+from penstock.model import Approval, Artifact, Model, Release, Revision, Service, Tool, sha256_of
 from penstock.moves import Kind
 from penstock.plan import Plan, PlanStep
 from penstock.scheduler import Operate
@@ -281,7 +280,7 @@ def release_digest(digests: Sequence[str]) -> str:
     """What a release is known by: its artifact's digest, or that of the list of digests."""
     if len(digests) == 1:
         return digests[0]
-    return "sha256:" + hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    return sha256_of("\n".join(sorted(digests)).encode())
 
 
 def approval_of(state: RunState, name: str, by: str, why: str, now: float) -> Approval:

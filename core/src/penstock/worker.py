@@ -23,13 +23,12 @@ from penstock.answers import (
     snapshot_of,
     the_one_asked_for,
 )
-from penstock.artifacts import digest_of
 from penstock.cachekey import observed
 from penstock.errors import PluginError
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.launching import launcher_of, ran_inside
-from penstock.model import Approval, Evidence, Pending, Revision, Signature
+from penstock.model import Approval, Evidence, Pending, Revision, Signature, sha256_of
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
@@ -352,7 +351,7 @@ class Worker:
         """Have a small statement go on record with its event, and any other into the store; its digest."""
         if kind not in WHOLE or len(data) > SMALL:
             return self.home.store.add_bytes(data)
-        digest = digest_of(data)
+        digest = sha256_of(data)
         self._statements[digest] = data.decode()
         return digest
 
