@@ -259,6 +259,35 @@ def test_a_handler_of_its_own_is_put_back(home: Home, emulator: Emulator) -> Non
     assert signal.getsignal(signal.SIGWINCH) == before
 
 
+class Interrupted(io.FileIO):
+    """A file to which something is written, and before that call is over a signal comes."""
+
+    handler: Callable[[], None] | None = None
+
+    def write(self, data: Any) -> int:
+        written = super().write(data)
+        handler, self.handler = self.handler, None
+        if handler:
+            handler()
+        return written
+
+
+def test_a_signal_while_it_draws_takes_the_region_away_all_the_same(home: Home, emulator: Emulator) -> None:
+    raw = Interrupted(emulator.slave, "w", closefd=False)
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", line_buffering=True)
+    run = Run("test.a", "test.b", home=home, stream=stream)
+    run.start("source")
+    run.finish("source")
+    run.start("test.a", "test.b")
+    run.wait(0.1)
+    emulator.until(lambda: len(emulator.running) == 2)
+    raw.handler = run.terminal.close
+    run.wait(1.0)
+    emulator.until(lambda: b" 1 s" in emulator.raw and not emulator.running)
+
+    assert emulator.text == "✓ source"
+
+
 def test_a_step_that_waits_for_another_run_says_so(home: Home, emulator: Emulator) -> None:
     run = Run("deploy.staging", home=home, stream=emulator.stream())
     run.start("source")

@@ -49,14 +49,22 @@ class Screen:
             text = "".join(f"{line}\n" for line in lines)
         else:
             text = self._drawn(lines, wanted, resized)
+        self._region = max(self._region, wanted, key=len)  # as long as either may be there
+        self._write(text)
         self._region = wanted
-        self._stream.write(text)
-        self._stream.flush()
 
     def close(self) -> None:
-        """Take the region away."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
+        """Take the region away. It may come from a signal, at any moment."""
+        with contextlib.suppress(OSError, ValueError):
             self.show((), (), self.look())
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except RuntimeError:  # a signal came while this stream was written to: it can't be entered again
+            data = text.encode(self._stream.encoding, self._stream.errors or "strict")
+            os.write(self._stream.fileno(), data)
 
     def _drawn(self, lines: Sequence[str], region: tuple[str, ...], resized: bool) -> str:
         text = "\r" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[K\n".join(region) + "\x1b[K"
