@@ -9,7 +9,7 @@ import click
 from penstock import beside, observe
 from penstock.cli.common import enabled_here, print_json
 from penstock.cli.new import new
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import ConfigError, PenstockError, in_words
 from penstock.inhouse import is_path, name_of
 from penstock.model import short
 from penstock.plugins import HOOK_OF, Installed, Plugins, how_to_install, installed
@@ -110,10 +110,13 @@ def info(name: str) -> int:
 
 
 def _default(field: Any) -> str:
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, tuple | list):
-        return str(list(value))
-    return "none" if value is None else str(value)
+    try:
+        value = field.get_default(call_default_factory=True)
+        if isinstance(value, tuple | list):
+            return str(list(value))
+        return "none" if value is None else str(value)
+    except Exception as error:  # whatever a plugin's default does is its own fault, and hides no other
+        return f"that fails: {in_words(error)}"
 
 
 plugins.add_command(new)
