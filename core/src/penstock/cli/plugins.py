@@ -90,9 +90,10 @@ def info(name: str) -> int:
     if not is_path(entry) and name not in known:
         raise ConfigError(how_to_install(name, [*known, *own]))
     loaded = Plugins.load([entry], known, root=root)
-    if loaded.broken:
-        for broken in loaded.broken.values():
-            click.echo(str(broken))
+    for broken in loaded.broken.values():
+        if broken.absent and entry == name:  # a path that the command line names
+            raise ConfigError(broken.reason)
+        click.echo(str(broken))
         return 4
     [name] = loaded.modules
     file = loaded.files.get(name)
