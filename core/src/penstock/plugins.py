@@ -18,7 +18,7 @@ import pluggy
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from penstock import API_VERSION, hookspecs, importing, inhouse
-from penstock.errors import PluginError, did_you_mean, in_words
+from penstock.errors import PenstockError, PluginError, did_you_mean, in_words
 from penstock.inhouse import InHouse, PluginFile
 from penstock.model import Settings
 
@@ -192,6 +192,18 @@ class Plugins:
     def call(self, name: str, hook: str, /, **arguments: Any) -> Any:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
         return self._caller(name, hook)(**arguments)
+
+    def call_here(self, name: str, hook: str, /, **arguments: Any) -> Any:
+        """As `call`, in a command's own process: what it prints is no result; it raises a PluginError."""
+        try:
+            with importing.guarded():
+                return self.call(name, hook, **arguments)
+        except importing.Interrupted:
+            raise KeyboardInterrupt from None
+        except PenstockError:
+            raise
+        except BaseException as error:  # also SystemExit: a command does not end because a plugin says so
+            raise PluginError(f'the plugin "{name}" failed in {hook}: {in_words(error)}') from error
 
     def ask_all(self, hook: str, /, **arguments: Any) -> list[Any]:
         """Call a cross-cutting hook of every enabled plugin."""
