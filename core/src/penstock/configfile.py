@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tomllib
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -158,10 +159,10 @@ def _words(path: str) -> tuple[str, ...]:
 
 def _plain(word: str) -> str:
     """A word of a path without its quotes."""
-    if word.startswith('"'):
-        with contextlib.suppress(ValueError):  # TOML knows some escapes that JSON does not
-            return str(json.loads(word))
-    return word.strip("\"'")
+    if word[0] in "\"'":
+        with contextlib.suppress(ValueError):  # it only looks like one
+            return str(tomllib.loads(f"it = {word}")["it"])
+    return word
 
 
 def _split(path: str) -> tuple[str, ...]:
