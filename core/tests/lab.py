@@ -146,12 +146,13 @@ class Lab:
         self, name: str = "test.unit", uses: str = "fake", kind: str = "hook", **more: Any
     ) -> Request:
         phase = name.partition(".")[0]
-        info = {key: more.pop(key) for key in ("attempt", "secrets", "env") if key in more}
+        own = ("attempt", "secrets", "env", "revision")
+        info = {"revision": Revision(), **{key: more.pop(key) for key in own if key in more}}
         step = PlanStep(name=name, phase=phase, uses=uses, settings=more.pop("settings", {}))
         return Request(
             kind=kind,  # type: ignore[arg-type]  # checked by the model
             step=step,
-            info=StepInfo(name=name, phase=phase, run=1, plan=PLAN, revision=Revision(), **info),
+            info=StepInfo(name=name, phase=phase, run=1, plan=PLAN, **info),
             pipeline="lab",
             config=PLAN,
             plugins={},

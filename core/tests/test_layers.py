@@ -65,6 +65,7 @@ LAYERS = (
     *(
         "labels",
         "wire",
+        "workerprocess",
         "executor",
         "observers",
         "signals",

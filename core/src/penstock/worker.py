@@ -54,6 +54,8 @@ class Worker:
     home: Home
     on_progress: Callable[[int, int, str], None] = lambda *_: None
     on_detach: Callable[[int], None] = lambda _: None
+    may_begin: Callable[[], None] = lambda: None
+    """Returns once what the request at hand asks for may be done."""
     detached: set[int] = field(default_factory=set)
     """The services that steps have started here, which outlive them."""
     _workspace: Workspace | None = None
@@ -82,6 +84,7 @@ class Worker:
         step: Step | None = None
         try:
             step = self._prepared(request)
+            self.may_begin()
             with printing(step, self._end_processes):
                 response = self._do(request, step)
         except BaseException as error:  # a plugin's fault is a result, too
@@ -97,6 +100,7 @@ class Worker:
     def _aside(self, request: Request) -> Response:
         """What needs no step of its own."""
         try:
+            self.may_begin()
             if request.kind == "reap":
                 reaping.reap(self.plugins, self.home, request)
                 return Response(outcome="passed")
