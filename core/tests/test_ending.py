@@ -169,3 +169,20 @@ def test_a_terminal_that_closes_cancels_though_it_hangs_up_twice(lab: Lab) -> No
     assert lab.journal.run(1).state == "cancelled"
     assert (lab.root / "cleaned").exists()
     assert lab.leftovers() == []
+
+
+def test_an_approval_whose_command_was_killed_says_how_it_goes_on(lab: Lab) -> None:
+    project(lab)
+    assert lab.run("run")[0] == 3
+    child = lab.start("approve", WAITS="deploy.live")
+    until(is_there(lab, "deploying"))
+    child.kill()
+    child.communicate()
+
+    for words in (("approve",), ("approve", "1"), ("reject", "live")):
+        code, said = lab.run(*words)
+        assert code == 2
+        assert said.rstrip().endswith("Run 1 was cut off, and goes on with: penstock resume 1"), said
+
+    code, said = lab.run("resume", "1")
+    assert code == 0, said
