@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
-from core.tests.lab import Lab, until
+from core.tests.lab import Lab, gone, number_in, until
 
 FAKE = """
 def passes(step, name):
@@ -186,3 +187,27 @@ def test_an_approval_whose_command_was_killed_says_how_it_goes_on(lab: Lab) -> N
 
     code, said = lab.run("resume", "1")
     assert code == 0, said
+
+
+# --- shell ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_what_runs_in_a_shell_ends_with_it_however_that_ends(number: int, lab: Lab) -> None:
+    project(lab)
+    assert lab.run("run")[0] == 3
+    script = f"trap '' HUP TERM; sleep 600 & echo $! > {lab.root}/pid; wait; wait"
+    shell = lab.start("shell", "last", "test.it", "--", "sh", "-c", script)
+    child = until(number_in(lab.root / "pid"))
+
+    shell.send_signal(number)
+    with_output_closed(shell)
+
+    until(lambda: gone(child))
+    until(lambda: not list(lab.home.workspaces.glob("shell-*")))
+
+
+def with_output_closed(child: subprocess.Popen[str]) -> None:
+    child.wait(timeout=30)
+    assert child.stdout is not None
+    child.stdout.close()

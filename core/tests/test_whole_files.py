@@ -9,9 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from penstock import processes
 from penstock.cli.files import beside, create, replace, settle
 
-from core.tests.lab import Lab
+from core.tests.lab import Lab, gone, number_in, until
+
+LOOKS = """
+import tempfile
+
+@hookimpl
+def penstock_test(step):
+    return PASSED
+
+@hookimpl
+def penstock_propose(root, add):
+    scratch = Path(tempfile.mkdtemp(), "copy")
+    scratch.write_text("of the source")
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (root / "child").write_text(f"{child.pid}\\n")
+    if "DIES" in os.environ:
+        os.kill(os.getpid(), getattr(signal, os.environ["DIES"]))
+        time.sleep(600)
+    child.kill()
+    return Proposal(saw="all", sections={"test.it": {}})
+"""
 
 
 def cut_off(do: Callable[[], object], at: str, number: int) -> int:
@@ -75,6 +96,37 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
     replace(path, b"newer")
 
     assert path.read_bytes() == b"newer"
+
+
+# --- init ---
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_what_plugins_began_while_init_looked_ends_with_it(number: str, lab: Lab, tmp_path: Path) -> None:
+    lab.plugin("looks", LOOKS)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    code, said = lab.run("init", TMPDIR=str(scratch), DIES=number)
+
+    assert code == -getattr(signal, number), said
+    child = until(number_in(lab.root / "child"))
+    until(lambda: gone(child))
+    until(lambda: not list(scratch.iterdir()))
+    assert [path.name for path in lab.root.iterdir()] == ["child"]
+
+
+def test_init_leaves_nothing_of_what_plugins_put_down(lab: Lab, tmp_path: Path) -> None:
+    lab.plugin("looks", LOOKS)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    code, said = lab.run("init", TMPDIR=str(scratch))
+
+    assert code == 0, said
+    assert list(scratch.iterdir()) == []
+    assert sorted(path.name for path in lab.root.iterdir()) == [".penstock", "child", "penstock.toml"]
+    assert not [pid for pid in processes.marked(str(scratch)) if not gone(pid)]
 
 
 # --- plugins new ---
