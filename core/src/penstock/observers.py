@@ -104,6 +104,8 @@ class Observers:
             self.forget()
             self._in_child()
             os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nor what an engine makes of them
+                signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
             process.signal_at_death_of(engine, signal.SIGUSR1)
             null = os.open(os.devnull, os.O_RDWR)

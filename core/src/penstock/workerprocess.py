@@ -80,8 +80,8 @@ def _nothing(*_: object) -> None:
 
 def _prepare(engine: int) -> None:
     signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is the engine's to deal with
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _nothing)  # the engine dies of it, and its death is what counts
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _nothing)  # what the engine makes of it is what counts
     signal.signal(signal.SIGWINCH, signal.SIG_DFL)  # it shows nothing
     with contextlib.suppress(ValueError):
         signal.set_wakeup_fd(-1)

@@ -34,6 +34,7 @@ from penstock.model import Event
 from penstock.plan import Plan
 from penstock.plugins import Plugins
 from penstock.runs import load_run, new_run, working_on
+from penstock.signals import remembered
 from penstock.state import RunState
 
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
@@ -77,9 +78,9 @@ def run(
         selected = _before_environments(plan, selected)
     _check_labels(project, plan, selected, path)
     opened = open_project(path)
-    state, events = new_run(
-        opened.journal,
-        opened.home,
+    return begin(
+        opened,
+        plugins,
         plan,
         {
             "selected": selected,
@@ -89,8 +90,8 @@ def run(
             "parameters": plan.parameters,
             **given,
         },
+        as_json=as_json,
     )
-    return work(opened, plugins, state, as_json=as_json, first=events)
 
 
 def _configured(
@@ -124,6 +125,21 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     return work(opened, plugins, state, as_json=as_json, resumed=True)
 
 
+def begin(
+    opened: Opened,
+    plugins: Plugins,
+    plan: Plan,
+    options: dict[str, Any],
+    more: Iterable[New] = (),
+    *,
+    as_json: bool = False,
+) -> int:
+    """Begin a run, and work on it in this process; its exit code."""
+    with remembered() as told:  # once it is on record, whoever is to end it cancels it
+        state, events = new_run(opened.journal, opened.home, plan, options, more)
+        return work(opened, plugins, state, as_json=as_json, first=events, told=told)
+
+
 def work(
     opened: Opened,
     plugins: Plugins,
@@ -132,8 +148,23 @@ def work(
     as_json: bool = False,
     resumed: bool = False,
     first: list[Event] | None = None,
+    told: Iterable[int] = (),
 ) -> int:
-    """Work on a run in this process; its exit code."""
+    """Work on a run in this process; its exit code. `told` are the signals that came before."""
+    with remembered(told) as noted:
+        return _work(opened, plugins, state, noted, as_json=as_json, resumed=resumed, first=first)
+
+
+def _work(
+    opened: Opened,
+    plugins: Plugins,
+    state: RunState,
+    told: list[int],
+    *,
+    as_json: bool,
+    resumed: bool,
+    first: list[Event] | None,
+) -> int:
     show = _Show(opened, as_json)
     with working_on(opened.home, state.run, clean=resumed) as locks:
         leftovers.sweep(opened.home, opened.journal)
@@ -150,6 +181,7 @@ def work(
         engine = local_engine(
             opened.root, opened.home, opened.journal, state, plugins, show, locks, slots, after, show
         )
+        engine.told = told
         engine.watchers.start()
         try:
             left = leftovers.reap(

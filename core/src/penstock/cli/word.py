@@ -101,7 +101,7 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
         _refuse_superseded(state, names)
         what = f" for {names[0]}" if names else ""
         others = ", ".join(str(state.plan.by_name[name].environment) for name in state.asked)
-        rest = f". It waits for {others}" if others else ". The runs: penstock runs"
+        rest = f". It waits for {others}" if others else f". {_way_out(opened, state)}"
         raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}{rest}")
     if len(asked) > 1:
         choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
@@ -121,11 +121,20 @@ def _refuse_superseded(state: RunState, names: list[str]) -> None:
 
 
 def _last_waiting(opened: Opened) -> RunState:
+    newest = None
     for line in opened.journal.runs(unfinished=True):
         state = opened.state(str(line.run))
         if state.asked:
             return state
-    raise ConfigError("no run waits for an approval. The runs: penstock runs")
+        newest = newest or state
+    raise ConfigError(f"no run waits for an approval. {_way_out(opened, newest)}")
+
+
+def _way_out(opened: Opened, state: RunState | None) -> str:
+    """What to do with a run that does not wait: perhaps whoever gave the answer was cut off after that."""
+    if state is None or state.state != "running" or opened.home.engine_lock(state.run).is_held():
+        return "The runs: penstock runs"
+    return f"Run {state.run} was cut off, and goes on with: penstock resume {state.run}"
 
 
 def _shorts(state: RunState, name: str) -> str:
