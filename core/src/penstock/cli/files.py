@@ -76,7 +76,10 @@ def settle(temporary: Path, path: Path, *, force: bool) -> None:
 
 
 def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     return path
 
 
