@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 from penstock import ConfigError, Release, Step, StepFailed, StepRefused, Target, TargetState
-from penstock_docker import Service
+from penstock_docker import Service, labels, penstock_reap
+from penstock_docker.settings import Tls
 
 from tests.bench import SERVING, Bench
 from tests.engines import BASE, Engine
@@ -233,6 +234,17 @@ def test_a_host_that_answers_no_more_is_given_up_and_goes_on_serving(
     away[0].restore(before, step())
 
     assert away[0].observe(step()) == before
+
+
+def test_what_was_cut_off_on_a_host_behind_tls_is_reaped_there(bench: Bench, far: Far) -> None:
+    step = bench.make_step("deploy.staging", environment="staging")
+    marks = labels.of(step, far.tcp, Tls(**far.tls))
+    words = [word for name, value in marks.items() for word in ("-l", f"{name}={value}")]
+    far.engine.docker("run", "-d", *words, BASE, "sleep", "600")
+
+    penstock_reap(run=step.number, step_name=step.name, home=step.project / ".penstock")
+
+    assert far.engine.docker("ps", "-aq", "-f", f"label={labels.HOME}").split() == []
 
 
 def test_a_host_behind_ssh(
