@@ -112,6 +112,39 @@ def test_a_restore_that_was_killed_anywhere_is_made_again(bench: Bench, releases
     assert number >= 3
 
 
+class Withheld(BaseException):
+    """Ends a call as a kill would, with a request under way."""
+
+
+def test_what_an_engine_makes_for_a_call_that_was_killed_is_not_left_there(
+    bench: Bench, releases: list[Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with a request when nobody waits for it any more, and is done when the next call has looked."""
+    target, step = bench.target(service="late", settle=0, stop_grace=1)
+    first, second = releases
+    target.apply(first, step())
+    send = requests.Session.send
+    withheld: list[tuple[requests.Session, requests.PreparedRequest]] = []
+
+    def slow(self: requests.Session, request: requests.PreparedRequest, **more: object) -> object:
+        if not str(request.path_url).partition("?")[0].endswith("/containers/create"):
+            return send(self, request, **more)
+        if not withheld:
+            withheld.append((self, request))
+            raise Withheld
+        answer = send(self, request, **more)
+        send(*withheld[0], **more)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", slow)
+    with pytest.raises(Withheld):
+        target.apply(second, step())
+    target.apply(second, step())
+
+    assert containers(bench.engine, "late", "running") == [second.digest]
+    assert containers(bench.engine, "late") == [second.digest, first.digest]
+
+
 # --- what can't be started ---
 
 
