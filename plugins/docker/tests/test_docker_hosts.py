@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 from penstock import ConfigError, Release, Step, StepFailed, StepRefused, Target, TargetState
-from penstock_docker import Service
+from penstock_docker import Service, labels, penstock_reap
+from penstock_docker.settings import Tls
 
 from tests.bench import SERVING, Bench
 from tests.engines import BASE, Engine
@@ -109,6 +110,39 @@ def test_a_restore_that_was_killed_anywhere_is_made_again(bench: Bench, releases
         target.apply(releases[1], step())
         number += 1
     assert number >= 3
+
+
+class Withheld(BaseException):
+    """Ends a call as a kill would, with a request under way."""
+
+
+def test_what_an_engine_makes_for_a_call_that_was_killed_is_not_left_there(
+    bench: Bench, releases: list[Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with a request when nobody waits for it any more, and is done when the next call has looked."""
+    target, step = bench.target(service="late", settle=0, stop_grace=1)
+    first, second = releases
+    target.apply(first, step())
+    send = requests.Session.send
+    withheld: list[tuple[requests.Session, requests.PreparedRequest]] = []
+
+    def slow(self: requests.Session, request: requests.PreparedRequest, **more: object) -> object:
+        if not str(request.path_url).partition("?")[0].endswith("/containers/create"):
+            return send(self, request, **more)
+        if not withheld:
+            withheld.append((self, request))
+            raise Withheld
+        answer = send(self, request, **more)
+        send(*withheld[0], **more)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", slow)
+    with pytest.raises(Withheld):
+        target.apply(second, step())
+    target.apply(second, step())
+
+    assert containers(bench.engine, "late", "running") == [second.digest]
+    assert containers(bench.engine, "late") == [second.digest, first.digest]
 
 
 # --- what can't be started ---
@@ -233,6 +267,17 @@ def test_a_host_that_answers_no_more_is_given_up_and_goes_on_serving(
     away[0].restore(before, step())
 
     assert away[0].observe(step()) == before
+
+
+def test_what_was_cut_off_on_a_host_behind_tls_is_reaped_there(bench: Bench, far: Far) -> None:
+    step = bench.make_step("deploy.staging", environment="staging")
+    marks = labels.of(step, far.tcp, Tls(**far.tls))
+    words = [word for name, value in marks.items() for word in ("-l", f"{name}={value}")]
+    far.engine.docker("run", "-d", *words, BASE, "sleep", "600")
+
+    penstock_reap(run=step.number, step_name=step.name, home=step.project / ".penstock")
+
+    assert far.engine.docker("ps", "-aq", "-f", f"label={labels.HOME}").split() == []
 
 
 def test_a_host_behind_ssh(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -148,6 +151,26 @@ def test_the_command_that_reaches_a_host() -> None:
         "web-1",
         "docker system dial-stdio",
     ]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="it needs the program ssh")
+def test_what_a_killed_process_has_left_for_ssh_goes_with_the_next_tunnel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        with ssh.tunnel("ssh://web-1"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    [left] = tmp_path.iterdir()
+
+    with ssh.tunnel("ssh://web-1"):
+        [mine] = tmp_path.iterdir()
+        assert mine != left
+        with ssh.tunnel("ssh://web-2"):
+            assert mine in tmp_path.iterdir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_registry_that_is_not_there() -> None:

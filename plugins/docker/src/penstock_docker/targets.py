@@ -77,7 +77,8 @@ class DockerHost(Target):
             containers.refuse_taken_ports(place, found)
             chosen = containers.ready(place, release, image, found)
             containers.switch(place, chosen, found)
-            containers.remove_older(place, chosen, found)
+            # Asked once more: an engine may have made by now what a call that was killed had asked for.
+            containers.remove_older(place, chosen, containers.of_service(place))
 
     def probe(self, step: Step) -> Health:
         """Whether the container that runs is well."""
