@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -187,6 +188,57 @@ def test_an_approval_whose_command_was_killed_says_how_it_goes_on(lab: Lab) -> N
 
     code, said = lab.run("resume", "1")
     assert code == 0, said
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+def test_a_run_stops_where_its_journal_is_taken_away(how: str, lab: Lab) -> None:
+    project(lab)
+    child = lab.start("run", WAITS="test.it")
+    until(is_there(lab, "testing"))
+    # Once nothing more is on its way there, so that it can be removed as a whole.
+    until(lambda: len([event for event in lab.events() if event.type == "step.finished"]) == 2)
+    aside = lab.root / "aside"
+    (lab.root / ".penstock").rename(aside)
+    if how == "removed":
+        shutil.rmtree(aside)
+
+    (lab.root / "go").touch()
+    said, _ = child.communicate(timeout=30)
+
+    assert child.returncode == 4, said
+    assert "was moved or removed while it was in use, and nothing more is put on record" in said
+    assert "Put " in said
+    assert lab.leftovers() == []
+    if how == "moved":
+        shutil.rmtree(lab.root / ".penstock")
+        aside.rename(lab.root / ".penstock")
+        assert lab.run("resume")[0] == 3
+        assert lab.run("audit")[0] == 0
+
+
+@pytest.mark.parametrize("how", ["event", "section"])
+def test_what_an_observer_has_started_ends_soon_after_a_killed_engine(how: str, lab: Lab) -> None:
+    settings = "settings: Watch, " if how == "section" else ""
+    watches = f"""
+class Watch(Settings):
+    pass
+
+@hookimpl
+def penstock_event({settings}event):
+    if event.type == "step.started" and event.step == "test.it":
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        (Path({str(lab.root)!r}) / "child").write_text(f"{{child.pid}}\\n")
+        child.wait()
+"""
+    section = '[observe.it]\nuses = "watches"\n' if how == "section" else ""
+    project(lab, PLAN + section, watches=watches)
+    engine = lab.start("run", WAITS="test.it")
+    child = until(number_in(lab.root / "child"))
+
+    engine.kill()
+    with_output_closed(engine)
+
+    until(lambda: gone(child))
 
 
 # --- shell ---
