@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from penstock.runs import working_on
+from penstock.signals import wake_socket
 
 from core.tests.lab import Lab, gone, number_in, until
 
@@ -188,6 +190,31 @@ def test_an_approval_whose_command_was_killed_says_how_it_goes_on(lab: Lab) -> N
 
     code, said = lab.run("resume", "1")
     assert code == 0, said
+
+
+@pytest.mark.parametrize("word", ["reject", "cancel"])
+def test_a_word_is_heard_also_by_an_engine_that_took_up_the_run_meanwhile(word: str, lab: Lab) -> None:
+    project(
+        lab,
+        slow="""
+if "SLOW" in os.environ:
+    home = Path(os.environ["SLOW"])
+    (home / "importing").touch()
+    while not (home / "go").exists():
+        time.sleep(0.01)
+""",
+    )
+    assert lab.run("run")[0] == 3
+    child = lab.start(word, SLOW=str(lab.root))
+    until(is_there(lab, "importing"))  # no engine has heard it: it is about to take up the run itself
+
+    with working_on(lab.home, 1), wake_socket(lab.home, 1) as calls:
+        (lab.root / "go").touch()
+        said, _ = child.communicate(timeout=30)
+        heard = calls.recv(64)
+
+    assert (child.returncode, heard) == (0, b"!"), said
+    assert "penstock: " not in said
 
 
 @pytest.mark.parametrize("how", ["moved", "removed"])
