@@ -13,7 +13,7 @@ import pytest
 from penstock.runs import working_on
 from penstock.signals import wake_socket
 
-from core.tests.lab import Lab, gone, number_in, until
+from core.tests.lab import Lab, ask, gone, number_in, until
 
 FAKE = """
 def passes(step, name):
@@ -266,6 +266,54 @@ def penstock_event({settings}event):
     with_output_closed(engine)
 
     until(lambda: gone(child))
+
+
+# --- no further process ---
+
+
+def test_a_step_that_can_t_start_its_program_for_want_of_processes_is_cut_off(lab: Lab) -> None:
+    project(
+        lab,
+        fake=FAKE
+        + """
+def too_many(*_, **__):
+    raise BlockingIOError(11, os.strerror(11))
+
+@hookimpl
+def penstock_verify(step):
+    if "LIMITED" in os.environ:
+        subprocess.Popen = too_many
+    step.run(["true"])
+    return Verification(checks=(Check(name="there", passed=True),))
+""",
+        text=PLAN.replace("[approve.live]\n", '[verify.live]\nuses = "fake"\n'),
+    )
+
+    code, said = lab.run("run", LIMITED="1")
+
+    assert code == 4
+    assert said.rstrip().endswith(
+        "verify.live: true can't be run: Resource temporarily unavailable. Allow more processes: "
+        "ulimit -u. Then: penstock resume 1"
+    )
+    assert lab.journal.run(1).state == "running"
+    code, said = lab.run("resume", "1")
+    assert code == 0, said
+
+
+def test_a_pool_that_can_t_fork_says_so_and_still_hears(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = lab.pool(lab.load(fake=FAKE))
+
+    def too_many() -> int:
+        raise BlockingIOError(11, os.strerror(11))
+
+    with monkeypatch.context() as limited:
+        limited.setattr(os, "fork", too_many)
+        with pytest.raises(BlockingIOError):
+            pool.submit("it", lab.request("test.it"))
+
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert ask(pool, lab.request("test.it")).outcome == "passed"
 
 
 # --- shell ---
