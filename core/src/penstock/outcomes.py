@@ -75,9 +75,11 @@ def begun_badly(error: OSError) -> Response:
 
 
 def cure_for(error: BaseException | None) -> str:
-    """What to do where a full disk, or too many open files, is what an exception comes from; or nothing."""
+    """What to do where a full disk, or too many files or processes, is what it comes from; or nothing."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
+        if isinstance(error, process.TooManyProcesses):
+            return "Allow more processes: ulimit -u"
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return _NO_ROOM[error.errno]
         seen.add(id(error))

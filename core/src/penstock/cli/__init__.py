@@ -215,7 +215,13 @@ def _of_stdout(error: Exception) -> str:
 
 
 _ROOM = ". Make room. A run that was cut off goes on with: penstock resume"
-_CURES = {errno.EMFILE: ". Allow more: ulimit -n", errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM}
+_CURES = {
+    errno.EMFILE: ". Allow more: ulimit -n",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EAGAIN: ". No further process can be started: allow more (ulimit -u), or end some. "
+    "A run that was cut off goes on with: penstock resume",
+}
 
 
 def explain(error: Exception) -> int:
