@@ -15,6 +15,7 @@ from penstock.errors import (
     StepFailed,
     StepRefused,
     in_words,
+    of_file,
     sentence,
 )
 from penstock.request import Request, Response
@@ -71,7 +72,7 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
 
 def begun_badly(error: OSError) -> Response:
     """The response where a step has not even a log."""
-    return _curable("error", f"the step can't begin: {error.strerror}: {error.filename}", cure_for(error))
+    return _curable("error", f"the step can't begin: {of_file(error)}", cure_for(error))
 
 
 def cure_for(error: BaseException | None) -> str:

@@ -230,7 +230,9 @@ def explain(error: Exception) -> int:
     from penstock.errors import PenstockError
 
     if isinstance(error, PenstockError):
-        click.echo(harmless(f"penstock: {error}"), err=True)
+        cause = error.__cause__
+        cure = _CURES.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
+        click.echo(harmless(f"penstock: {error}{cure}"), err=True)
         return error.exit_code
     if why := _of_stdout(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried once more, and told
