@@ -13,6 +13,7 @@ from penstock import TestCase
 from penstock_pytest import Pytest, advice, known, layout, locks, pytestconfig
 from penstock_pytest.inventory import Inventory
 from penstock_pytest.propose import propose
+from penstock_pytest.python import fitting
 from penstock_pytest.requirements import Choice
 
 TEST = "def test_it():\n    pass\n"
@@ -446,6 +447,20 @@ def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: py
 
     assert found is not None
     assert found.sections == {"test.pytest": {"python": "3.18"}}
+
+
+def test_no_python_is_looked_for_that_could_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs up to a second, and `penstock init` waits for it."""
+    asked = tmp_path / "asked"
+    for minor in range(8, 30):
+        program = tmp_path / "bin" / f"python3.{minor}"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho {minor} >> {asked}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    assert fitting(">=3.17.2,<3.19") is None
+    assert asked.read_text().split() == ["18", "17"]
 
 
 def test_of_a_repository_that_is_no_package_each_project_with_tests_has_a_step(tmp_path: Path) -> None:

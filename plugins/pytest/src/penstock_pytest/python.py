@@ -26,6 +26,7 @@ _PROBE = (
 )
 _OLDEST = (3, 8)
 _NEWEST = 20  # the second number of the newest that is looked for
+_MICRO = 100  # more than there ever were of one minor version
 _PATIENCE = 30.0  # seconds
 
 
@@ -74,6 +75,9 @@ def fitting(requires: str) -> Interpreter | None:
     if specifier.contains(own().version, prereleases=True):
         return own()
     for minor in range(_NEWEST, _OLDEST[1] - 1, -1):
+        # Looking for one costs up to a second: only where a version of it could fit.
+        if not any(specifier.contains(f"3.{minor}.{micro}") for micro in range(_MICRO)):
+            continue
         with suppress(ConfigError):
             found = find(f"3.{minor}", _output, find_uv())
             if specifier.contains(found.version, prereleases=True):
