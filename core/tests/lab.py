@@ -71,6 +71,12 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+HANGS_UP = (
+    "import os, signal; signal.signal(signal.SIGHUP, getattr(signal, os.environ.get('HUP', 'SIG_DFL')))"
+)
+"""However the tests themselves were started: what a terminal that closes is to a program that they start."""
+
+
 def gone(pid: int) -> bool:
     return not processes.alive(pid)
 
@@ -171,7 +177,7 @@ class Lab:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start `penstock` as a user would, in a session of its own."""
         child = subprocess.Popen(
-            [sys.executable, "-c", "from penstock.cli import main; main()", *arguments],
+            [sys.executable, "-c", f"{HANGS_UP}; from penstock.cli import main; main()", *arguments],
             cwd=self.root,
             env={
                 **os.environ,

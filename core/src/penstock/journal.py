@@ -70,6 +70,7 @@ class Journal:
         self._newest: tuple[int, bytes] | None = None  # number and hash, once known in this transaction
         only_to_read = _only_to_read(path)
         make(path)
+        self._file: tuple[int, int] | None = None
         try:
             where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
             self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
@@ -84,6 +85,7 @@ class Journal:
             self._use_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             migrate(self._db)
+            self._file = _identity(path)
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 
@@ -130,6 +132,7 @@ class Journal:
         """Make durable what was staged. Raises PluginError as `append`."""
         if self._db.in_transaction:
             with self._writing():
+                self._check_place()
                 self._db.execute("COMMIT")
 
     def events(self, run: int, after: int = 0) -> list[Event]:
@@ -278,6 +281,14 @@ class Journal:
                 "move .penstock away and begin anew"
             )
 
+    def _check_place(self) -> None:
+        """Raise PluginError where another file is the journal, or none: nobody would find what is written."""
+        if _identity(self._path) != self._file:
+            raise PluginError(
+                f"the journal {self._path} was moved or removed while it was in use, and nothing more is put "
+                f"on record. Put {self._path.parent} back as it was. {_AGAIN}; without it, begin anew"
+            )
+
     def close(self) -> None:
         """Close the database."""
         self._db.close()
@@ -345,6 +356,14 @@ _WHY = {
     sqlite3.SQLITE_BUSY: "another process has held it for a minute. End that one, then: penstock resume",
 }
 """What SQLite's codes mean for whoever runs a pipeline."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there; None where there is none."""
+    with suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116 - asked at every commit
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _only_to_read(path: Path) -> bool:
