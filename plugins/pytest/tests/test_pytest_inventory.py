@@ -239,6 +239,19 @@ def test_what_the_tests_use_is_installed_where_everybody_knows_it(
     assert list(_added(tmp_path, {"tests/test_a.py": text, "tests/mock.py": ""})) == added
 
 
+def test_what_a_program_beside_the_tests_needs_is_not_added(tmp_path: Path) -> None:
+    """Unless a test imports it, or it holds tests itself."""
+    end = '\nif __name__ == "__main__":\n    main()\n'
+    files = {
+        "tests/test_a.py": TEST + "from .helper import x\nimport tests.other\n",
+        "tests/helper.py": "import yaml" + end,
+        "tests/test_b.py": "import requests\n" + TEST + end,
+        "tests/conftest.py": "import numpy" + end,
+        "tests/benchmark/client.py": "import matplotlib" + end,
+    }
+    assert sorted(_added(tmp_path, files)) == ["numpy", "pyyaml", "requests"]
+
+
 def test_nothing_is_added_that_is_asked_for(tmp_path: Path) -> None:
     files = {
         "setup.cfg": "[tool:pytest]\naddopts = --cov\n",
