@@ -386,6 +386,7 @@ OF_EXTRAS = (
     'small; extra == "big"',
     'other; extra == "big"',
     'pyyaml; extra == "yaml"',
+    'pymongo; extra == "bson"',
     'sphinx; extra == "docs"',
     'never; extra == "small" and python_version < "3"',
 )
@@ -400,6 +401,8 @@ OF_EXTRAS = (
         ({"pyyaml"}, ("yaml",)),
         ({"always", "asked", "never", "unknown"}, ()),
         ({"sphinx"}, ()),
+        ({"bson"}, ("bson",)),
+        ({"empty"}, ()),
     ],
 )
 def test_extras_that_bring_what_the_tests_import_come_along(
@@ -407,7 +410,7 @@ def test_extras_that_bring_what_the_tests_import_come_along(
 ) -> None:
     """A suite skips what it has no module for: half of it would pass, and the rest not be run."""
     write(tmp_path, {"pyproject.toml": '[dependency-groups]\ntest = ["asked"]\n'})
-    project = Project(tmp_path, [wheel("small", "big", "yaml", "docs", requires=OF_EXTRAS)])
+    project = Project(tmp_path, [wheel("small", "big", "yaml", "docs", "bson", "empty", requires=OF_EXTRAS)])
     wanted = project.completed(project.wanted(Choice()), [], frozenset(imported))
     assert (wanted.lines, wanted.guessed) == (("asked",), guessed)
 
@@ -423,7 +426,7 @@ def test_what_only_an_extra_brings_is_not_there_without_it(tmp_path: Path) -> No
 def test_imports_are_found_in_conditions_too() -> None:
     text = "try:\n    import yaml, json\nexcept ImportError:\n    yaml = None\nfrom .own import a\n"
     text += "from more.parts import b\ncrypto = pytest.importorskip('Crypto_Graphy')\n"
-    assert known.imported({"a.py": text}, {"more"}) == {"pyyaml", "crypto-graphy"}
+    assert known.imported({"a.py": text}, {"more"}) == {"yaml", "pyyaml", "crypto-graphy"}
 
 
 # --- nox ---

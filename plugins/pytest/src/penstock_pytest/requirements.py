@@ -125,7 +125,8 @@ class Project:
         }
         used: list[str] = []
         for extra in sorted(brought, key=lambda extra: (len(brought[extra]), extra)):
-            if brought[extra] & missing:
+            # One that is called as the module is for it, whatever the distribution is called.
+            if brought[extra] & missing or (extra in missing and brought[extra]):
                 used.append(extra)
                 missing -= brought[extra]
         return tuple(sorted(used))
