@@ -55,7 +55,7 @@ def of_tests(texts: Mapping[str, str], own: Collection[str] = ()) -> list[Need]:
 
 
 def imported(texts: Mapping[str, str], own: Collection[str] = ()) -> frozenset[str]:
-    """The modules that a suite imports anywhere, in a condition too, and what is known of their distributions.
+    """The modules that a suite imports anywhere, in a condition too, and their distributions as far as known.
 
     Only to be compared with what a project names itself: on an index such a name may be anybody's.
     """
