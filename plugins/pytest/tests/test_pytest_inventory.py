@@ -384,6 +384,21 @@ def test_advice_for_a_failure(message: str, root: bool, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("test_a.py::T::test_b (plugin=\"'x'\")", '"test_a.py::T::test_b"'),
+        ("test_a.py::test_b [said] (i=1)", '"test_a.py::test_b"'),
+        ("test_a.py::test_b[x y]", '"test_a.py::test_b[x y]"'),
+        ('test_a.py::test_b["x"]', "'test_a.py::test_b[\"x\"]'"),
+    ],
+)
+def test_advice_names_what_can_be_left_out(name: str, left_out: str) -> None:
+    """pytest knows no subtest by a name of its own."""
+    text = advice.about([TestCase(name=name, outcome="failed")], "test.all", root=False)
+    assert text == f"To leave a test out: deselect = [{left_out}] under [test.all]"
+
+
+@pytest.mark.parametrize(
     ("missing", "said"),
     [
         (
