@@ -146,6 +146,12 @@ def test_the_paths_that_pytest_is_told(
         ),
         pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("-C", "", "tests.py"),), id="a program"),
         pytest.param(
+            {"tests.py": f"from unittest import TestCase, main\n{CASE}\nmain()\n"},
+            (("-C", "", "tests.py"),),
+            id="a program, by another name",
+        ),
+        pytest.param({"tests.py": f"from shop import main\n{CASE}\nmain()\n"}, (), id="no program of it"),
+        pytest.param(
             {"tests.py": f"{CASE}\nunittest.main()\n", "test_b.py": CASE}, (), id="a program, and no program"
         ),
         pytest.param({"runtests.py": "import tests\n"}, (("runtests.py",),), id="a runner of its own"),

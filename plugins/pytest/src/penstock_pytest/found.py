@@ -20,7 +20,9 @@ _LARGEST = 2_000_000  # bytes of a file; a test is smaller
 _TEST = re.compile(
     r"^[ \t]*(?:async[ \t]+)?def test\w*\(|^class \w*\([^)]*TestCase\b|\bdef load_tests\(", re.MULTILINE
 )
-_MAIN = re.compile(r"^unittest\.main\(", re.MULTILINE)
+_MAIN = re.compile(
+    r"^unittest\.main\(|^from[ \t]+unittest[ \t]+import\b[^\n]*\bmain\b(?:.*\n)+?main\(", re.MULTILINE
+)
 _PROGRAM = re.compile(r"""^if __name__ == ["']__main__["']""", re.MULTILINE)
 _IMPORTED = re.compile(r"^(?:import|from)[ \t]+pytest\b", re.MULTILINE)
 _ABSOLUTE = re.compile(r"^[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
