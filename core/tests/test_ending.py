@@ -48,6 +48,7 @@ class Nowhere(Target):
 
 @hookimpl
 def penstock_build(step):
+    (step.workspace / "a.txt").write_text(str(step.number))
     return [step.keep(step.workspace / "a.txt", "file")]
 
 @hookimpl
@@ -279,6 +280,21 @@ def penstock_event({settings}event):
     with_output_closed(engine)
 
     until(lambda: gone(child))
+
+
+def test_a_rollback_goes_on_and_hears_others_whatever_they_write(lab: Lab) -> None:
+    project(lab)
+    for _ in range(4):
+        code, said = lab.run("run", "--approve", "live")
+        assert code == 0, said
+    child = lab.start("rollback", "live", WAITS="deploy.live")
+    until(is_there(lab, "deploying"))
+
+    assert lab.run("cancel", "5")[0] == 0
+    said, _ = child.communicate(timeout=30)
+
+    assert child.returncode == 130, said
+    assert lab.journal.run(5).state == "cancelled"
 
 
 # --- no further process ---

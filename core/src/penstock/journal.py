@@ -24,6 +24,8 @@ from penstock.errors import ConfigError, PluginError
 from penstock.migrations import NEWEST, make, migrate, version_of
 from penstock.model import Event
 
+_PART = 16
+"""Events that are read at a time, to begin with, by whoever may need the newest alone."""
 _PATIENCE = 60.0
 """Seconds to wait for another process to be done with the journal."""
 
@@ -174,9 +176,15 @@ class Journal:
         """
         query = (
             "SELECT id, run, time, type, step, data FROM events WHERE type = ?1 AND id > ?2 "
-            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 AND (?5 = '' OR instr(data, ?5)) ORDER BY id DESC"
+            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 AND (?5 = '' OR instr(data, ?5)) AND id < ?6 "
+            "ORDER BY id DESC LIMIT ?7"
         )
-        return (_event(*row) for row in self._read(query, (kind, after, step, first, holding)))
+        # Part by part: whoever reads no further would otherwise see the journal of that moment from then
+        # on, and could write nothing to it any more once somebody else has.
+        before, size = sys.maxsize, _PART
+        while rows := list(self._read(query, (kind, after, step, first, holding, before, size))):
+            yield from (_event(*row) for row in rows)
+            before, size = rows[-1][0], size * 2
 
     def first_since(self, moment: float) -> int:
         """The first run that began at a moment or later; a number that no run has where none did."""
