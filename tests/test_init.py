@@ -335,7 +335,7 @@ def test_a_link_that_leads_nowhere_is_left_alone(project: Project) -> None:
     assert done.code == 2
     assert "penstock.toml is there already" in done.err
     assert os.readlink(project.root / "penstock.toml") == "nowhere"
-    assert not list(project.root.glob(".penstock.toml.*"))
+    assert not list(project.root.glob(".penstock-new-*"))
 
 
 def test_the_schema_follows_the_plugins(project: Project) -> None:

@@ -23,6 +23,7 @@ KILLS = int(os.environ.get("PENSTOCK_HOST_KILLS", "2"))
 SEED = int(os.environ.get("PENSTOCK_HOST_KILLS_SEED") or random.SystemRandom().randrange(10**6))
 
 CHECK = "    def check(self) -> None:"
+PATIENT, SHORT = (f'answer_within = "{time}"' for time in ("20s", "8s"))
 BAD = {
     "server": {
         "return 200, shop.products()": "return 500 if os.environ.get('STAGE') == 'production' else 200, []",
@@ -160,6 +161,7 @@ def test_a_host_that_goes_away_is_named_and_put_back_when_it_is_there_again(orde
     """Its network is cut while it is changed; the others serve the earlier release all the time."""
     before, served = orders.runs(), orders.serves()
     orders.as_at_first()
+    orders.replace("penstock.toml", {PATIENT: SHORT})
     orders.release("3.1.0")
     host = orders.parts.hosts[1]
     child = orders.start("run", "--approve", "production")
@@ -176,6 +178,7 @@ def test_a_host_that_goes_away_is_named_and_put_back_when_it_is_there_again(orde
     assert orders.runs() == before
     assert orders.serves() == served
     assert settled(orders)
+    orders.replace("penstock.toml", {SHORT: PATIENT})
 
 
 def test_an_engine_that_dies_is_named_and_what_it_ran_is_there_again(orders: Orders) -> None:

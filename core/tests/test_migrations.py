@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from penstock.chain import New
 from penstock.errors import PluginError
 from penstock.journal import Journal
 
-from core.tests.lab import database
+from core.tests.lab import database, until
 
 VERSION_1 = """
 CREATE TABLE events (
@@ -132,6 +133,25 @@ def test_a_new_journal_is_made_whatever_stands_where_it_is_prepared(left: str, t
     journal.close()
     assert version(tmp_path / "journal.db") == migrations.NEWEST
     assert in_the_way.exists() == (left == "a directory")
+
+
+def test_who_comes_late_leaves_no_file_behind(tmp_path: Path) -> None:
+    path, new = tmp_path / "journal.db", tmp_path / "journal.db.new"
+    with new.open("ab") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        late = pool.submit(migrations.make, path)  # it saw no journal, and has to wait here
+        until(lambda: waits_for_a_lock(new))
+        path.write_bytes(b"of another process")
+        fcntl.flock(file, fcntl.LOCK_UN)
+        late.result()
+
+    assert [each.name for each in tmp_path.iterdir()] == ["journal.db"]
+    assert path.read_bytes() == b"of another process"
+
+
+def waits_for_a_lock(path: Path) -> bool:
+    inode = f":{path.stat().st_ino} "
+    return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
 
 
 BEGINS = """

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,8 @@ class Engine:
     slots: int
     watchers: Observers
     display: Display | None = None
+    told: list[int] = field(default_factory=list)
+    """The signals that came before it could hear them."""
 
     def __post_init__(self) -> None:
         self._facts = Facts(self.journal, self.home, self.state)
@@ -120,6 +122,8 @@ class Engine:
         """Go on until nothing is left to do. Raises PluginError where the journal can't be written."""
         while self.state.state == "running":
             with interrupts(self._on_interrupt) as wakeup, wake_socket(self.home, self.state.run) as calls:
+                while self.told:
+                    self._on_interrupt(self.told.pop(0))
                 self._holds.begin()
                 self._record.catch_up()  # with what was said before anybody could call
                 self._asks_for_tools = not self._cache.ready
@@ -377,6 +381,8 @@ class Engine:
                 self._record.catch_up()
 
     def _on_interrupt(self, number: int) -> None:
+        if self._interrupted and number == signal.SIGHUP:
+            return  # a shell and its terminal both hang up: nobody has asked twice
         self._interrupted += 1
         if self._interrupted > 1:
             try:
@@ -387,5 +393,5 @@ class Engine:
                 end_marked(f"{self.home.run(self.state.run)}:", grace=0)
             finally:
                 os._exit(130)
-        what = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        what = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self._record.write("run.cancelled", None, {"reason": f"cancelled by {what}", "by": user()})

@@ -48,6 +48,8 @@ def make(path: Path) -> None:
         with new.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists():  # another process was faster, and this file may be the journal by now
+                if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    new.unlink(missing_ok=True)
                 return
             file.truncate(0)
             file.write(_empty())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from penstock import process, processes
 from penstock.home import Home
@@ -104,6 +104,9 @@ class Observers:
             self.forget()
             self._in_child()
             os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nor what an engine makes of them
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, _end_with_all)
             signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
             process.signal_at_death_of(engine, signal.SIGUSR1)
             null = os.open(os.devnull, os.O_RDWR)
@@ -115,9 +118,12 @@ class Observers:
 
     def _follow(self, name: str, reader: int) -> None:
         from penstock.observed import Observed
+        from penstock.provisions import find
 
         journal = Journal(self._home.journal)
-        observed = Observed(name, self._project, self._home.root.parent, journal, self._plugins)
+        observed = Observed(
+            name, self._project, self._home.root.parent, journal, partial(find, self._plugins)
+        )
         note = self._home.run(self._run) / f"observed.{name}"
         with contextlib.suppress(OSError, ValueError):
             self._after = int(note.read_text())
@@ -147,3 +153,9 @@ class Observers:
             path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(str(number))
             new.replace(path)
+
+
+def _end_with_all(*_: object) -> NoReturn:
+    """End this observer, and what it has started: its engine was killed, and nobody else would."""
+    process.end_descendants(grace=0)
+    os._exit(0)

@@ -6,14 +6,22 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from penstock.home import Home
 from penstock.process import here_opened
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What tells a process to end: Ctrl-C, whoever ends it, and a terminal that closes."""
 SOCKET = "wake"
 """The name of the socket in a run's directory: it is there as long as its engine listens."""
+
+
+def _heard() -> list[int]:
+    """Those of them that are for this process: `nohup` means that it is to outlive the terminal."""
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in ENDING if not (nohup and number == signal.SIGHUP)]
 
 
 @contextlib.contextmanager
@@ -25,10 +33,7 @@ def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)
-    before = [
-        (number, signal.signal(number, lambda number, _: handle(number)))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    ]
+    before = [(number, signal.signal(number, lambda number, _: handle(number))) for number in _heard()]
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
         yield reader
@@ -38,6 +43,27 @@ def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
             signal.signal(number, handler)
         reader.close()
         writer.close()
+
+
+@contextlib.contextmanager
+def remembered(earlier: Iterable[int] = ()) -> Iterator[list[int]]:
+    """While these signals are only noted, for an engine that will hear of them, or has no more to do.
+
+    Whoever asks a second time is not kept waiting: a KeyboardInterrupt is raised.
+    """
+    noted = list(earlier)
+
+    def note(number: int, _: object) -> None:
+        if noted and number != signal.SIGHUP:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = [(number, signal.signal(number, note)) for number in _heard()]
+    try:
+        yield noted
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -24,19 +24,19 @@ from penstock.answers import (
     the_one_asked_for,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError
+from penstock.errors import PluginError, of_file
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
-from penstock.launching import launcher_of, ran_inside
 from penstock.model import Approval, Evidence, Pending, Revision, Signature, sha256_of
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.printing import printing
 from penstock.proof import check_reference, with_bundles
+from penstock.provisions import find, launcher_of, ran_inside
 from penstock.reported import looked_at
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
-from penstock.secrets import find, masked, plain
+from penstock.secrets import masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
 from penstock.workspace import Workspace, claimed
@@ -149,7 +149,7 @@ class Worker:
         try:
             return self._step(request)
         except OSError as error:
-            raise PluginError(f"the step can't begin: {error.strerror}: {error.filename}") from None
+            raise PluginError(f"the step can't begin: {of_file(error)}") from None
 
     # --- the kinds of request ---
 

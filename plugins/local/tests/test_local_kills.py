@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -73,6 +74,44 @@ def test_apply_and_restore_end_well_however_often_they_are_killed(deployer: Depl
     assert cut >= 5
     target.restore(TargetState(), deployer.step())
     assert services_of(deployer) == 0
+
+
+def test_what_killed_steps_had_begun_to_write_is_not_left_for_good(deployer: Deployer) -> None:
+    """Killed each time just before a file or link is put in its place, once at every such moment."""
+    target = deployer.target(deployer.service())
+    assert deployer.deploy(target, deployer.toy("1.0")).status == "healthy"
+    release, moments = deployer.toy("2.0"), 0
+    while cut_off_before_rename(deployer, target, release, moments):
+        moments += 1
+    assert moments >= 4  # the marker, the note, the link and the order to start
+
+    assert deployer.deploy(target, deployer.toy("3.0")).status == "healthy"
+
+    root = Path(target.root)
+    left = [path for place in (root, root / "run") for path in place.glob(".*") if path != root / ".lock"]
+    assert left == []
+    assert list((root / "releases").glob("*/.*.new")) == []
+    target.restore(TargetState(), deployer.step())
+
+
+def cut_off_before_rename(deployer: Deployer, target: Directory, release: Release, number: int) -> bool:
+    """Kill an operation in place of its rename of this number; whether it has so many."""
+    step, count = deployer.step(), itertools.count()
+    pid = os.fork()
+    if pid == 0:
+        rename = Path.replace
+
+        def counted(path: Path, place: Path) -> Path:
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rename(path, place)
+
+        Path.replace = counted  # type: ignore[method-assign,assignment]  # in this process alone
+        try:
+            target.apply(release, step)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])

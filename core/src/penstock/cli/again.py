@@ -13,9 +13,8 @@ from penstock import again
 from penstock.again import Choice
 from penstock.cli.common import Opened, load_plan, not_pruned, open_project, sound, warn
 from penstock.cli.lines import Look, names_width, row
-from penstock.cli.run import known_environments, with_dirty, work
+from penstock.cli.run import begin, known_environments, with_dirty
 from penstock.configfile import find
-from penstock.engine import new_run
 from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.journal import New
 from penstock.parameters import as_text
@@ -70,8 +69,7 @@ def rerun(run: str, start: tuple[str, ...], approve: tuple[str, ...], as_json: b
         **carried,
     }
     taken = [_taken_over(name, before, data[name], choice) for name, choice in kept.items()]
-    state, events = new_run(opened.journal, opened.home, plan, options, taken)
-    return work(opened, plugins, state, as_json=as_json, first=events)
+    return begin(opened, plugins, plan, options, taken, as_json=as_json)
 
 
 def _configured(opened: Opened, before: RunState) -> tuple[Plugins, Plan, dict[str, Any]]:

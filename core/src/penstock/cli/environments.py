@@ -15,10 +15,9 @@ import click
 from penstock.cli.asking import ask_worker
 from penstock.cli.common import Opened, load_plan, not_pruned, open_project, print_json, sound
 from penstock.cli.lines import Look, names_width, row
-from penstock.cli.run import work
+from penstock.cli.run import begin
 from penstock.cli.text import clean
 from penstock.configfile import find
-from penstock.engine import new_run
 from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Release, short
 from penstock.plan import Plan, PlanStep
@@ -84,18 +83,13 @@ def rollback(environment: str, why: str, as_json: bool) -> int:
     )
     Statements(opened.journal, opened.home, original.run).restore()
     evidence = [ref.model_dump(mode="json") for ref in evidence_so_far(original.plan, original)]
-    state, events = new_run(
-        opened.journal,
-        opened.home,
-        plan,
-        {
-            "selected": steps,
-            "release": before.release.model_dump(mode="json"),
-            "evidence": evidence,
-            "why": why,
-        },
-    )
-    return work(opened, plugins, state, as_json=as_json, first=events)
+    options = {
+        "selected": steps,
+        "release": before.release.model_dump(mode="json"),
+        "evidence": evidence,
+        "why": why,
+    }
+    return begin(opened, plugins, plan, options, as_json=as_json)
 
 
 def _refuse_undecided(opened: Opened, environment: str) -> None:

@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+import signal
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from penstock.artifacts import remove
+
+_NEW = ".penstock-new-"
+"""Begins the names of directories for what is on its way to a place beside them."""
 
 
 def create(path: Path, data: bytes) -> None:
     """Write a new file. Raises FileExistsError where there is something of that name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path, data) as temporary:
-        try:
-            os.link(temporary, path)  # unlike a rename, it never replaces
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            with path.open("xb") as file:
-                file.write(data)
+    with beside(path) as place:
+        settle(_written(place / "it", data), path, force=False)
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file, in place of the one that may be there, with its mode; through a symbolic link."""
+    """Write a file, in place of the one that may be there, with its mode; through a symbolic link.
+
+    What is there and is no file, such as a pipe or /dev/null, is written to: nothing may take its place.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    with _beside(path, data) as temporary:
+    with beside(path) as place:
+        new = _written(place / "it", data)
         if mode is not None:
-            temporary.chmod(mode)
-        temporary.replace(path)
+            new.chmod(mode)
+        settle(new, path, force=True)
 
 
 @contextlib.contextmanager
-def incoming(path: Path) -> Iterator[Path]:
-    """A place beside `path` for a file or directory that is on its way there; what is left of it goes."""
+def beside(path: Path) -> Iterator[Path]:
+    """A directory beside `path` for what is on its way there; it goes in the end, with what is left in it.
+
+    It is held until then: what writers left beside it that were killed, the next one removes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    _sweep(path.parent)
+    place, held = _made(path.parent)
     try:
-        yield temporary
+        with _ended_after(lambda: remove(place)):
+            yield place
     finally:
-        remove(temporary)
+        remove(place)
+        os.close(held)
 
 
 def settle(temporary: Path, path: Path, *, force: bool) -> None:
@@ -69,15 +81,60 @@ def settle(temporary: Path, path: Path, *, force: bool) -> None:
         temporary.rename(path)
 
 
+def _written(path: Path, data: bytes) -> Path:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def _made(parent: Path) -> tuple[Path, int]:
+    """A new directory, and the descriptor that holds it."""
+    while True:
+        place = parent / f"{_NEW}{secrets.token_hex(4)}"
+        place.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # it was swept away before it was held
+            held = _opened(place)
+            with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if os.fstat(held).st_nlink:
+                return place, held
+            os.close(held)
+
+
+def _sweep(parent: Path) -> None:
+    for left in parent.glob(f"{_NEW}*"):
+        with contextlib.suppress(OSError):  # somebody is at it, or it is somebody else's
+            held = _opened(left)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(left)
+            finally:
+                os.close(held)
+
+
+def _opened(directory: Path) -> int:
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 @contextlib.contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _ended_after(undo: Callable[[], None]) -> Iterator[None]:
+    """Undo what was begun before a signal ends this process."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        undo()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    # Python lets no other thread set a handler.
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGHUP) if main else ()
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

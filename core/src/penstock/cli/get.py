@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from penstock.cli.common import Opened, day, not_pruned, open_project, run_and_rest
-from penstock.cli.files import incoming, settle
+from penstock.cli.files import beside, settle
 from penstock.cli.text import clean
 from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Artifact
@@ -44,7 +44,9 @@ def get(words: tuple[str, ...], output: str | None, force: bool) -> int:
     """
     run, rest = run_and_rest(words)
     if len(rest) > 1:
-        raise ConfigError(f'name one artifact at a time: "{rest[1]}" is too much')
+        raise ConfigError(
+            f'name one artifact at a time: "{rest[1]}" is too much. If it is where to write: -o {rest[1]}'
+        )
     if not rest and len(words) == 1 and _is_digest(words[0]):
         run, rest = "last", words  # digits alone: more than any run has
     if not rest:
@@ -179,7 +181,8 @@ def _write(opened: Opened, thing: Thing, path: Path, *, force: bool) -> None:
         if not path.is_file() or store.is_tree(thing.digest):  # a device would be gone for everybody
             raise ConfigError(f"{path} is there already, and only a file can take the place of a file")
     try:
-        with incoming(path) as temporary:
+        with beside(path) as place:
+            temporary = place / "it"
             if store.is_tree(thing.digest):
                 store.write_tree(thing.digest, temporary)
             else:

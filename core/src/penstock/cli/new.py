@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from penstock import __version__
 from penstock.cli.common import enabled_here
+from penstock.cli.files import beside
 from penstock.errors import ConfigError, PluginError
 from penstock.inhouse import is_path, name_of
 from penstock.plugins import PHASES, installed
@@ -134,8 +134,8 @@ def _write_directory(place: Path, texts: Mapping[str, str]) -> None:
     """Write a whole new directory, or nothing."""
     _refuse_existing(place)
     try:
-        with tempfile.TemporaryDirectory(prefix=".penstock-new-", dir=place.parent) as made:
-            whole = Path(made, "it")
+        with beside(place) as made:
+            whole = made / "it"
             for path, text in texts.items():
                 (whole / path).parent.mkdir(parents=True, exist_ok=True)
                 (whole / path).write_text(text, encoding="utf-8")
@@ -145,19 +145,18 @@ def _write_directory(place: Path, texts: Mapping[str, str]) -> None:
 
 
 def _write_side_by_side(root: Path, texts: Mapping[str, str]) -> None:
-    """Write all of these new files, or none."""
-    for path in texts:
+    """Write all of these new files, or none. What was cut off between two of them is brought to its end."""
+    lacking = [path for path, text in texts.items() if not _is(root / path, text)]
+    for path in lacking or texts:
         _refuse_existing(root / path)
     new_directory = not (root / _IN_HOUSE).exists()
     linked: list[Path] = []
     try:
-        (root / _IN_HOUSE).mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".penstock-new-", dir=root / _IN_HOUSE) as made:
-            for path, text in texts.items():
-                whole = Path(made, Path(path).name)
-                whole.write_text(text, encoding="utf-8")
-            for path in texts:
-                os.link(Path(made, Path(path).name), root / path)  # unlike a move, never over another file
+        with beside(root / _IN_HOUSE / "it") as made:
+            for path in lacking:
+                (made / Path(path).name).write_text(texts[path], encoding="utf-8")
+            for path in lacking:
+                os.link(made / Path(path).name, root / path)  # unlike a move, never over another file
                 linked.append(root / path)
     except OSError as error:
         for place in linked:
@@ -165,6 +164,14 @@ def _write_side_by_side(root: Path, texts: Mapping[str, str]) -> None:
         if new_directory:
             shutil.rmtree(root / _IN_HOUSE, ignore_errors=True)
         raise PluginError(f"{root / _IN_HOUSE} can't be written: {error.strerror}. Nothing was") from None
+
+
+def _is(path: Path, text: str) -> bool:
+    """Whether there is a file that holds this."""
+    try:
+        return not path.is_symlink() and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _refuse_existing(place: Path) -> None:

@@ -17,12 +17,13 @@ from penstock import process, processes
 from penstock.artifacts import remove
 from penstock.cli.common import Opened, not_pruned, open_project, plugins_of, run_and_rest
 from penstock.cli.text import clean
+from penstock.cli.warden import cleaned_up_by
 from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.home import Home, Lock
-from penstock.launching import launcher_of, run_inside
+from penstock.launching import run_inside
 from penstock.model import short
+from penstock.provisions import find, launcher_of
 from penstock.request import make_request
-from penstock.secrets import find
 from penstock.state import RunState
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
@@ -69,7 +70,7 @@ def _in_place(
     """Make the place, run what is to be run there, and remove it; the exit code."""
     plugins = plugins_of(opened, state) if info.secrets or info.inside else None
     name = info.name
-    with _workspace(opened.home) as workspace:
+    with _workspace(opened.home) as (workspace, mark):
         files = _files(workspace, info)
         step = Step(
             info,
@@ -79,7 +80,6 @@ def _in_place(
             find_launcher=(lambda step: launcher_of(plugins, info, step)) if plugins else None,
         )
         artifacts = [(artifact.name, step.fetch(artifact)) for artifact in info.artifacts]
-        mark = f"{workspace.root}:{os.getpid()}"
         try:
             if info.inside is not None:
                 return _inside(step, command)
@@ -160,8 +160,8 @@ def _files(workspace: Workspace, info: StepInfo) -> Path:
 
 
 @contextlib.contextmanager
-def _workspace(home: Home) -> Iterator[Workspace]:
-    """One for this shell alone. Those that killed ones left behind go, too."""
+def _workspace(home: Home) -> Iterator[tuple[Workspace, str]]:
+    """One for this shell alone, and the mark of what runs there. Those that were left behind go, too."""
     for left in home.workspaces.glob("shell-*"):
         lock = Lock(left / "lock")
         with contextlib.suppress(OSError):
@@ -169,8 +169,15 @@ def _workspace(home: Home) -> Iterator[Workspace]:
                 remove(left)
                 lock.drop()
     root, lock = _taken(home)
+    mark = f"{root}:{os.getpid()}"
+
+    def undo() -> None:
+        process.end_marked(mark, grace=1.0)
+        remove(root)
+
     try:
-        yield Workspace(root, home.store)
+        with cleaned_up_by(undo):
+            yield Workspace(root, home.store), mark
     finally:
         remove(root)
         lock.drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import click
@@ -15,6 +16,7 @@ from penstock.journal import New
 from penstock.model import short
 from penstock.process import user
 from penstock.request import approval_of, make_request
+from penstock.runs import WorkedOn
 from penstock.scheduler import who_may
 from penstock.signals import wake
 from penstock.state import RunState
@@ -78,10 +80,8 @@ def cancel(run: str, why: str) -> int:
     by = user()
     reason = f"cancelled by {by}" + (f": {why}" if why else "")
     opened.journal.append(number, [New("run.cancelled", None, {"by": by, "reason": reason}, time.time())])
-    if wake(opened.home, number):
+    if _heard(opened, number) is None:
         click.echo(f"Run {number} is told to stop.", err=True)
-        return 0
-    resume_run(opened, number)
     return 0
 
 
@@ -101,7 +101,7 @@ def _waiting(opened: Opened, words: tuple[str, ...]) -> tuple[RunState, str]:
         _refuse_superseded(state, names)
         what = f" for {names[0]}" if names else ""
         others = ", ".join(str(state.plan.by_name[name].environment) for name in state.asked)
-        rest = f". It waits for {others}" if others else ". The runs: penstock runs"
+        rest = f". It waits for {others}" if others else f". {_way_out(opened, state)}"
         raise ConfigError(f"run {state.run} ({state.state}) does not wait for an approval{what}{rest}")
     if len(asked) > 1:
         choices = ", ".join(str(state.plan.by_name[name].environment) for name in asked)
@@ -121,11 +121,20 @@ def _refuse_superseded(state: RunState, names: list[str]) -> None:
 
 
 def _last_waiting(opened: Opened) -> RunState:
+    newest = None
     for line in opened.journal.runs(unfinished=True):
         state = opened.state(str(line.run))
         if state.asked:
             return state
-    raise ConfigError("no run waits for an approval. The runs: penstock runs")
+        newest = newest or state
+    raise ConfigError(f"no run waits for an approval. {_way_out(opened, newest)}")
+
+
+def _way_out(opened: Opened, state: RunState | None) -> str:
+    """What to do with a run that does not wait: perhaps whoever gave the answer was cut off after that."""
+    if state is None or state.state != "running" or opened.home.engine_lock(state.run).is_held():
+        return "The runs: penstock runs"
+    return f"Run {state.run} was cut off, and goes on with: penstock resume {state.run}"
 
 
 def _shorts(state: RunState, name: str) -> str:
@@ -137,6 +146,15 @@ def _say(opened: Opened, run: int, event: New) -> None:
 
 
 def _go_on(opened: Opened, run: int, no_resume: bool) -> int:
-    if wake(opened.home, run) or no_resume:
+    if no_resume:
+        wake(opened.home, run)
         return 0
-    return resume_run(opened, run)
+    return _heard(opened, run) or 0
+
+
+def _heard(opened: Opened, run: int) -> int | None:
+    """Have a word heard: by the engine that works on the run (None), or by one of this process's own."""
+    while not wake(opened.home, run):
+        with contextlib.suppress(WorkedOn):  # somebody who had another word to say was faster
+            return resume_run(opened, run)
+    return None

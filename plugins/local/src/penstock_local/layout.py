@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,13 +136,17 @@ def changing(root: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator
 
 
 def point(instance: Instance, place: str) -> None:
-    """Switch to a release, at once: whoever looks sees the old one or the new one."""
+    """Switch to a release, at once: whoever looks sees the old one or the new one.
+
+    To be called under the directory's lock.
+    """
     before = instance.place()
     if before == place:
         return
     if before is not None:
         replace_text(instance.previous, before)
-    new = instance.link.with_name(f".{instance.link.name}.{secrets.token_hex(4)}")
+    new = _new(instance.link)
+    new.unlink(missing_ok=True)
     new.symlink_to(f"releases/{place}")
     new.replace(instance.link)
     sync_directory(instance.root)
@@ -157,14 +160,19 @@ def unpoint(instance: Instance) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's text, at once and for good."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Replace a file's text, at once and for good. To be called under the directory's lock."""
+    new = _new(path)
     with new.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
     sync_directory(path.parent)
+
+
+def _new(path: Path) -> Path:
+    # One name for all that come, one after another: what a killed step has left the next one takes away.
+    return path.with_name(f".{path.name}.new")
 
 
 def sync_directory(path: Path) -> None:

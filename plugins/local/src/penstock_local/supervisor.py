@@ -65,8 +65,8 @@ def descendants(root: int) -> list[int]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a file: a reader sees the old text or the new one."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    """Replace a file: a reader sees the old text or the new one. Who holds the instance's lock writes it."""
+    new = path.with_name(f".{path.name}.new")
     new.write_text(json.dumps(value))
     new.replace(path)
 

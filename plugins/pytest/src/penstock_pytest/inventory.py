@@ -48,7 +48,10 @@ class Inventory:
         if not choice.made and not found.anything:
             found = self._wanted_above(choice) or found
         found = found.model_copy(update={"lock": self._lock(choice)})
-        return found if choice.made else self.project.completed(found, self._needs())
+        if choice.made:
+            return found
+        imported = known.imported(self.files.needed, self.files.local)
+        return self.project.completed(found, self._needs(), imported)
 
     def _wanted_above(self, choice: Choice) -> Wanted | None:
         """What a workspace says that the tests of all its members need."""
@@ -112,7 +115,7 @@ class Inventory:
             known.Need(distribution=line, because="required_plugins") for line in self.config.required_plugins
         ]
         used = known.of_configuration(self.config.addopts, self.config.names)
-        return [*plugins, *used, *known.of_tests(self.files.texts, self.files.local)]
+        return [*plugins, *used, *known.of_tests(self.files.needed, self.files.local)]
 
     def _is_unittest(self, wanted: Wanted) -> bool:
         """Whether tox runs the suite without pytest, or nothing about the project speaks of it."""

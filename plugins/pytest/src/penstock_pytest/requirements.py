@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from penstock import ConfigError, Model
 
-from penstock_pytest import backends, files, setuppy, tox
+from penstock_pytest import backends, files, nox, setuppy, tox
 from penstock_pytest.known import Need
 from penstock_pytest.locks import Lock
 from penstock_pytest.wheels import Wheel
@@ -21,7 +21,8 @@ _TEST = ("test", "tests", "testing")
 _DEV = ("dev", "develop", "development", "ci")
 # Extras that are for people who work on the project, or bring everything at once.
 _NOT_FOR_USE = re.compile(
-    r"all|full|complete|dev|doc|lint|typ|mypy|format|style|build|release|publish|bench|perf|gpu|cuda"
+    r"(?<![a-z])(?:all|full|complete|dev|doc(?!ker)|lint|typ|mypy|format|style|build|release|publish|bench"
+    r"|perf|gpu|cuda)"
 )
 
 
@@ -96,13 +97,17 @@ class Project:
             update={"lines": tuple(line for line in wanted.lines if _name(line) not in names)}
         )
 
-    def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
-        """With what is used and not asked for, neither by name here nor among what the wheel needs."""
-        asked = {_name(line) for line in (*wanted.lines, *self._required())}
+    def completed(self, wanted: Wanted, needs: Sequence[Need], imported: frozenset[str]) -> Wanted:
+        """With what is used and not asked for, neither by name here nor among what the wheel needs.
+
+        `imported` are the distributions that the tests import, if only to skip without them.
+        """
+        guessed = self._used_extras(wanted, imported) if wanted.anything else self._of_use()
+        asked = {_name(line) for line in (*wanted.lines, *self._required((*wanted.extras, *guessed)))}
         own = {wheel.name for wheel in self._wheels} | {self.name}
         added = [need for need in needs if _name(need.distribution) not in asked | own]
         lines = (*wanted.lines, *(need.distribution for need in added))
-        more = {"lines": lines, "added": tuple(added), "guessed": () if wanted.anything else self._of_use()}
+        more = {"lines": lines, "added": tuple(added), "guessed": guessed}
         return wanted.model_copy(update=more)
 
     def _of_use(self) -> tuple[str, ...]:
@@ -110,8 +115,25 @@ class Project:
             sorted(extra for extra in self.extras if self._wheels and not _NOT_FOR_USE.search(extra))
         )
 
-    def _required(self) -> list[str]:
-        return [line for wheel in self._wheels for line in wheel.requires]
+    def _used_extras(self, wanted: Wanted, imported: frozenset[str]) -> tuple[str, ...]:
+        """The extras for use that bring what the tests import, where nothing else does."""
+        missing = imported - {_name(line) for line in (*wanted.lines, *self._required(wanted.extras))}
+        always = set(self._required(()))
+        brought = {
+            extra: {_name(line) for line in self._required((extra,)) if line not in always}
+            for extra in self._of_use()
+        }
+        used: list[str] = []
+        for extra in sorted(brought, key=lambda extra: (len(brought[extra]), extra)):
+            # One that is called as the module is for it, whatever the distribution is called.
+            if brought[extra] & missing or (extra in missing and brought[extra]):
+                used.append(extra)
+                missing -= brought[extra]
+        return tuple(sorted(used))
+
+    def _required(self, extras: Sequence[str]) -> list[str]:
+        """What the wheels need, with these extras of theirs."""
+        return [line for wheel in self._wheels for line in wheel.requires if _holds(line, extras)]
 
     def _named(self, choice: Choice) -> Wanted:
         parts = [self._group(name) for name in choice.groups or ()]
@@ -144,6 +166,7 @@ class Project:
         yield lambda: self._backend(names)
         if names == _TEST:
             yield self._tox
+            yield self._nox
             yield self._setuptools
         yield lambda: next((_from_file(self.root, file) for file in files.find(self.root, names)), None)
 
@@ -180,11 +203,22 @@ class Project:
         found = self.tox
         if found is None:
             return None
-        parts = [_from_lines(self.root, found.lines, found.origin)]
-        parts += [self._group(group) for group in found.groups if self._has_group(canonicalize_name(group))]
-        joined = _joined(parts)
-        extras = tuple(e for e in map(canonicalize_name, (*found.extras, *joined.extras)) if e in self.extras)
-        return joined.model_copy(update={"extras": extras, "origin": found.origin})
+        own = _from_lines(self.root, found.lines, found.origin)
+        return self._joined_with(own, found.groups, found.extras, found.origin)
+
+    def _nox(self) -> Wanted | None:
+        found = nox.read(self.root)
+        if found is None:
+            return None
+        own = _from_lines(self.root, found.lines, found.origin)
+        return self._joined_with(own, found.groups, found.extras, found.origin)
+
+    def _joined_with(self, own: Wanted, groups: Sequence[str], extras: Sequence[str], origin: str) -> Wanted:
+        """Lines, and the groups and extras of those named that the project has."""
+        named = [self._group(group) for group in groups if self._has_group(canonicalize_name(group))]
+        joined = _joined([own, *named])
+        kept = tuple(e for e in map(canonicalize_name, (*extras, *joined.extras)) if e in self.extras)
+        return joined.model_copy(update={"extras": kept, "origin": origin})
 
     def _setuptools(self) -> Wanted | None:
         file, lines = setuppy.tests_require(self.root)
@@ -312,6 +346,15 @@ def _parsed(line: str) -> Requirement | None:
 def _name(line: str) -> str:
     requirement = _parsed(line)
     return canonicalize_name(requirement.name) if requirement else ""
+
+
+def _holds(line: str, extras: Sequence[str]) -> bool:
+    """Whether a requirement of a wheel is one with these extras, as far as the Python here can tell."""
+    requirement = _parsed(line)
+    if requirement is None or requirement.marker is None:
+        return True
+    marker = requirement.marker
+    return any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def asks_for_pytest(line: str, extra: str = "") -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from penstock import config, plan
-from penstock.cli.files import create
+from penstock.cli.files import beside, settle
 from penstock.cli.init import text
 from penstock.cli.init.look import Look, lines, look
 from penstock.cli.schema import write_schema
@@ -35,11 +34,12 @@ def begin(root: Path) -> int:
     if not any(name.partition(".")[0] in ("build", "test") for one in looks for name in one.sections):
         raise ConfigError(_nothing_understood(root, looks))
     written = compose(looks, plugins)
-    project = _checked(written)
-    try:
-        create(root / FILE, written.encode())
-    except FileExistsError:
-        raise ConfigError(f"{FILE} {_THERE}") from None
+    with beside(root / FILE) as place:
+        project = _checked(place / FILE, written)
+        try:
+            settle(place / FILE, root / FILE, force=False)
+        except FileExistsError:
+            raise ConfigError(f"{FILE} {_THERE}") from None
     with suppress(OSError, PluginError):  # a convenience of editors: without it the file is as good
         write_schema(root, Plugins.load(project.plugins))
     _tell(looks, plugins, project)
@@ -72,18 +72,16 @@ def _refuse_existing(root: Path) -> None:
         raise ConfigError(f"{what} {_THERE}")
 
 
-def _checked(written: str) -> Project:
+def _checked(path: Path, written: str) -> Project:
     """The project as the file would be understood. Raises ConfigError where `validate` would refuse it."""
-    with tempfile.TemporaryDirectory(prefix="penstock-") as place:
-        path = Path(place) / FILE
-        path.write_bytes(written.encode())
-        try:
-            project, plugins = config.load(path)
-            plan.make(project, plugins.versions)
-        except ConfigError as error:
-            raise ConfigError(
-                f"nothing was written: what the plugins propose does not fit together: {error}"
-            ) from None
+    path.write_bytes(written.encode())
+    try:
+        project, plugins = config.load(path)
+        plan.make(project, plugins.versions)
+    except ConfigError as error:
+        raise ConfigError(
+            f"nothing was written: what the plugins propose does not fit together: {error}"
+        ) from None
     return project
 
 

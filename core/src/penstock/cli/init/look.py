@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from penstock import process, processes
+from penstock.artifacts import remove
+from penstock.cli.files import beside
+from penstock.cli.warden import cleaned_up_by
 from penstock.keys import Keys
 from penstock.model import Proposal
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Plugins
@@ -34,11 +41,35 @@ class Look:
 def look(plugins: Plugins, root: Path, add: str | None = None) -> list[Look]:
     """Ask every plugin, in the order in which a pipeline needs them."""
     found: list[Look] = []
-    for name in _able(plugins):
-        for proposal in _asked(plugins, name, root, add):
-            taken = {section for one in found for section in one.sections} if add is None else set()
-            found.append(_judged(plugins, name, proposal, taken, partial=add is not None))
+    with _room():
+        for name in _able(plugins):
+            for proposal in _asked(plugins, name, root, add):
+                taken = {section for one in found for section in one.sections} if add is None else set()
+                found.append(_judged(plugins, name, proposal, taken, partial=add is not None))
     return found
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """Room for what plugins put down while they look; that, and what they run, goes though this be killed."""
+    usual = tempfile.gettempdir()
+    with beside(Path(usual, "it")) as place:
+        mark = f"{place}:"
+
+        def undo() -> None:
+            process.end_marked(mark, grace=0.5)
+            remove(place)
+
+        before = os.environ.get("TMPDIR")
+        with cleaned_up_by(undo):
+            os.environ |= {processes.MARK: mark, "TMPDIR": str(place)}
+            tempfile.tempdir = str(place)
+            try:
+                yield
+            finally:
+                tempfile.tempdir = usual
+                del os.environ[processes.MARK], os.environ["TMPDIR"]
+                os.environ |= {} if before is None else {"TMPDIR": before}
 
 
 def lines(looks: Sequence[Look]) -> Iterator[str]:
@@ -71,7 +102,7 @@ def _able(plugins: Plugins) -> list[str]:
 def _asked(plugins: Plugins, name: str, root: Path, add: str | None) -> Iterable[Proposal]:
     """A plugin's proposals; one that stumbles proposes nothing, and says so."""
     try:
-        [answer] = plugins.call(name, "penstock_propose", root=root, add=add) or [None]
+        [answer] = plugins.call_here(name, "penstock_propose", root=root, add=add) or [None]
     except Exception as error:  # a plugin's fault must not keep the others from answering
         what = str(error) or type(error).__name__
         return [Proposal(saw="nothing", unsure=(f"the plugin failed: {what}",), enable=False)]
