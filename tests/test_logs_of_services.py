@@ -104,7 +104,7 @@ def test_one_that_cannot_be_asked_hides_none_of_the_others(places: Project) -> N
 def test_what_it_cannot_show_it_says(places: Project) -> None:
     for words, code, said in [
         (("elsewhere",), 1, "penstock: x: its plugin can't tell what it writes"),
-        (("staging", "--since", "soon"), 2, '--since: "soon" is no duration'),
+        (("staging", "--since", "soon"), 2, '--since: "soon" is not a duration'),
         (("stagin",), 2, "no run yet"),
         (("last", "--tail", "3"), 2, "are for what a service writes: penstock logs ENV"),
     ]:

@@ -71,6 +71,12 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+HANGS_UP = (
+    "import os, signal; signal.signal(signal.SIGHUP, getattr(signal, os.environ.get('HUP', 'SIG_DFL')))"
+)
+"""However the tests themselves were started: what a terminal that closes is to a program that they start."""
+
+
 def gone(pid: int) -> bool:
     return not processes.alive(pid)
 
@@ -146,12 +152,13 @@ class Lab:
         self, name: str = "test.unit", uses: str = "fake", kind: str = "hook", **more: Any
     ) -> Request:
         phase = name.partition(".")[0]
-        info = {key: more.pop(key) for key in ("attempt", "secrets", "env") if key in more}
+        own = ("attempt", "secrets", "env", "revision")
+        info = {"revision": Revision(), **{key: more.pop(key) for key in own if key in more}}
         step = PlanStep(name=name, phase=phase, uses=uses, settings=more.pop("settings", {}))
         return Request(
             kind=kind,  # type: ignore[arg-type]  # checked by the model
             step=step,
-            info=StepInfo(name=name, phase=phase, run=1, plan=PLAN, revision=Revision(), **info),
+            info=StepInfo(name=name, phase=phase, run=1, plan=PLAN, **info),
             pipeline="lab",
             config=PLAN,
             plugins={},
@@ -170,7 +177,7 @@ class Lab:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start `penstock` as a user would, in a session of its own."""
         child = subprocess.Popen(
-            [sys.executable, "-c", "from penstock.cli import main; main()", *arguments],
+            [sys.executable, "-c", f"{HANGS_UP}; from penstock.cli import main; main()", *arguments],
             cwd=self.root,
             env={
                 **os.environ,
@@ -214,10 +221,8 @@ class Lab:
 
     def leftovers(self) -> list[int]:
         """Processes that belong to a step, or hold what belongs to a run."""
-        found = set(processes.marked(f"{self.home.root}/"))
-        for run in (self.home.root / "runs").glob("*"):
-            found.update(processes.holders(run / "workers.lock"))
-        return sorted(found)
+        locks = (self.home.root / "runs").glob("*/workers.lock")
+        return sorted({*processes.marked(f"{self.home.root}/"), *processes.holders(*locks)})
 
     def close(self) -> None:
         for child in self.made:
@@ -228,7 +233,8 @@ class Lab:
                 child.stdout.close()
         for pool in self.pools:
             pool.close()
-        left = self.leftovers()
+        if not (left := self.leftovers()):
+            return
         process.end(self.leftovers, grace=0)
         # One that is being ended lets go of all that it is known by a moment before it is gone.
         until(lambda: all(gone(pid) for pid in left))

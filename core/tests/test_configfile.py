@@ -89,6 +89,23 @@ def test_a_message_names_file_line_section_and_key(source: ConfigFile) -> None:
     assert source.error("policy.live", "", "is odd") == "penstock.toml: [policy.live] is odd"
 
 
+def test_a_message_is_one_line_however_long_what_it_repeats_is(source: ConfigFile) -> None:
+    assert source.error("test.unit", "after", "a\nb\r\nc") == "penstock.toml:20: [test.unit] after: a\\nb\\nc"
+    long = source.error("test.unit", "after", f"{'x' * 100_000} is odd. One is such as 1")
+    assert len(long) < 1300
+    assert long.endswith("x is odd. One is such as 1")
+
+
+def test_a_name_is_found_however_its_characters_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.toml"
+    path.write_text('[test."\\U0001F600"]\n"\\u00e9" = 1\n\'a\\b\' = 2\n')
+    source = ConfigFile(path, ())
+
+    assert source.line("test.\U0001f600") == 1
+    assert source.line("test.\U0001f600", "\u00e9") == 2
+    assert source.line("test.\U0001f600", "a\\b") == 3
+
+
 # --- which file ---
 
 

@@ -176,6 +176,19 @@ def test_a_terminal_that_closes_cancels_though_it_hangs_up_twice(lab: Lab) -> No
     assert lab.leftovers() == []
 
 
+def test_with_nohup_a_run_outlives_its_terminal(lab: Lab) -> None:
+    project(lab, PLAN.partition("[approve")[0])
+    child = lab.start("run", WAITS="test.it", HUP="SIG_IGN")
+    until(is_there(lab, "testing"))
+
+    os.killpg(child.pid, signal.SIGHUP)
+    (lab.root / "go").touch()
+    said, _ = child.communicate(timeout=30)
+
+    assert child.returncode == 0, said
+    assert lab.journal.run(1).state == "passed"
+
+
 def test_an_approval_whose_command_was_killed_says_how_it_goes_on(lab: Lab) -> None:
     project(lab)
     assert lab.run("run")[0] == 3

@@ -441,6 +441,38 @@ def test_a_turn_is_one_commit_and_what_it_leads_to_begins_after_it(
     assert len(commits) == len(on_record) + 1  # the last one ends the run
 
 
+def test_an_idle_worker_gets_ready_before_the_commit_and_begins_after_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = engine_in_here(project(lab, a_test("a") + a_test("b", needs=["test.a"])), monkeypatch)
+    happened: list[str] = []
+
+    def look(engine: Engine) -> None:
+        for name in ("prepare", "submit"):
+            method = getattr(engine.executor, name)
+
+            def seen(ticket: str, request: Request, name: str = name, method: Any = method) -> None:
+                happened.append(f"{name} {ticket}")
+                method(ticket, request)
+
+            monkeypatch.setattr(engine.executor, name, seen)
+        engine.journal._db.set_trace_callback(
+            lambda text: happened.append(text) if text == "COMMIT" else None
+        )
+
+    state = run(look=look)
+
+    assert state.state == "passed"
+    assert happened == [
+        *(
+            word
+            for step in ("source.it", "build.it", "test.a", "test.b")
+            for word in (f"prepare {step}", "COMMIT", f"submit {step}")
+        ),
+        "COMMIT",
+    ]
+
+
 def test_workers_have_their_requests_before_anybody_is_told_and_the_source_comes_first(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from penstock import processes
@@ -354,6 +355,30 @@ os.environ["LEFT"] = "behind"; os.environ.pop("HOME"); os.chdir(step.tmp); os.um
     assert "behind" not in first
 
 
+@pytest.mark.parametrize(
+    "close",
+    [
+        "os.close(1)",
+        "os.closerange(0, 3)",
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout.detach()",
+        "sys.stdout = sys.stderr = None",
+    ],
+)
+def test_streams_that_a_plugin_closes_are_open_in_the_next_step(close: str, lab: Lab) -> None:
+    body = f"""
+step.run(["echo", "by a program"])
+print("by a plugin"); print("by a plugin, too", file=sys.stderr)
+{close}
+"""
+    pool = pool_of(lab, body)
+
+    for name in ("test.a", "test.b", "test.c"):
+        assert ask(pool, lab.request(name)).outcome == "passed"
+        log = lab.home.log(1, name, 1).read_text()
+        assert log.endswith("\nby a program\nby a plugin\nby a plugin, too\n")
+
+
 def test_a_thread_that_a_plugin_leaves_does_not_meet_the_next_step(lab: Lab) -> None:
     body = """
 import threading
@@ -493,6 +518,69 @@ step.run(["sh", "-c", "until test -e $0/dead; do sleep 0.01; done", step.project
     assert answer(pool, "one").outcome == "error"
     (lab.root / "dead").touch()
     assert answer(pool, "other").outcome == "passed"
+
+
+# --- getting ready ---
+
+MARKED = "Path(step.project, step.name).touch()"
+
+
+def readied(lab: Lab, **fields: Any) -> LocalPool:
+    """A pool whose one worker got ready for `test.next` and has to wait."""
+    pool = pool_of(lab, MARKED)
+    ask(pool, lab.request("test.first"))
+    pool.prepare("next", lab.request("test.next", **fields))
+    until(lambda: lab.home.log(1, "test.next", 1).exists())
+    return pool
+
+
+def test_a_worker_that_is_ready_does_nothing_before_it_may_begin(lab: Lab) -> None:
+    pool = readied(lab)
+
+    assert pool.wait(0.2) == []
+    assert not (lab.root / "test.next").exists()
+
+    pool.submit("next", lab.request("test.next"))
+
+    assert answer(pool, "next").outcome == "passed"
+    assert (lab.root / "test.next").exists()
+    assert len(pool._processes) == 1
+
+
+def test_what_can_not_be_got_ready_is_said_once_it_may_begin(lab: Lab) -> None:
+    nowhere = Revision(snapshot="sha256:" + "0" * 64)
+    pool = readied(lab, revision=nowhere)
+
+    assert pool.wait(0.2) == []
+
+    pool.submit("next", lab.request("test.next", revision=nowhere))
+
+    assert answer(pool, "next").outcome in ("error", "refused")
+    assert ask(pool, lab.request("test.last")).outcome == "passed"
+    assert not (lab.root / "test.next").exists()
+
+
+def test_another_worker_takes_what_one_was_ready_for_that_died(lab: Lab) -> None:
+    pool = readied(lab)
+    [worker] = pool._processes
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: gone(worker.pid))
+
+    pool.submit("next", lab.request("test.next"))
+
+    assert answer(pool, "next").outcome == "passed"
+    assert worker not in pool._processes
+
+
+def test_a_worker_that_is_ready_ends_with_its_pool(lab: Lab) -> None:
+    pool = readied(lab)
+    started = time.monotonic()
+
+    pool.close()
+
+    assert time.monotonic() - started < 2
+    assert not (lab.root / "test.next").exists()
+    assert lab.leftovers() == []
 
 
 # --- told to stop ---

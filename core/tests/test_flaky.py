@@ -282,7 +282,7 @@ def test_without_a_run_and_with_a_wrong_time_the_list_says_so(told: Lab) -> None
     assert told.run("flaky") == (0, "No run in the last 30 days. Start one: penstock run\n")
     code, said = told.run("flaky", "--since", "yesterday")
     assert code == 2
-    assert '--since: "yesterday" is not a duration. Durations are such as 12h or 30d' in said
+    assert '--since: "yesterday" is not a duration. Durations are such as "30s", "5m" or "1h30m"' in said
 
 
 def test_without_the_list_of_attempts_or_a_report_there_is_less_to_compare_and_nothing_else(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -21,7 +22,7 @@ LAYERS = (
     *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
+    *("settings", "caching", "insides", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
     *(
         "stages",
@@ -30,6 +31,7 @@ LAYERS = (
         "moves",
         "waves",
         "progress",
+        "stepstate",
         "state",
         "again",
         "gates",
@@ -41,12 +43,14 @@ LAYERS = (
     *("circumstances", "scanned", "evidence", "reports", "flaky", "comparison", "changes", "cachekey"),
     # one machine
     *("secrets", "trees", "disk", "incoming", "artifacts", "home", "chain", "migrations", "journal", "tries"),
-    *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed", "following"),
+    *("processes", "process", "workspace", "proof", "pruning", "revisions", "observed"),
     # one step
     *(
         "stepinfo",
         "launching",
         "step",
+        "provisions",
+        "following",
         "printing",
         "target",
         "request",
@@ -65,6 +69,7 @@ LAYERS = (
     *(
         "labels",
         "wire",
+        "workerprocess",
         "executor",
         "observers",
         "signals",
@@ -89,6 +94,7 @@ PURE = (
     "moves",
     "waves",
     "progress",
+    "stepstate",
     "state",
     "retention",
     "again",
@@ -161,6 +167,22 @@ def test_a_module_imports_only_those_above_it(name: str) -> None:
     }
 
     assert imported <= above
+
+
+def test_no_modules_name_each_other_in_a_circle_not_even_for_their_types() -> None:
+    named = {
+        name: {
+            f"{node.module}.{alias.name}".split(".")[1]
+            for path in paths
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "penstock"
+            for alias in node.names
+        }
+        & set(MODULES) - {name}
+        for name, paths in MODULES.items()
+    }
+
+    assert len(list(TopologicalSorter(named).static_order())) == len(MODULES)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tomllib
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from penstock.errors import ConfigError
 
 FILE = "penstock.toml"
 PYPROJECT = "pyproject.toml"
+_LONGEST = 1200
+"""Characters of a message."""
 _OURS = ("tool", "penstock")
 _OUR_HEADER = r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]"
 
@@ -93,14 +96,14 @@ class ConfigFile:
         section = _shown(section)
         if self._shared:
             section = ".".join(_OURS if section == "penstock" else (*_OURS, section))
-        return f"{where}: [{section}] " + (f"{_shown(key)}: " if key else "") + message
+        return f"{where}: " + _line(f"[{section}] " + (f"{_shown(key)}: " if key else "") + message)
 
     def error_in_list(self, section: str, number: int, key: str, message: str) -> str:
         """The same for an entry of a list of tables: `penstock.toml:14: [[quarantine]] until: message`."""
         line = self.line(section, f"{number}.{key}".rstrip("."))
         where = f"{self.path.name}:{line}" if line else self.path.name
         shown = ".".join((*_OURS, section)) if self._shared else section
-        return f"{where}: [[{shown}]] " + (f"{_shown(key)}: " if key else "") + message
+        return f"{where}: " + _line(f"[[{shown}]] " + (f"{_shown(key)}: " if key else "") + message)
 
     @cached_property
     def _places(self) -> list[tuple[int, tuple[str, ...]]]:
@@ -156,10 +159,10 @@ def _words(path: str) -> tuple[str, ...]:
 
 def _plain(word: str) -> str:
     """A word of a path without its quotes."""
-    if word.startswith('"'):
-        with contextlib.suppress(ValueError):  # TOML knows some escapes that JSON does not
-            return str(json.loads(word))
-    return word.strip("\"'")
+    if word[0] in "\"'":
+        with contextlib.suppress(ValueError):  # it only looks like one
+            return str(tomllib.loads(f"it = {word}")["it"])
+    return word
 
 
 def _split(path: str) -> tuple[str, ...]:
@@ -172,6 +175,12 @@ def _shown(path: str) -> str:
         part if re.fullmatch(_BARE, part) else json.dumps(part, ensure_ascii=False)
         for part in path.split(".")
     )
+
+
+def _line(message: str) -> str:
+    """A message in one line, its middle left out where it is long: it may repeat a value or a key that is."""
+    line = message.replace("\r", "").replace("\n", "\\n")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def _is_section(value: object) -> bool:

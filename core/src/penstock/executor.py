@@ -15,17 +15,15 @@ import select
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from penstock import labels, process, processes, wire
-from penstock.home import open_log
-from penstock.outcomes import Stopped, begun_badly, without_result
+from penstock.outcomes import without_result
 from penstock.request import Request, Response
+from penstock.workerprocess import BEGIN, serve
 
 if TYPE_CHECKING:
     from penstock.worker import Worker
@@ -35,8 +33,6 @@ PATIENCE = 3.5
 
 _GARBAGE = 10_000
 """Objects that come to be before garbage is looked for: a step makes hundreds, and hardly a circle."""
-_LAST_MOMENT = 2.5
-"""Seconds after which a worker that was told to stop and can't ends itself, with all that it started."""
 
 
 class Done(NamedTuple):
@@ -58,15 +54,17 @@ class Progress(NamedTuple):
 class Executor(Protocol):
     """What the engine asks of whatever runs its requests.
 
-    `submit` hands over a request under a ticket that is not in use; it must not block. `wait` returns
-    what has become known, at the latest after `timeout` seconds or when one of the engine's own file
-    descriptors has something to read. `end` asks for a request to be ended; its `Done` follows within
-    seconds, however the step resists. After `close` nothing of any request is left. `labels` is what it
-    offers to steps that ask for some.
+    `submit` hands over a request under a ticket that is not in use; it must not block. `prepare` says that
+    the same is likely to follow at once: whoever will work on it may get ready, and does nothing of it yet.
+    `wait` returns what has become known, at the latest after `timeout` seconds or when one of the engine's
+    own file descriptors has something to read. `end` asks for a request to be ended; its `Done` follows
+    within seconds, however the step resists. After `close` nothing of any request is left. `labels` is what
+    it offers to steps that ask for some.
     """
 
     labels: frozenset[str]
 
+    def prepare(self, ticket: str, request: Request) -> None: ...  # noqa: D102
     def submit(self, ticket: str, request: Request) -> None: ...  # noqa: D102
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]: ...  # noqa: D102
     def end(self, ticket: str) -> None: ...  # noqa: D102
@@ -99,20 +97,28 @@ class LocalPool:
         process.become_subreaper()
         Response.model_rebuild()  # its validator is made once, and not in each worker
 
+    def prepare(self, ticket: str, request: Request) -> None:
+        """Let the worker that was busy last get ready, where one is idle."""
+        if worker := self._idle():
+            self._hand(worker, ticket, request)
+
     def submit(self, ticket: str, request: Request) -> None:
-        """Hand a request to the worker that was busy last, or to a new one where none is idle."""
-        data = request.model_dump_json().encode()
-        while True:
-            idle = (p for p in reversed(self._processes) if p.ticket is None)
-            worker = next(idle, None) or self._fork()
-            try:
-                wire.send(worker.connection, data)
-            except OSError:  # it died while it had nothing to do: another takes its place
+        """Let the worker that is ready for it begin; otherwise one that is idle, or a new one."""
+        worker = next((p for p in self._processes if p.ticket == ticket), None)
+        while worker is None or not _sent(worker, BEGIN):
+            if worker is not None:  # it died while it had nothing to do: another takes its place
+                worker.ticket = None
                 self._lost(worker)
-                continue
-            worker.ticket, worker.kill_at = ticket, None
-            worker.mark = worker.mark or f"{self._home.run(request.info.run)}:{worker.pid}:"
-            return
+            worker = self._idle() or self._fork()
+            self._hand(worker, ticket, request)
+
+    def _idle(self) -> _Process | None:
+        return next((p for p in reversed(self._processes) if p.ticket is None), None)
+
+    def _hand(self, worker: _Process, ticket: str, request: Request) -> None:
+        _sent(worker, request.model_dump_json().encode())
+        worker.ticket, worker.kill_at = ticket, None
+        worker.mark = worker.mark or f"{self._home.run(request.info.run)}:{worker.pid}:"
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> list[Done | Progress]:
         """Wait until something is known."""
@@ -170,7 +176,7 @@ class LocalPool:
                 for other in self._processes:
                     other.connection.close()
                 self._in_child()
-                _serve(theirs, self._make_worker(), engine)
+                serve(theirs, self._make_worker(), engine)
             finally:
                 os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -265,125 +271,10 @@ class LocalPool:
         ]
 
 
-def _serve(connection: socket.socket, worker: Worker, engine: int) -> NoReturn:
-    """The life of a worker process."""
-    from penstock.answers import get_ready  # whatever works with no worker does without
-
-    status = 1
-    speaking = threading.Lock()  # a plugin's threads may tell of progress
-
-    def say(kind: str, what: str, *, last: bool = False) -> None:
-        data = f'{{"{kind}": {what}, "last": {json.dumps(last)}}}'.encode()
-        with speaking:
-            wire.send(connection, data)
-
+def _sent(worker: _Process, message: bytes) -> bool:
+    """Tell a worker something; False where it is gone."""
     try:
-        _prepare(engine)
-        worker.on_progress = lambda *progress: say("progress", json.dumps(progress))
-        worker.on_detach = lambda pid: say("detached", str(pid))
-        buffer = bytearray()
-        while data := connection.recv(wire.CHUNK):
-            buffer += data
-            for message in wire.messages(buffer):
-                answer = _answer(worker, Request.model_validate_json(message))
-                say("response", answer, last=threading.active_count() > 1)
-            get_ready()
-        status = 0
+        wire.send(worker.connection, message)
     except OSError:
-        status = 0  # the engine is gone, and so is what was to be done
-    except BaseException:  # nothing may escape into the copy of the engine that this process is
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def _nothing(*_: object) -> None:
-    """Handles a signal by doing nothing. What a step runs does not inherit that, as it would SIG_IGN."""
-
-
-def _prepare(engine: int) -> None:
-    signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is the engine's to deal with
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _nothing)  # what the engine makes of it is what counts
-    signal.signal(signal.SIGWINCH, signal.SIG_DFL)  # it shows nothing
-    with contextlib.suppress(ValueError):
-        signal.set_wakeup_fd(-1)
-    process.signal_at_death_of(engine, signal.SIGTERM)
-    process.become_subreaper()
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
-    # Line by line, so that it stands in the log where it belongs, whatever these were to the engine.
-    sys.stdout = _line_by_line(1)
-    sys.stderr = _line_by_line(2)
-
-
-def _line_by_line(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
-
-
-def _answer(worker: Worker, request: Request) -> str:
-    log = worker.home.log(request.info.run, request.step.name, request.info.attempt)
-    try:
-        with _output_to(log), _stoppable(worker):
-            response = worker.handle(request)
-    except Stopped:  # while it was cleaning up
-        process.end_descendants(spare=worker.detached)
-        response = Response(outcome="cancelled", reason="it was told to stop", untidy=True)
-    except OSError as error:  # there is no place for its log
-        response = begun_badly(error)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    text = response.model_dump_json()
-    size = len(text.encode())
-    if size <= wire.LONGEST_ANSWER:
-        return text
-    reason = (
-        f'the plugin "{request.step.uses}" returned {size >> 20} MiB; results may have '
-        f"{wire.LONGEST_ANSWER >> 20} MiB. Files belong into the store: step.keep"
-    )
-    return Response(outcome="error", reason=reason).model_dump_json()
-
-
-class _output_to:  # noqa: N801 - a context manager, used like a function
-    """What a plugin prints goes to its step's log."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-
-    def __enter__(self) -> None:
-        file = open_log(self._log)
-        for descriptor in (1, 2):
-            os.dup2(file, descriptor)
-        os.close(file)
-
-    def __exit__(self, *_: object) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-
-
-class _stoppable:  # noqa: N801 - as above
-    """While a request is worked on, SIGTERM ends it; one that comes too early waits for it to begin."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def __enter__(self) -> None:
-        def stop(*_: object) -> None:
-            signal.signal(signal.SIGTERM, _nothing)  # once is enough
-            signal.signal(signal.SIGALRM, leave)
-            signal.setitimer(signal.ITIMER_REAL, _LAST_MOMENT)
-            raise Stopped
-
-        def leave(*_: object) -> None:
-            process.end_descendants(spare=self._worker.detached, grace=0)
-            os._exit(1)
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-    def __exit__(self, *_: object) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        return False
+    return True

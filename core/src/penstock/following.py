@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 from penstock.errors import PenstockError, TryLater, in_words
@@ -21,6 +22,7 @@ from penstock.model import Event
 from penstock.observe import HOOK, Observe
 from penstock.observed import Observed
 from penstock.plugins import Plugins
+from penstock.provisions import find
 
 _OLD = 86400.0
 """Seconds after which an event is of no interest any more."""
@@ -43,7 +45,9 @@ class Follower:
         self._section = section
         self._place = home.observer(section.name)
         self._journal = Journal(home.journal)
-        self._observed = Observed(section.name, project, home.root.parent, self._journal, plugins)
+        self._observed = Observed(
+            section.name, project, home.root.parent, self._journal, partial(find, plugins)
+        )
         self._first = 0
         self._failures = 0
         self._took = 0.0

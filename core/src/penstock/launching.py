@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from penstock import process
-from penstock.errors import ConfigError, PenstockError, PluginError, StepFailed, in_words
-from penstock.insides import HOOK
+from penstock.errors import PenstockError, PluginError, StepFailed, in_words
 from penstock.model import Artifact
-from penstock.plugins import Plugins
-from penstock.stepinfo import StepInfo
 
 if TYPE_CHECKING:
-    from penstock.step import Step
+    pass
 
 Sink = Callable[[bytes], object]
 
@@ -63,39 +60,6 @@ class Launched(NamedTuple):
 
     artifact: Artifact
     launcher: Launcher
-
-
-def launcher_of(plugins: Plugins, info: StepInfo, step: Step) -> Launched:
-    """What starts the programs of a step inside of what was built. Raises ConfigError where nothing can."""
-    assert info.inside is not None
-    found = []
-    for artifact in info.candidates:
-        try:
-            [answer] = plugins.ask_all(HOOK, artifact=artifact, limits=info.inside, step=step)
-        except PenstockError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"no program can be started inside {artifact.name}: {in_words(error)}"
-            ) from error
-        if answer is not None and not isinstance(answer, Launcher):
-            raise PluginError(f"a plugin returned from {HOOK} what is no Launcher: {type(answer).__name__}")
-        found += [Launched(artifact, answer)] if answer is not None else []
-    where = f'[{info.name}] inside = "{info.inside.step}"'
-    if len(found) > 1:
-        names = ", ".join(each.artifact.name for each in found)
-        raise ConfigError(
-            f"{where}: that step makes several things that a program can run inside of: {names}"
-        )
-    if not info.candidates:
-        raise ConfigError(f"{where}: that step has made nothing in this run. Was it skipped?")
-    if not found:
-        made = ", ".join(f"{each.name} ({each.kind})" for each in info.candidates[:5])
-        raise ConfigError(
-            f"{where}: no enabled plugin can run a program inside of what that step makes, which is {made}. "
-            "Name a step that makes an image"
-        )
-    return found[0]
 
 
 def run_here(
@@ -146,13 +110,3 @@ def run_inside(launched: Launched, command: Command, out: Sink, err: Sink, deadl
     if not isinstance(status, int):
         raise PluginError(f"inside {launched.artifact.name}: its launcher gave no exit status")
     return status
-
-
-def ran_inside(info: StepInfo, step: Step) -> Artifact | None:
-    """What a step's programs have run inside of. Raises ConfigError where none has, and one should have."""
-    if info.inside is not None and step.ran_inside is None:
-        raise ConfigError(
-            f'[{info.name}] inside = "{info.inside.step}": its plugin has started no program there, so '
-            "that its result says nothing about it. Take `inside` out, or use a plugin that runs programs"
-        )
-    return step.ran_inside

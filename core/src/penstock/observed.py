@@ -1,14 +1,12 @@
 """What an observer is handed beside an event: the record that it stands in, and the secrets that it needs."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock.journal import Events
 from penstock.model import Event, Revision
-from penstock.plugins import Plugins
-from penstock.secrets import find
 
 
 class Earlier(NamedTuple):
@@ -23,7 +21,9 @@ class Earlier(NamedTuple):
 class Observed:
     """The record around an event, as an observer may look at it."""
 
-    def __init__(self, section: str, project: str, root: Path, journal: Events, plugins: Plugins) -> None:
+    def __init__(
+        self, section: str, project: str, root: Path, journal: Events, find_secret: Callable[[str], str]
+    ) -> None:
         self.section = section
         """The section that the observer works for, such as `observe.chat`; or the plugin's name."""
         self.project = project
@@ -31,7 +31,7 @@ class Observed:
         self.root = root
         """The project's directory."""
         self._journal = journal
-        self._plugins = plugins
+        self._find_secret = find_secret
 
     def events(self, run: int) -> list[Event]:
         """All events of a run so far, in order."""
@@ -45,7 +45,7 @@ class Observed:
 
     def secret(self, reference: str) -> str:
         """The value behind a reference such as `env:NAME`. Raises ConfigError where there is none."""
-        return find(self._plugins, reference)
+        return self._find_secret(reference)
 
     def key(self, event: Event) -> str:
         """What a message about this event is known by: the same each time that the event is handed over."""

@@ -118,9 +118,12 @@ class Observers:
 
     def _follow(self, name: str, reader: int) -> None:
         from penstock.observed import Observed
+        from penstock.provisions import find
 
         journal = Journal(self._home.journal)
-        observed = Observed(name, self._project, self._home.root.parent, journal, self._plugins)
+        observed = Observed(
+            name, self._project, self._home.root.parent, journal, partial(find, self._plugins)
+        )
         note = self._home.run(self._run) / f"observed.{name}"
         with contextlib.suppress(OSError, ValueError):
             self._after = int(note.read_text())

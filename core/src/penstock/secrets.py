@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from pydantic import SecretStr
-
-from penstock.errors import ConfigError, PluginError
-from penstock.plugins import Plugins
+from penstock.errors import ConfigError
 
 MASK = b"***"
 _SHORTEST = 4  # masking every "a" of a log would hide the log, not the secret
@@ -62,21 +59,6 @@ def resolve(reference: str, ask_plugins: Callable[[str], str | None]) -> str:
         return value
     what = f"is shorter than {_SHORTEST} bytes, and could not be kept out of logs" if value else "is empty"
     raise ConfigError(f'the secret "{reference}" {what}. Set it to another')
-
-
-def find(plugins: Plugins, reference: str) -> str:
-    """The secret that a reference names, by these plugins too. Raises as `resolve`."""
-
-    def ask(reference: str) -> str | None:
-        answer = plugins.ask_all("penstock_secret", reference=reference)[0]
-        if answer is not None and not isinstance(answer, SecretStr):
-            raise PluginError(
-                f"penstock_secret must return SecretStr or None, and returned {type(answer).__name__} "
-                f'for "{reference}"'
-            )
-        return None if answer is None else answer.get_secret_value()
-
-    return resolve(reference, ask)
 
 
 def _found(reference: str, ask_plugins: Callable[[str], str | None]) -> str:

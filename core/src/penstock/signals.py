@@ -18,6 +18,12 @@ SOCKET = "wake"
 """The name of the socket in a run's directory: it is there as long as its engine listens."""
 
 
+def _heard() -> list[int]:
+    """Those of them that are for this process: `nohup` means that it is to outlive the terminal."""
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in ENDING if not (nohup and number == signal.SIGHUP)]
+
+
 @contextlib.contextmanager
 def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
     """Call `handle` with the signal on Ctrl-C, SIGTERM or when the terminal closes.
@@ -27,7 +33,7 @@ def interrupts(handle: Callable[[int], None]) -> Iterator[socket.socket]:
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)
-    before = [(number, signal.signal(number, lambda number, _: handle(number))) for number in ENDING]
+    before = [(number, signal.signal(number, lambda number, _: handle(number))) for number in _heard()]
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
         yield reader
@@ -52,7 +58,7 @@ def remembered(earlier: Iterable[int] = ()) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         noted.append(number)
 
-    before = [(number, signal.signal(number, note)) for number in ENDING]
+    before = [(number, signal.signal(number, note)) for number in _heard()]
     try:
         yield noted
     finally:

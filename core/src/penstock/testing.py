@@ -21,9 +21,9 @@ import pytest
 
 from penstock.artifacts import Store
 from penstock.errors import PluginError
-from penstock.launching import launcher_of
 from penstock.model import Artifact, Inside, Revision, Service
 from penstock.plugins import Plugins
+from penstock.provisions import launcher_of
 from penstock.secrets import resolve
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo

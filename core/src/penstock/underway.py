@@ -71,6 +71,7 @@ class Underway:
         self._steps[ticket], self._requests[ticket] = name, request
         if operation:
             self._operations[ticket] = operation
+        self._executor.prepare(ticket, request)
         self._record.after_commit(partial(self._executor.submit, ticket, request))
 
     def end(self, action: End) -> bool:

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Iterator
 
 LONGEST_ANSWER = 64 * 2**20
 """Bytes of a response; results are for the journal, files belong into the store."""
@@ -15,6 +16,14 @@ _HEAD = struct.Struct("!I")
 def send(connection: socket.socket, data: bytes) -> None:
     """Send one message."""
     connection.sendall(_HEAD.pack(len(data)) + data)
+
+
+def incoming(connection: socket.socket) -> Iterator[bytes]:
+    """The messages that come, one after another, until the other end is closed."""
+    buffer = bytearray()
+    while data := connection.recv(CHUNK):
+        buffer += data
+        yield from messages(buffer)
 
 
 def messages(buffer: bytearray) -> list[bytes]:

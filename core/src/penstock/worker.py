@@ -27,16 +27,16 @@ from penstock.cachekey import observed
 from penstock.errors import PluginError, of_file
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
-from penstock.launching import launcher_of, ran_inside
 from penstock.model import Approval, Evidence, Pending, Revision, Signature, sha256_of
 from penstock.outcomes import LONGEST_REASON, response_to
 from penstock.plan import PlanStep
 from penstock.plugins import HOOK_OF, Plugins
 from penstock.printing import printing
 from penstock.proof import check_reference, with_bundles
+from penstock.provisions import find, launcher_of, ran_inside
 from penstock.reported import looked_at
 from penstock.request import SMALL, WHOLE, Request, Response, circumstances, names_in
-from penstock.secrets import find, masked, plain
+from penstock.secrets import masked, plain
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo
 from penstock.workspace import Workspace, claimed
@@ -54,6 +54,8 @@ class Worker:
     home: Home
     on_progress: Callable[[int, int, str], None] = lambda *_: None
     on_detach: Callable[[int], None] = lambda _: None
+    may_begin: Callable[[], None] = lambda: None
+    """Returns once what the request at hand asks for may be done."""
     detached: set[int] = field(default_factory=set)
     """The services that steps have started here, which outlive them."""
     _workspace: Workspace | None = None
@@ -82,6 +84,7 @@ class Worker:
         step: Step | None = None
         try:
             step = self._prepared(request)
+            self.may_begin()
             with printing(step, self._end_processes):
                 response = self._do(request, step)
         except BaseException as error:  # a plugin's fault is a result, too
@@ -97,6 +100,7 @@ class Worker:
     def _aside(self, request: Request) -> Response:
         """What needs no step of its own."""
         try:
+            self.may_begin()
             if request.kind == "reap":
                 reaping.reap(self.plugins, self.home, request)
                 return Response(outcome="passed")

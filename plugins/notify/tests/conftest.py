@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from penstock import Event, Observed
 from penstock.home import Home
 from penstock.journal import Journal, New
 from penstock.plugins import Plugins
+from penstock.provisions import find
 from penstock_notify import messages
 from penstock_notify.messages import Message
 
@@ -24,7 +26,7 @@ class Record:
 
     def __init__(self, root: Path) -> None:
         self.journal = Journal(Home.of(root).journal)
-        self.observed = Observed("observe.chat", "shop", root, self.journal, Plugins())
+        self.observed = Observed("observe.chat", "shop", root, self.journal, partial(find, Plugins()))
         self.last: Event | None = None
 
     def began(self, ref: str | None = "main", **data: Any) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from penstock import TestCase
-from penstock_pytest import Pytest, advice, known, locks, pytestconfig
+from penstock_pytest import Pytest, advice, known, layout, locks, pytestconfig
 from penstock_pytest.inventory import Inventory
 from penstock_pytest.propose import propose
+from penstock_pytest.python import fitting
 from penstock_pytest.requirements import Choice
 
 TEST = "def test_it():\n    pass\n"
@@ -86,6 +88,30 @@ def _chosen(root: Path, files: Mapping[str, str], **settings: tuple[str, ...]) -
             {"tests/test_a.py": TEST, "tox.ini": "[testenv]\ncommands = pytest -c tests nowhere .\n"},
             (),
             id="no path of tox's",
+        ),
+        pytest.param(
+            {
+                "one/test_a.py": TEST,
+                "two/test_b.py": TEST,
+                "more/test_c.py": TEST,
+                "tox.ini": "[testenv]\ncommands =\n  pytest one\n  !x: pytest more\n  pytest two one\n",
+            },
+            ("one", "two"),
+            id="all that tox tests",
+        ),
+        pytest.param(
+            {
+                "one/test_a.py": TEST,
+                "two/test_b.py": TEST,
+                "tox.ini": "[testenv]\ncommands =\n  pytest one\n  python -m testtools.run discover\n",
+            },
+            (),
+            id="tox tests the rest with another runner",
+        ),
+        pytest.param(
+            {"one/test_a.py": TEST, "tox.ini": "[testenv]\ncommands =\n  x: pytest one\n  y: pytest\n"},
+            ("one",),
+            id="never without a condition",
         ),
     ],
 )
@@ -344,6 +370,31 @@ def test_advice_for_a_failure(message: str, root: bool, said: str) -> None:
     assert text.endswith('deselect = ["tests/test_a.py::test_b"] under [test.all]')
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (
+            "helpers",
+            '"helpers" is helpers.py in the tree, where pytest does not look, and the wheel lacks it',
+        ),
+        ("helpers", 'pythonpath = ["."] in pytest\'s configuration leads there'),
+        ("more.parts", '"more.parts" is src/more/parts in the tree'),
+        ("more.parts", 'pythonpath = ["src"]'),
+        ("more.none", '"more" has no "more.none", neither in the wheel nor beside the tests'),
+        ("yaml", '"yaml" is not in the tests\' environment'),
+    ],
+)
+def test_advice_for_a_module_that_stands_in_the_tree(tmp_path: Path, missing: str, said: str) -> None:
+    """What is the project's own is on no index."""
+    project = _project(tmp_path, {"helpers.py": "", "src/more/parts/__init__.py": ""})
+    message = f"E ModuleNotFoundError: No module named '{missing}'"
+    case = TestCase(name="tests/test_a.py", outcome="failed", message=message)
+    text = advice.about([case], "test.all", root=False, where=partial(layout.where, project))
+    assert text is not None
+    assert said in text
+    assert ("requirements = " in text) == (missing == "yaml")
+
+
 def test_no_advice_where_nothing_failed() -> None:
     assert advice.about([TestCase(name="a", outcome="passed")], "test.all", root=True) is None
 
@@ -382,6 +433,22 @@ def test_tests_that_no_python_of_this_machine_fits_are_not_proposed(tmp_path: Pa
     assert "not added: the project needs Python >=3.90, and here is 3." in found.unsure[0]
 
 
+def test_only_a_python_that_may_fit_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "asked"
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\nfor word; do :; done; echo "$word" >> {asked}; exit 2\n')
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(uv.parent))
+    project = '[project]\nrequires-python = "!=3.19.*,>=3.18.2,<3.21"\n[build-system]\n'
+
+    found = propose(_project(tmp_path / "it", {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert "not added: the project needs Python" in found.unsure[0]
+    assert asked.read_text().split() == ["3.20", "3.18"]
+
+
 def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "python3.18"
     program.parent.mkdir()
@@ -396,6 +463,20 @@ def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: py
 
     assert found is not None
     assert found.sections == {"test.pytest": {"python": "3.18"}}
+
+
+def test_no_python_is_looked_for_that_could_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs up to a second, and `penstock init` waits for it."""
+    asked = tmp_path / "asked"
+    for minor in range(8, 30):
+        program = tmp_path / "bin" / f"python3.{minor}"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho {minor} >> {asked}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    assert fitting(">=3.17.2,<3.19") is None
+    assert asked.read_text().split() == ["18", "17"]
 
 
 def test_of_a_repository_that_is_no_package_each_project_with_tests_has_a_step(tmp_path: Path) -> None:
@@ -422,6 +503,21 @@ def test_of_a_package_the_tests_are_one_step_whatever_lies_below(tmp_path: Path,
 
     assert found is not None
     assert found.sections == {"test.pytest": {}}
+
+
+def test_of_a_workspace_whose_root_is_a_package_the_members_have_steps_too(tmp_path: Path) -> None:
+    workspace = '[build-system]\nrequires = []\n[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+    files = {"packages/one/pyproject.toml": "", "packages/one/tests/test_a.py": TEST}
+    files |= {"pyproject.toml": workspace, "tests/test_all.py": TEST}
+    files |= {"tests/toy/pyproject.toml": "", "tests/toy/test_toy.py": TEST}
+
+    found = propose(_project(tmp_path, files))
+
+    assert found is not None
+    assert found.sections == {
+        "test.pytest": {"paths": ["tests/"]},
+        "test.one": {"directory": "packages/one"},
+    }
 
 
 def test_what_the_tests_of_a_workspace_need_stands_above_its_members(tmp_path: Path) -> None:

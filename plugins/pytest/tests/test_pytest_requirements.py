@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from penstock import ConfigError
-from penstock_pytest import backends, files
+from penstock_pytest import backends, files, known
+from penstock_pytest.known import Need
 from penstock_pytest.requirements import Choice, Project
 from penstock_pytest.wheels import Wheel
 
@@ -375,3 +376,51 @@ def test_poetry_tables() -> None:
 @given(st.text())
 def test_any_text_is_a_requirements_file(text: str) -> None:
     assert all(line == line.strip() and line for line in files.logical_lines(text))
+
+
+# --- what is used ---
+
+OF_EXTRAS = (
+    "always",
+    'small; extra == "small"',
+    'small; extra == "big"',
+    'other; extra == "big"',
+    'pyyaml; extra == "yaml"',
+    'sphinx; extra == "docs"',
+    'never; extra == "small" and python_version < "3"',
+)
+
+
+@pytest.mark.parametrize(
+    ("imported", "guessed"),
+    [
+        ({"small"}, ("small",)),
+        ({"small", "other"}, ("big", "small")),
+        ({"other"}, ("big",)),
+        ({"pyyaml"}, ("yaml",)),
+        ({"always", "asked", "never", "unknown"}, ()),
+        ({"sphinx"}, ()),
+    ],
+)
+def test_extras_that_bring_what_the_tests_import_come_along(
+    tmp_path: Path, imported: set[str], guessed: tuple[str, ...]
+) -> None:
+    """A suite skips what it has no module for: half of it would pass, and the rest not be run."""
+    write(tmp_path, {"pyproject.toml": '[dependency-groups]\ntest = ["asked"]\n'})
+    project = Project(tmp_path, [wheel("small", "big", "yaml", "docs", requires=OF_EXTRAS)])
+    wanted = project.completed(project.wanted(Choice()), [], frozenset(imported))
+    assert (wanted.lines, wanted.guessed) == (("asked",), guessed)
+
+
+def test_what_only_an_extra_brings_is_not_there_without_it(tmp_path: Path) -> None:
+    """Nothing else would install it: the extra is for those who work on the documentation."""
+    write(tmp_path, {"pyproject.toml": '[dependency-groups]\ntest = ["asked"]\n'})
+    project = Project(tmp_path, [wheel("docs", requires=OF_EXTRAS)])
+    need = Need(distribution="sphinx", because="import sphinx in tests/test_a.py")
+    assert project.completed(project.wanted(Choice()), [need], frozenset({"sphinx"})).added == (need,)
+
+
+def test_imports_are_found_in_conditions_too() -> None:
+    text = "try:\n    import yaml, json\nexcept ImportError:\n    yaml = None\nfrom .own import a\n"
+    text += "from more.parts import b\ncrypto = pytest.importorskip('Crypto_Graphy')\n"
+    assert known.imported({"a.py": text}, {"more"}) == {"pyyaml", "crypto-graphy"}

@@ -117,6 +117,48 @@ def test_a_single_module(bench: Any, make_wheel: Callable[..., Path], outcomes: 
     assert outcomes(report) == {"test_thing.py::test_where": "passed"}
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"requirements": ("pytest-xdist",), "args": ("-n", "1")}], ids=["alone", "xdist"]
+)
+def test_tests_without_init_import_each_other_by_the_root(
+    bench: Any, thing: Path, outcomes: Outcomes, settings: dict[str, Any]
+) -> None:
+    """As under `python -m pytest`; what else stands at the root stays unseen, since the wheel lacks it."""
+    text = (
+        "from tests.helpers import WHERE\ndef test_where(): assert WHERE == 'wheel'\n"
+        "def test_forgotten():\n    import forgotten\n"
+    )
+    files = {**PACKAGE, "forgotten.py": "", "tests/conftest.py": "import tests.helpers\n"}
+    files |= {"tests/helpers.py": "from thing import WHERE\n", "tests/test_it.py": text}
+    report = bench(files, thing, **settings)
+    assert outcomes(report) == {
+        "tests/test_it.py::test_where": "passed",
+        "tests/test_it.py::test_forgotten": "failed",
+    }
+    assert '"forgotten" is forgotten.py in the tree' in (report.advice or "")
+
+
+def test_a_subtest_that_passes_is_a_part_of_its_test(bench: Any, thing: Path) -> None:
+    """The counts are pytest's own."""
+    text = "import unittest\nclass TestSub(unittest.TestCase):\n    def test_sub(self):\n"
+    text += "        for i in range(3):\n            with self.subTest(i=i):\n                assert i < {}\n"
+    files = {"pyproject.toml": "", "tests/test_good.py": text.format(3), "tests/test_bad.py": text.format(2)}
+    report = bench(files, thing, requirements=("pytest>=9",))
+    names = [case.name for case in report.cases if case.name.startswith("tests/test_good.py")]
+    assert names == ["tests/test_good.py::TestSub::test_sub"]
+    [failed] = [case.name for case in report.cases if case.outcome == "failed"]
+    assert failed.startswith("tests/test_bad.py::TestSub::test_sub (i=")
+
+
+def test_a_mistake_in_the_package_is_shown_where_it_stands_in_the_tree(
+    bench: Any, make_wheel: Callable[..., Path]
+) -> None:
+    wheel = make_wheel("thing", {"thing/__init__.py": "", "thing/part.py": "def broken(:\n"})
+    files = {"src/thing/__init__.py": "", "src/thing/part.py": "def broken(:\n"}
+    report = bench({**files, "tests/test_it.py": "import thing.part\n"}, wheel)
+    assert 'File "src/thing/part.py", line 1' in report.cases[0].message
+
+
 def test_a_module_that_the_wheel_lacks_is_missing(bench: Any, thing: Path, outcomes: Outcomes) -> None:
     files = {**PACKAGE, "thing/forgotten.py": "", "test_it.py": "def test_f():\n    import thing.forgotten\n"}
     report = bench(files, thing)

@@ -105,6 +105,18 @@ def test_of_a_workspace_each_member_that_is_a_package_is_built(tmp_path: Path) -
     assert found.saw == "hatchling in packages/one/, hatchling in packages/two/"
 
 
+def test_of_a_workspace_whose_root_is_a_package_the_members_are_built_too(tmp_path: Path) -> None:
+    """What the root needs of them is on no index."""
+    workspace = '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+    files = {"pyproject.toml": HATCHLING + PROJECT + workspace, "packages/wheel/pyproject.toml": HATCHLING}
+
+    found = propose(write(tmp_path, files))
+
+    assert found is not None
+    assert found.sections == {"build.wheel": {}, "build.wheel-2": {"directory": "packages/wheel"}}
+    assert found.saw == "hatchling, flat layout, hatchling in packages/wheel/"
+
+
 def test_of_a_repository_that_is_no_package_those_below_are_built(tmp_path: Path) -> None:
     places = ("a/core", "b/core", "tests/toy", "examples/one", ".hidden/x", "a/core/vendored")
     files = {f"{place}/pyproject.toml": HATCHLING for place in places}

@@ -63,10 +63,29 @@ def test_a_linter_whose_configuration_lies_outside_is_not_added(tmp_path: Path, 
     assert "extends a file outside of this directory" in found.unsure[0]
 
 
+def test_a_linter_that_repairs_what_it_finds_is_told_not_to(tmp_path: Path, bare: Path) -> None:
+    """Looking at a project changes nothing in it."""
+    (bare / "ruff").write_text(
+        '#!/bin/sh\ncase " $* " in *" --no-fix --no-fix-only "*) ;; *) echo >> shop.py;; esac\n'
+    )
+    (bare / "ruff").chmod(0o755)
+    root = project(tmp_path, {"ruff.toml": "fix = true\n", "shop.py": "A = 1\n"})
+    [found] = propose.propose(root, None)
+    assert found.sections == {"test.style": {"run": "ruff check --no-fix --no-fix-only ."}}
+    assert (root / "shop.py").read_text() == "A = 1\n"
+
+
 @pytest.mark.parametrize(
     ("add", "files", "run"),
     [
         ("test.style", {"ruff.toml": ""}, "ruff check ."),
+        ("test.style", {"ruff.toml": "fix = true\n"}, "ruff check --no-fix --no-fix-only ."),
+        ("test.style", {"ruff.toml": "fix = false\n"}, "ruff check ."),
+        (
+            "test.style",
+            {"pyproject.toml": "[tool.ruff]\nextend = 'more.toml'\n", "more.toml": "fix-only = true\n"},
+            "ruff check --no-fix --no-fix-only .",
+        ),
         ("test.style", {}, None),
         ("test.other", {"ruff.toml": ""}, None),
         ("scan.style", {"ruff.toml": ""}, None),

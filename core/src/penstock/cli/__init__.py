@@ -148,7 +148,9 @@ def invoke(arguments: list[str] | None = None) -> int:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
             error.show()
         else:
-            click.echo(_usage(error), err=True)
+            from penstock.cli.text import clean
+
+            click.echo(clean(_usage(error)), err=True)
         return 2
     except BrokenPipeError:
         sys.stderr.close()

@@ -15,7 +15,7 @@ from penstock.configfile import find
 from penstock.errors import ConfigError, PluginError
 from penstock.home import Home
 from penstock.journal import Events, Journal
-from penstock.model import Event, short
+from penstock.model import Duration, Event, short
 from penstock.parameters import effective
 from penstock.plan import Plan
 from penstock.plugins import Plugins
@@ -109,6 +109,16 @@ def _broken_since(journal: Events, run: int) -> int | None:
         return walked.broken.event
     wrong = [each for each in chain.wrong_lines(walked, [line]) if each.run == run]
     return wrong[0].event if wrong else None
+
+
+def seconds_of(option: str, text: str) -> float:
+    """The duration that an option was given, in seconds. Raises ConfigError where it is none."""
+    from pydantic import TypeAdapter, ValidationError  # for the few commands that have such an option
+
+    try:
+        return float(TypeAdapter(Duration).validate_python(text))
+    except ValidationError as error:
+        raise ConfigError(f"{option}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
 
 def enabled_here() -> tuple[tuple[str, ...], Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from penstock.cli.common import Opened, open_project, print_json
+from penstock.cli.common import Opened, open_project, print_json, seconds_of
 from penstock.cli.lines import Look, plain_lines
 from penstock.cli.text import clean
 from penstock.errors import ConfigError, nearest
@@ -48,7 +48,7 @@ class Row:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def flaky(step: str | None, since: str, as_json: bool) -> int:
     """List tests that failed and passed on the same inputs, those that do it most often first."""
-    seconds = _seconds(since)
+    seconds = seconds_of("--since", since)
     opened = open_project()
     first = opened.journal.first_since(time.time() - seconds)
     runs = opened.journal.runs_of_steps(first)
@@ -79,19 +79,6 @@ def rows_of(events: Iterable[Event], runs: dict[str, int], first: int) -> list[R
             # One that failed before the period, and has passed within it, is counted where that was seen.
             row.flaked |= {run for run in test["runs"] if run >= first} or {event.run}
     return sorted(found.values(), key=lambda row: (-len(row.flaked), -row.rate, row.step, row.test))
-
-
-def _seconds(text: str) -> float:
-    from pydantic import TypeAdapter, ValidationError
-
-    from penstock.units import Duration
-
-    try:
-        return float(TypeAdapter(Duration).validate_python(text))
-    except ValidationError:
-        raise click.UsageError(
-            f'--since: "{text}" is not a duration. Durations are such as 12h or 30d, and ten years at most'
-        ) from None
 
 
 def _check(opened: Opened, step: str, runs: dict[str, int]) -> None:

@@ -6,15 +6,13 @@ import time
 from pathlib import Path
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from penstock import config, pruning, retention
-from penstock.cli.common import Opened, open_project, sound
+from penstock.cli.common import Opened, open_project, seconds_of, sound
 from penstock.cli.environments import history, made_in, verified
 from penstock.configfile import find
 from penstock.errors import ConfigError
 from penstock.home import Lock
-from penstock.model import Duration
 from penstock.process import user
 from penstock.retention import Line, Retention
 
@@ -51,16 +49,8 @@ def _rule(configured: Retention | None, keep: int | None, older_than: str | None
     rule = configured or retention.USUAL
     if keep is None and older_than is None:
         return rule
-    age = None if older_than is None else _age(older_than)
+    age = None if older_than is None else seconds_of("--older-than", older_than)
     return rule.model_copy(update={"keep": keep, "older_than": age})
-
-
-def _age(text: str) -> float:
-    try:
-        return TypeAdapter(Duration).validate_python(text)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"--older-than: {said}") from None
 
 
 def _prune(opened: Opened, rule: Retention, *, dry_run: bool) -> None:

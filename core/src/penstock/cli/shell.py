@@ -20,10 +20,10 @@ from penstock.cli.text import clean
 from penstock.cli.warden import cleaned_up_by
 from penstock.errors import ConfigError, StepRefused, nearest
 from penstock.home import Home, Lock
-from penstock.launching import launcher_of, run_inside
+from penstock.launching import run_inside
 from penstock.model import short
+from penstock.provisions import find, launcher_of
 from penstock.request import make_request
-from penstock.secrets import find
 from penstock.state import RunState
 from penstock.step import Places, Step
 from penstock.stepinfo import StepInfo

@@ -18,13 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from penstock import changes, revisions
 from penstock.changes import Change, Ledger
 from penstock.cli.apart import be_child, children_wake, exit_code_of
 from penstock.cli.committed import load_at
-from penstock.cli.common import Opened, load_plan, open_project, sound, warn
+from penstock.cli.common import Opened, load_plan, open_project, seconds_of, sound, warn
 from penstock.cli.run import resume_run, work
 from penstock.cli.watching import Voice, result_of
 from penstock.configfile import find
@@ -32,7 +31,7 @@ from penstock.engine import new_run, working_on
 from penstock.errors import ConfigError, PenstockError, PluginError, in_words
 from penstock.home import Lock
 from penstock.journal import Journal, New
-from penstock.model import Duration, Revision
+from penstock.model import Revision
 from penstock.observers import Observers
 from penstock.revisions import Sources
 from penstock.signals import interrupts
@@ -97,10 +96,7 @@ def _checked_out(source: Sources) -> str:
 
 
 def _seconds(every: str) -> float:
-    try:
-        seconds: float = TypeAdapter(Duration).validate_python(every)
-    except ValidationError as error:
-        raise ConfigError(f"--every: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    seconds = seconds_of("--every", every)
     if seconds < _SHORTEST:
         raise ConfigError(f"--every: {every} is less than {_SHORTEST} s. Take longer, such as 30s")
     return seconds

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
-from penstock.cli.common import load_plan, open_project
+from penstock.cli.common import load_plan, open_project, seconds_of
 from penstock.cli.lines import Look
 from penstock.cli.text import coloured, harmless
 from penstock.configfile import find
-from penstock.errors import ConfigError, StepFailed
+from penstock.errors import StepFailed
 from penstock.executor import LocalPool, Progress
-from penstock.model import Duration
 from penstock.plan import Plan
 from penstock.request import Reading, Request, Response, make_request
 from penstock.state import RunState
@@ -29,7 +27,7 @@ _LINES = 100
 def show(environment: str, *, follow: bool, since: str | None, tail: int | None) -> int:
     """Print the lines of all targets, each with its target before it."""
     reading = Reading(
-        since=None if since is None else time.time() - _seconds(since),
+        since=None if since is None else time.time() - seconds_of("--since", since),
         tail=_LINES if since is None and tail is None else tail,
         follow=follow,
     )
@@ -42,13 +40,6 @@ def show(environment: str, *, follow: bool, since: str | None, tail: int | None)
         return _read(pool, requests)
     finally:
         pool.close()
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(TypeAdapter(Duration).validate_python(text))
-    except ValidationError:
-        raise ConfigError(f'--since: "{text}" is no duration. Durations are such as 30s, 10m or 2h') from None
 
 
 def _requests(plan: Plan, environment: str, reading: Reading, pool: LocalPool) -> Iterator[Request]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from penstock import TestCase
 
@@ -17,13 +18,19 @@ _LOCALE = re.compile(r"unsupported locale setting|UnknownTimeZoneError|ZoneInfoN
 _PERMISSION = re.compile(r"permission|chmod|readonly|read_only|unreadable", re.IGNORECASE)
 
 
-def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
-    """What helps, from the first failure that something is known about; None where nothing failed."""
+def about(
+    cases: Sequence[TestCase], step: str, *, root: bool, where: Callable[[str], str | None] = lambda _: None
+) -> str | None:
+    """What helps, from the first failure that something is known about; None where nothing failed.
+
+    `where` says where a module stands in the project, its root or `src` being on the import path.
+    """
     failed = [case for case in cases if case.outcome == "failed"]
     if not failed:
         return None
     texts = [case.message or "" for case in failed]
-    known = (answer for text in texts for rule in _RULES if (answer := rule(text, step)))
+    rules: tuple[Callable[[str, str], str | None], ...] = (partial(_of_the_tree, where), *_RULES)
+    known = (answer for text in texts for rule in rules if (answer := rule(text, step)))
     special = next(known, None)
     if special is None and root and any(_PERMISSION.search(f"{case.name} {case.message}") for case in failed):
         special = "Penstock runs as root, whom no permission stops: run it as somebody else"
@@ -31,6 +38,27 @@ def about(cases: Sequence[TestCase], step: str, *, root: bool) -> str | None:
     name = next(named, "tests/test_x.py::test_y")
     leave_out = f"To leave a test out: deselect = [{_quoted(name)}] under [{step}]"
     return f"{special}. {leave_out}" if special else leave_out
+
+
+def _of_the_tree(where: Callable[[str], str | None], text: str, _: str) -> str | None:
+    match = _MODULE.search(text)
+    if match is None:
+        return None
+    module, top = match[1], match[1].partition(".")[0]
+    path, above = where(module), where(top)
+    if path is not None:
+        home = "src" if path.startswith("src/") else "."
+        return (
+            f'"{module}" is {path} in the tree, where pytest does not look, and the wheel lacks it. If users '
+            f'need it, the build has to take it along; if it is for the tests alone, pythonpath = ["{home}"] '
+            "in pytest's configuration leads there"
+        )
+    if above is not None:
+        return (
+            f'"{top}" has no "{module}", neither in the wheel nor beside the tests: if the tree has it, the '
+            "build has to take it along"
+        )
+    return None
 
 
 def _missing_module(text: str, step: str) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from penstock import Model
 
 from penstock_pytest.pytestconfig import PytestConfig
+from penstock_pytest.wheels import is_test
 
 _USUAL = ("test_*.py", "*_test.py")
 _UNITTEST = "test*.py"  # what unittest's own discovery looks for
@@ -21,6 +22,7 @@ _TEST = re.compile(
 )
 _MAIN = re.compile(r"^unittest\.main\(", re.MULTILINE)
 _IMPORTED = re.compile(r"^(?:import|from)[ \t]+pytest\b", re.MULTILINE)
+_ABSOLUTE = re.compile(r"^[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
 _OWN_NAME = re.compile(r"\bpytest\b|\bpy\.test\b")
 
 
@@ -48,6 +50,15 @@ class Found(Model):
     def imports_pytest(self) -> bool:
         """Whether a file of the suite can't be run without pytest."""
         return any(_IMPORTED.search(self.texts[file]) for file in (*self.usual, *self.unusual))
+
+    def beside(self, project: Path) -> tuple[str, ...]:
+        """The directories and modules of tests at the root that the suite imports by their names.
+
+        `python -m pytest` finds them, and so does pytest where they are packages; without, it doesn't.
+        """
+        named = {name for text in self.texts.values() for name in _ABSOLUTE.findall(text) if is_test(name)}
+        there = (name for name in named if (project / name).is_dir() or (project / f"{name}.py").is_file())
+        return tuple(sorted(there))
 
     @property
     def programs(self) -> tuple[str, ...]:

@@ -48,7 +48,10 @@ class Inventory:
         if not choice.made and not found.anything:
             found = self._wanted_above(choice) or found
         found = found.model_copy(update={"lock": self._lock(choice)})
-        return found if choice.made else self.project.completed(found, self._needs())
+        if choice.made:
+            return found
+        imported = known.imported(self.files.texts, self.files.local)
+        return self.project.completed(found, self._needs(), imported)
 
     def _wanted_above(self, choice: Choice) -> Wanted | None:
         """What a workspace says that the tests of all its members need."""

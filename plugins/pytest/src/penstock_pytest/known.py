@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
 from penstock import Model
 
 _IMPORT = re.compile(r"^(?:import|from)[ \t]+([\w., \t]+)", re.MULTILINE)
+_ANYWHERE = re.compile(r"""(?:^[ \t]*(?:import|from)[ \t]+|\bimportorskip\(["'])(\w+)""", re.MULTILINE)
 _MARK = re.compile(r"\bmark\.(\w+)")
 _PIP = re.compile(r"""["']-m["'],\s*["']pip["']|\bpython\S* -m pip\b""")
 _PARAMETERS = re.compile(r"\bdef test\w*\(([^)]*)\)")
@@ -50,6 +52,16 @@ def of_tests(texts: Mapping[str, str], own: Collection[str] = ()) -> list[Need]:
         for file, text in texts.items()
         for distribution, what in (*_imported(text, own), *_used(text, defined))
     )
+
+
+def imported(texts: Mapping[str, str], own: Collection[str] = ()) -> frozenset[str]:
+    """The distributions that a suite imports anywhere, in a condition too, by what is known of their names.
+
+    Of what is not known here, the name of the module: only to be compared with what a project names itself.
+    """
+    known = table("imports")
+    modules = {top for text in texts.values() for top in _ANYWHERE.findall(text)} - set(own)
+    return frozenset(canonicalize_name(known.get(top, top)) for top in modules)
 
 
 @cache

@@ -66,6 +66,16 @@ def set_aside(
     return taken
 
 
+def where(project: Path, module: str) -> str | None:
+    """The path of a module in the project, where the root or `src` is on the import path."""
+    for root in (project, project / "src"):
+        place = root.joinpath(*module.split("."))
+        found = next((path for path in (place, place.with_name(f"{place.name}.py")) if path.exists()), None)
+        if found is not None:
+            return found.relative_to(project).as_posix()
+    return None
+
+
 def _swap(
     path: Path, project: Path, root: Path, site: Path, unit: str, aside: Path, named: tuple[str, ...]
 ) -> Replaced:

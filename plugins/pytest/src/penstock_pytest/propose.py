@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from penstock import ConfigError, Proposal
 from pydantic import JsonValue
@@ -52,22 +54,38 @@ def propose(root: Path) -> Proposal | None:
 
 
 def _members(root: Path, tests: Inventory) -> dict[str, list[str]]:
-    """The projects of a repository that is none itself, each with its files of tests; none: it is one."""
-    if any((root / name).is_file() for name in ("setup.py", "setup.cfg")) or _is_built(root):
+    """The projects of a workspace, or of a repository that is none itself, each with its files of tests.
+
+    None: it is one project.
+    """
+    data = _pyproject(root)
+    own = _members_of_uv(root, data)
+    built = "build-system" in data or any((root / name).is_file() for name in ("setup.py", "setup.cfg"))
+    if built and not own:
         return {}
     found: dict[str, list[str]] = {}
     for file in tests.files.usual or tests.files.unusual:
         parents = PurePosixPath(file).parents
         homes = (str(parent) for parent in parents if (root / parent / "pyproject.toml").is_file())
-        found.setdefault(next(homes, "."), []).append(file)
+        found.setdefault(next((home for home in homes if not built or home in own), "."), []).append(file)
     return found if set(found) - {"."} else {}
 
 
-def _is_built(root: Path) -> bool:
+def _members_of_uv(root: Path, data: Mapping[str, Any]) -> frozenset[str]:
+    """The directories of a uv workspace's members."""
+    table: Any = data
+    for key in ("tool", "uv", "workspace", "members"):
+        table = table.get(key) if isinstance(table, dict) else None
+    patterns = [item for item in table if isinstance(item, str)] if isinstance(table, list) else []
+    found = (path for pattern in patterns for path in root.glob(pattern) if path != root)
+    return frozenset(path.relative_to(root).as_posix() for path in found)
+
+
+def _pyproject(root: Path) -> dict[str, Any]:
     try:
-        return "build-system" in tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return {}
 
 
 def _of_members(members: dict[str, list[str]]) -> Proposal:

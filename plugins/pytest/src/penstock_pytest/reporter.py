@@ -6,6 +6,8 @@ as old as 3.8, next to any pytest since 6: it imports the standard library alone
 
 from __future__ import annotations
 
+import functools
+import importlib.machinery
 import json
 import os
 import sys
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str], settings: dict[str, Any], journal: Journal) -> int:
     # Before pytest, whose plugins may import the wheel.
-    measuring = Measuring(settings) if settings["coverage"] else None
+    measuring = _measuring(settings) if settings["coverage"] else None
     status = _unittest(settings, journal) if settings["unittest"] else _pytest(argv, journal)
     if measuring is not None:
         journal.write(kind="coverage", **measuring.report())
@@ -117,6 +119,9 @@ class Reporter:
             self._failed_before.setdefault(report.nodeid, explain(_text(report)) if report.longrepr else "")
             return
         if hasattr(report, "context"):
+            # pytest counts no subtest that passes: it is a part of its test.
+            if report.outcome == "passed":
+                return
             self._journal.write(kind="case", **_case(report.nodeid + _subtest(report.context), [report]))
             return
         phases = self._open.setdefault(report.nodeid, [])
@@ -161,6 +166,30 @@ class Reporter:
             count=None if workers else len(names),
             again={name: number for name, number in names.items() if number > 1},
         )
+
+
+def pytest_load_initial_conftests() -> None:
+    """In every process, before any file of tests is read: these names lead to the project's root."""
+    beside = json.loads(_SETTINGS.read_text(encoding="utf-8"))["beside"]
+    if beside:
+        sys.meta_path.append(Beside(beside))
+
+
+class Beside:
+    """Finds what stands at the project's root under a few names, and only where nothing else has found it.
+
+    As `python -m pytest` would, which puts the whole root on the import path: that would hide what the wheel
+    lacks.
+    """
+
+    def __init__(self, roots: dict[str, str]) -> None:
+        self._roots = roots
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The module at the root, if it is one of the names."""
+        if path is not None or name not in self._roots:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [self._roots[name]], target)
 
 
 def pytest_sessionfinish(session: Any) -> None:
@@ -248,9 +277,21 @@ def _case(name: str, phases: list[Any]) -> dict[str, Any]:
 
 def _text(report: Any) -> str:
     try:
-        return str(report.longreprtext)
+        text = str(report.longreprtext)
     except AttributeError:
-        return str(report.longrepr)
+        text = str(report.longrepr)
+    for installed, path in _shown().items():
+        text = text.replace(installed, path)
+    return text
+
+
+@functools.lru_cache(maxsize=None)  # noqa: UP033 - `cache` is not in Python 3.8
+def _shown() -> dict[str, str]:
+    """Where the wheel's files lie that took the place of the tree's, and the paths that people know."""
+    if not _SETTINGS.exists():
+        return {}
+    shown: dict[str, str] = json.loads(_SETTINGS.read_text(encoding="utf-8"))["shown"]
+    return shown
 
 
 def _reason(report: Any) -> str:
@@ -333,46 +374,15 @@ class _Tail:
 # --- coverage ---
 
 
-class Measuring:
-    """coverage.py over the wheel's modules, in this process and in pytest-xdist's workers."""
+def _measuring(settings: dict[str, Any]) -> Any:
+    import _penstock_measuring  # type: ignore[import-not-found]  # beside this file, where it is copied to
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        import coverage
-
-        self._data = Path(settings["coverage"]) / "data"
-        # The project's own sources are the tree's paths; without a wheel they are what is tested.
-        source: list[str] | None = [] if settings["modules"] else None
-        self._measure = coverage.Coverage(
-            data_file=str(self._data), data_suffix=True, source=source, source_pkgs=settings["modules"]
-        )
-        omit = self._measure.get_option("run:omit") or []
-        self._measure.set_option("run:omit", [*omit, *settings["omit"]])  # type: ignore[misc]
-        # The same file in both places is one.
-        self._measure.set_option("paths", settings["places"])
-        self._measure.start()
-
-    def save(self) -> None:
-        """Write down what this process ran."""
-        self._measure.stop()
-        self._measure.save()
-
-    def report(self) -> dict[str, Any]:
-        """How many lines there are, and how many were run by any process; or why that is not known."""
-        self.save()
-        out = self._data.with_suffix(".json")
-        try:
-            self._measure.combine([str(self._data.parent)])
-            self._measure.json_report(outfile=str(out))
-        except Exception as error:  # coverage's own, by whatever name
-            traceback.print_exc()
-            return {"lines": 0, "covered": 0, "why": _cut(str(error))}
-        totals = json.loads(out.read_text(encoding="utf-8"))["totals"]
-        return {"lines": totals["num_statements"], "covered": totals["covered_lines"], "why": None}
+    return _penstock_measuring.Measuring(settings)
 
 
-_WORKERS: list[Measuring] = []
+_WORKERS: list[Any] = []
 
 if os.environ.get("PYTEST_XDIST_WORKER") and _SETTINGS.exists():
     _settings = json.loads(_SETTINGS.read_text(encoding="utf-8"))
     if _settings["coverage"]:
-        _WORKERS.append(Measuring(_settings))
+        _WORKERS.append(_measuring(_settings))

@@ -21,7 +21,8 @@ _TEST = ("test", "tests", "testing")
 _DEV = ("dev", "develop", "development", "ci")
 # Extras that are for people who work on the project, or bring everything at once.
 _NOT_FOR_USE = re.compile(
-    r"all|full|complete|dev|doc|lint|typ|mypy|format|style|build|release|publish|bench|perf|gpu|cuda"
+    r"(?<![a-z])(?:all|full|complete|dev|doc(?!ker)|lint|typ|mypy|format|style|build|release|publish|bench"
+    r"|perf|gpu|cuda)"
 )
 
 
@@ -96,13 +97,17 @@ class Project:
             update={"lines": tuple(line for line in wanted.lines if _name(line) not in names)}
         )
 
-    def completed(self, wanted: Wanted, needs: Sequence[Need]) -> Wanted:
-        """With what is used and not asked for, neither by name here nor among what the wheel needs."""
-        asked = {_name(line) for line in (*wanted.lines, *self._required())}
+    def completed(self, wanted: Wanted, needs: Sequence[Need], imported: frozenset[str]) -> Wanted:
+        """With what is used and not asked for, neither by name here nor among what the wheel needs.
+
+        `imported` are the distributions that the tests import, if only to skip without them.
+        """
+        guessed = self._used_extras(wanted, imported) if wanted.anything else self._of_use()
+        asked = {_name(line) for line in (*wanted.lines, *self._required((*wanted.extras, *guessed)))}
         own = {wheel.name for wheel in self._wheels} | {self.name}
         added = [need for need in needs if _name(need.distribution) not in asked | own]
         lines = (*wanted.lines, *(need.distribution for need in added))
-        more = {"lines": lines, "added": tuple(added), "guessed": () if wanted.anything else self._of_use()}
+        more = {"lines": lines, "added": tuple(added), "guessed": guessed}
         return wanted.model_copy(update=more)
 
     def _of_use(self) -> tuple[str, ...]:
@@ -110,8 +115,24 @@ class Project:
             sorted(extra for extra in self.extras if self._wheels and not _NOT_FOR_USE.search(extra))
         )
 
-    def _required(self) -> list[str]:
-        return [line for wheel in self._wheels for line in wheel.requires]
+    def _used_extras(self, wanted: Wanted, imported: frozenset[str]) -> tuple[str, ...]:
+        """The extras for use that bring what the tests import, where nothing else does."""
+        missing = imported - {_name(line) for line in (*wanted.lines, *self._required(wanted.extras))}
+        always = set(self._required(()))
+        brought = {
+            extra: {_name(line) for line in self._required((extra,)) if line not in always}
+            for extra in self._of_use()
+        }
+        used: list[str] = []
+        for extra in sorted(brought, key=lambda extra: (len(brought[extra]), extra)):
+            if brought[extra] & missing:
+                used.append(extra)
+                missing -= brought[extra]
+        return tuple(sorted(used))
+
+    def _required(self, extras: Sequence[str]) -> list[str]:
+        """What the wheels need, with these extras of theirs."""
+        return [line for wheel in self._wheels for line in wheel.requires if _holds(line, extras)]
 
     def _named(self, choice: Choice) -> Wanted:
         parts = [self._group(name) for name in choice.groups or ()]
@@ -312,6 +333,15 @@ def _parsed(line: str) -> Requirement | None:
 def _name(line: str) -> str:
     requirement = _parsed(line)
     return canonicalize_name(requirement.name) if requirement else ""
+
+
+def _holds(line: str, extras: Sequence[str]) -> bool:
+    """Whether a requirement of a wheel is one with these extras, as far as the Python here can tell."""
+    requirement = _parsed(line)
+    if requirement is None or requirement.marker is None:
+        return True
+    marker = requirement.marker
+    return any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def asks_for_pytest(line: str, extra: str = "") -> bool:

@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from penstock import ConfigError, Step, StepFailed, TestCase, TestReport
@@ -15,6 +16,7 @@ from penstock_pytest import (
     environment,
     installer,
     layout,
+    measuring,
     python,
     reporter,
     results,
@@ -115,7 +117,8 @@ def wanted_by(settings: Pytest, step: Step, tests: Inventory) -> Wanted:
     for line in wanted.left_out:
         step.log(f"Left out, since it would install from a path or an address: {line}")
     if wanted.guessed:
-        step.log(f"So the wheel's extras come along: {', '.join(wanted.guessed)}")
+        why = "So" if wanted.origin == Wanted().origin else "Since the tests import what they bring,"
+        step.log(f"{why} the wheel's extras come along: {', '.join(wanted.guessed)}")
     if wanted.lock.file:
         step.log(f"In the versions of {wanted.lock.file}")
     for need in wanted.added:
@@ -149,7 +152,9 @@ class Launch:
         self._units = tuple(unit for wheel in tests.wheels for unit in wheel.units)
         self._laid: list[str] = []
         self._places: dict[str, list[str]] = {}
+        self._shown: dict[str, str] = {}
         self._config = tests.config
+        self._beside = tests.files.beside(tests.root)
 
     def lay_out(self) -> None:
         """Let the wheel take the tree's place; without a wheel, put the tree on the import path."""
@@ -166,6 +171,8 @@ class Launch:
                 str(self._env.site / replaced.unit),
                 str(self._project / replaced.path),
             ]
+            installed = self._env.site / f"{replaced.unit}{PurePosixPath(replaced.path).suffix}"
+            self._shown[str(installed)] = replaced.path
             if replaced.tests:
                 self._step.log(
                     f"{replaced.path}: {len(replaced.tests)} files of tests laid beside the wheel's"
@@ -230,7 +237,8 @@ class Launch:
         if self._settings.coverage_minimum is not None and tested:
             cases += (results.coverage_case(report, self._settings.coverage_minimum),)
         masked = tuple(self._masked(case) for case in cases)
-        advice = about(masked, self._step.name, root=os.geteuid() == 0)
+        where = partial(layout.where, self._project)
+        advice = about(masked, self._step.name, root=os.geteuid() == 0, where=where)
         return report.model_copy(update={"cases": masked, "advice": advice})
 
     def _arguments(self) -> list[str]:
@@ -263,13 +271,16 @@ class Launch:
             "epoch": str(self._step.stamp.time),
             "coverage": str(coverage) if self._settings.measures else None,
             "omit": self._laid,
+            "beside": {name: str(self._project) for name in self._beside},
+            "shown": self._shown,
             "places": self._places,
             "unittest": [list(command) for command in self._unittests],
             "deselect": list(self._settings.deselect),
         }
         (self._env.site / f"{reporter.NAME}.json").write_text(json.dumps(settings))
-        for name, file in ((reporter.NAME, reporter.__file__), (unittests.NAME, unittests.__file__)):
-            source = Path(file).read_text(encoding="utf-8")
+        copied = {m.NAME: m.__file__ for m in (reporter, measuring, unittests)}
+        for name, file in copied.items():
+            source = Path(str(file)).read_text(encoding="utf-8")
             (self._env.site / f"{name}.py").write_text(source, encoding="utf-8")
 
     def _masked(self, case: TestCase) -> TestCase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import re
 import shlex
 import tomllib
@@ -16,6 +17,9 @@ from penstock_pytest.files import logical_lines
 _FACTOR = re.compile(r"^!?[\w.{}!-]+(?:,[\w.{}!-]+)*:\s+")
 _PYTEST = re.compile(r"(?:^|[\s/])(?:-m\s*)?(?:pytest|py\.test)(?=\s|$)")
 _UNITTEST = re.compile(r"(?:^|\s)-m\s*unittest(?=\s|$)")
+_OTHER_RUNNER = re.compile(
+    r"(?:^|\s)-m\s*unittest(?=\s|$)|\btesttools\.run\b|(?:^|[\s/])(?:stestr|nose2|nosetests|trial|zope-testrunner)(?=\s|$)"
+)
 _PROGRAM = re.compile(
     r"^-?\s*(?:\S*python[\d.]*|\{envpython\}|coverage\s+run|\S*python\S*\s+-m\s+coverage\s+run)\s+(.*)"
 )
@@ -46,11 +50,17 @@ class Tox:
         return () if self.runs_pytest else tuple(words for words in found if words)
 
     def paths(self, project: Path) -> tuple[str, ...]:
-        """The files and directories of the project that pytest is started with."""
-        for line in self.commands:
-            if match := _PYTEST.search(line):
-                return tuple(_paths(project, line[match.end() :]))
-        return ()
+        """The files and directories of the project that pytest is started with; none: all that it finds.
+
+        Where it is started once for each of several, all of them; where another runner has the rest, none.
+        """
+        always = [line for line in self.commands if not _FACTOR.match(line)]
+        if any(_OTHER_RUNNER.search(line) for line in always):
+            return ()
+        starts = [line for line in always if _PYTEST.search(line)]
+        starts = starts or [line for line in self.commands if _PYTEST.search(line)][:1]
+        found = [tuple(_paths(project, _PYTEST.split(line, maxsplit=1)[1])) for line in starts]
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(found))) if all(found) else ()
 
 
 def read(root: Path, pyproject: Mapping[str, Any]) -> Tox | None:

@@ -38,7 +38,8 @@ _SHOWN = 3
 def propose(root: Path) -> Proposal | None:
     """A build of wheel and sdist; None where there is nothing that pip could install.
 
-    Where the root is no package and directories below it are, a build of each of these.
+    Where the root is no package and directories below it are, a build of each of these; of a workspace's
+    root and of its members, if it is one itself.
     """
     try:
         project = read(root, ".")
@@ -54,7 +55,9 @@ def propose(root: Path) -> Proposal | None:
             return _of_members(root, data) or Proposal(
                 saw="an application, which is not built", unsure=(f"{why}: no build step",), enable=False
             )
-    return Proposal(saw=f"{_backend(project.requires)}, {_layout(root)}", sections={"build.wheel": {}})
+    built = Proposal(saw=f"{_backend(project.requires)}, {_layout(root)}", sections={"build.wheel": {}})
+    # What a workspace's package needs of its other members is on no index.
+    return _of_members(root, data, built) or built if _workspace(data) else built
 
 
 def _why_not(root: Path, data: dict[str, Any]) -> str | None:
@@ -78,10 +81,10 @@ def _why_not(root: Path, data: dict[str, Any]) -> str | None:
     return f"pyproject.toml has no [build-system], and setuptools would find {what}"
 
 
-def _of_members(root: Path, data: dict[str, Any] | None) -> Proposal | None:
-    """A build for each package below a root that is none itself."""
-    sections: dict[str, dict[str, JsonValue]] = {}
-    saw = []
+def _of_members(root: Path, data: dict[str, Any] | None, built: Proposal | None = None) -> Proposal | None:
+    """A build for each package below a root, beside the root's own; None where there are none below."""
+    sections: dict[str, dict[str, JsonValue]] = dict(built.sections) if built else {}
+    saw = [built.saw] if built else []
     for place in sorted(_members(root, data or {})):
         try:
             project = read(place, place.name)
@@ -90,18 +93,21 @@ def _of_members(root: Path, data: dict[str, Any] | None) -> Proposal | None:
         directory = place.relative_to(root).as_posix()
         sections[f"build.{_name(place.name, sections)}"] = {"directory": directory}
         saw.append(f"{_backend(project.requires)} in {directory}/")
-    return Proposal(saw=", ".join(saw), sections=sections) if sections else None
+    return Proposal(saw=", ".join(saw), sections=sections) if len(sections) > bool(built) else None
 
 
 def _members(root: Path, data: dict[str, Any]) -> Iterator[Path]:
     """The directories that a workspace names, or else all that hold a package."""
-    workspace = _table(_table(_tool(data), "uv"), "workspace")
-    if workspace:
+    if workspace := _workspace(data):
         left = {path for pattern in _strings(workspace.get("exclude")) for path in root.glob(pattern)}
         named = {path for pattern in _strings(workspace.get("members")) for path in root.glob(pattern)}
         yield from (path for path in named - left if path != root and _is_package(path))
         return
     yield from _packages(root, _DEEPEST)
+
+
+def _workspace(data: dict[str, Any]) -> dict[str, Any]:
+    return _table(_table(_tool(data), "uv"), "workspace")
 
 
 def _packages(place: Path, depth: int) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from penstock import Proposal
 
 _PATIENCE = 60.0  # seconds
 _RUFF = "ruff check ."
+_NO_FIX = ("--no-fix", "--no-fix-only")
 _TYPES = (
     'python3 -m venv "$TMPDIR/types"\n'
     '"$TMPDIR/types/bin/python" -m pip install --quiet mypy .\n'
@@ -35,7 +36,7 @@ def propose(root: Path, add: str | None) -> list[Proposal]:
 
 def _for_section(root: Path, add: str) -> Iterator[Proposal]:
     if add in ("test.style", "test.lint", "test.ruff") and _configures_ruff(root):
-        yield Proposal(about="ruff", saw="configured", sections={add: {"run": _RUFF}})
+        yield Proposal(about="ruff", saw="configured", sections={add: {"run": _check(root)}})
     if add in ("test.types", "test.typing", "test.mypy") and _configures_mypy(root):
         settings = _tools(root).get("mypy")
         unnamed = isinstance(settings, dict) and not {"files", "packages", "modules"} & settings.keys()
@@ -52,19 +53,31 @@ def _ruff(root: Path) -> Proposal | None:
     if _reaches_out(root):
         why = "its configuration extends a file outside of this directory, which no step sees"
         return _left_out("ruff", "configured", why)
-    complaint = _complaint(root, program)
-    if complaint:
+    if complaint := _complaint(root, program):
         return _left_out("ruff", "configured", complaint, "test.style")
     return Proposal(
         about="ruff",
         saw="configured, finds nothing today; added as test.style",
-        sections={"test.style": {"run": _RUFF}},
+        sections={"test.style": {"run": _check(root)}},
     )
+
+
+def _check(root: Path) -> str:
+    """Ruff's command; where its configuration says that it repairs what it finds, it must be told not to.
+
+    What it had repaired in a step's own copy of the files would pass, and be as it was everywhere else.
+    """
+    files = [root / name for name in ("ruff.toml", ".ruff.toml")]
+    settings = [*map(_read, files), _tools(root).get("ruff", {})]
+    tables = [found for found in settings if isinstance(found, dict)]
+    tables += [_read(root / extended) for found in tables if isinstance(extended := found.get("extend"), str)]
+    fixes = any(found.get(key) for found in tables for key in ("fix", "fix-only"))
+    return _RUFF.replace(" .", f" {' '.join(_NO_FIX)} .") if fixes else _RUFF
 
 
 def _complaint(root: Path, program: str) -> str:
     """Why the check would not pass; "" where it does. Ruff reads files, and runs nothing of them."""
-    argv = [program, "check", "--no-cache", "--quiet", "--output-format=concise", "."]
+    argv = [program, "check", *_NO_FIX, "--no-cache", "--quiet", "--output-format=concise", "."]
     try:
         done = subprocess.run(
             argv, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
