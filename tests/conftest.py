@@ -32,7 +32,7 @@ def acme(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `penstock` of a fresh environment into which pip has installed the core and the plugin acme."""
     place = tmp_path_factory.mktemp("fresh") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", place / "bin" / "python", "install", "-q"]
+    pip = [sys.executable, "-m", "pip", "--python", place / "bin" / "python", "install", "-q", "--no-compile"]
     subprocess.run([*pip, *sorted(wheels.glob("*.whl"))], check=True)
     return place / "bin" / "penstock"
 

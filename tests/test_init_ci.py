@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -334,6 +335,29 @@ def test_report_writes_to_standard_output_and_needs_to_know_what(project: Projec
     done = project.run("report")
     assert (done.code, "say what to write" in done.err) == (2, True)
     assert project.run("report", "7", "--junit", "-").code == 2
+
+
+def test_a_report_takes_the_place_of_nothing_but_a_file(project: Project) -> None:
+    """Root would be able to put a file where /dev/null is."""
+    project.commit(files())
+    assert project.run("run", "--no-deploy").code == 0
+    pipe = project.root / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    project.passes("report", "--junit", "pipe")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert os.read(reader, 1 << 20).startswith(b"<?xml")
+    os.close(reader)
+    for name, why in {
+        "/": "Is a directory: /",
+        "..": "Is a directory: ..",
+        "penstock.toml/junit.xml": "File exists: penstock.toml",
+        "penstock.toml/more/junit.xml": "Not a directory: penstock.toml/more",
+    }.items():
+        done = project.run("report", "--junit", name)
+        said = done.err.replace(f"{project.root}/", "")
+        assert (done.code, said) == (2, f"penstock: {name} can't be written: {why}. Name a file\n")
 
 
 def test_a_secret_is_not_in_a_report(project: Project, tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import random
 from collections.abc import Callable
 
 import pytest
 
+from tests import killing
 from tests.engines import engine
 from tests.hosts import hosts, proxy
 from tests.load import Load
@@ -16,7 +19,11 @@ from tests.verifiers.verifiers import CosignVerifier, OrasClient
 
 __all__ = ["engine", "hosts", "make_orders", "parts", "proxy"]
 
+KILLS = int(os.environ.get("PENSTOCK_HOST_KILLS", "2"))
+SEED = int(os.environ.get("PENSTOCK_HOST_KILLS_SEED") or random.SystemRandom().randrange(10**6))
+
 CHECK = "    def check(self) -> None:"
+PATIENT, SHORT = (f'answer_within = "{time}"' for time in ("20s", "8s"))
 BAD = {
     "server": {
         "return 200, shop.products()": "return 500 if os.environ.get('STAGE') == 'production' else 200, []",
@@ -154,6 +161,7 @@ def test_a_host_that_goes_away_is_named_and_put_back_when_it_is_there_again(orde
     """Its network is cut while it is changed; the others serve the earlier release all the time."""
     before, served = orders.runs(), orders.serves()
     orders.as_at_first()
+    orders.replace("penstock.toml", {PATIENT: SHORT})
     orders.release("3.1.0")
     host = orders.parts.hosts[1]
     child = orders.start("run", "--approve", "production")
@@ -170,6 +178,7 @@ def test_a_host_that_goes_away_is_named_and_put_back_when_it_is_there_again(orde
     assert orders.runs() == before
     assert orders.serves() == served
     assert settled(orders)
+    orders.replace("penstock.toml", {SHORT: PATIENT})
 
 
 def test_an_engine_that_dies_is_named_and_what_it_ran_is_there_again(orders: Orders) -> None:
@@ -190,6 +199,42 @@ def test_an_engine_that_dies_is_named_and_what_it_ran_is_there_again(orders: Ord
     assert orders.runs() == before
     assert orders.serves() == served
     assert settled(orders)
+
+
+def test_killed_at_random_moments_it_comes_to_the_end_that_it_would_have_come_to(orders: Orders) -> None:
+    """Engine, worker or both, anywhere in the command and in those that resume it."""
+    chance, kills, number = random.Random(SEED), 0, 0
+    orders.leave_out("test.unit", "deploy.staging", "verify.staging")  # so that most of it is the rollout
+    try:
+        while kills < KILLS:
+            kills += one_deployment(orders, chance, number, min(KILLS - kills, chance.randint(1, 2)))
+            number += 1
+    except BaseException as error:
+        error.add_note(f"after {kills} kills. Again: PENSTOCK_HOST_KILLS_SEED={SEED}")
+        raise
+
+
+def one_deployment(orders: Orders, chance: random.Random, number: int, kills: int) -> int:
+    """Every second one is bad; how often it was killed."""
+    before, [served] = orders.runs(), orders.serves()
+    way, waves = list(killing.WAYS.items())[number % len(killing.WAYS)]
+    bad, version = number % 2 == 1, f"4.{number}.0"
+    killing.change_way(orders, way)
+    orders.as_at_first()
+    orders.release(version, **(BAD if bad else {}))
+    with Load(f"{orders.parts.proxy.url}/products") as load:
+        deployed = killing.deploy(orders, chance, kills, "run", "--approve", "production")
+    print(f"{'bad' if bad else 'healthy'}, {', '.join(deployed.kills) or 'not killed'}: {load.figures}")
+    assert deployed.done.code == bad, deployed.done.said
+    assert set(load.figures.by_release(failed=True)) <= ({version} if bad else set())
+    killing.check_journal(orders, deployed.run, waves)
+    assert orders.serves() == {served if bad else version}
+    [image] = before["web-1"] if bad else [orders.step("build.image")["artifacts"][0]["digests"]["image ID"]]
+    killing.check_hosts(orders, image)
+    assert settled(orders)
+    orders.passes("audit")
+    killing.until(lambda: killing.processes(orders) == [])
+    return len(deployed.kills)
 
 
 def settled(orders: Orders) -> bool:

@@ -56,9 +56,15 @@ PROJECTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def sdists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where source distributions are kept that have been fetched: pip looks at each as if to build it."""
+    return tmp_path_factory.mktemp("sdists")
+
+
 @pytest.mark.parametrize("real", PROJECTS, ids=lambda real: real.requirement)
-def test_a_project_from_the_index_passes(real: Real, tmp_path: Path) -> None:
-    project, version = checkout(fetch(real.requirement, tmp_path / "sdists"), tmp_path)
+def test_a_project_from_the_index_passes(real: Real, sdists: Path, tmp_path: Path) -> None:
+    project, version = checkout(fetch(real.requirement, sdists), tmp_path)
     name = real.requirement.partition("==")[0]
     outcome = use(project, name, version)
     assert outcome.passed, outcome.line()
@@ -79,8 +85,8 @@ def test_a_project_from_the_index_passes(real: Real, tmp_path: Path) -> None:
         ("markupsafe==3.0.2", 70),  # setuptools, with a C extension
     ],
 )
-def test_twenty_lines_by_hand_are_enough(requirement: str, tests: int, tmp_path: Path) -> None:
-    project, _ = checkout(fetch(requirement, tmp_path / "sdists"), tmp_path)
+def test_twenty_lines_by_hand_are_enough(requirement: str, tests: int, sdists: Path, tmp_path: Path) -> None:
+    project, _ = checkout(fetch(requirement, sdists), tmp_path)
     project.write({"penstock.toml": BY_HAND})
     project.passes("run", timeout=600)
     assert set(project.states().values()) == {"passed"}
@@ -90,8 +96,8 @@ def test_twenty_lines_by_hand_are_enough(requirement: str, tests: int, tmp_path:
     assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
 
 
-def test_a_project_s_own_tox_configuration(tmp_path: Path) -> None:
-    project, _ = checkout(fetch("blinker==1.9.0", tmp_path / "sdists"), tmp_path)
+def test_a_project_s_own_tox_configuration(sdists: Path, tmp_path: Path) -> None:
+    project, _ = checkout(fetch("blinker==1.9.0", sdists), tmp_path)
     project.write({"penstock.toml": TOX})
     project.passes("run", timeout=600)
     assert project.step("test.all")["tests"]["passed"] == 1
@@ -99,9 +105,9 @@ def test_a_project_s_own_tox_configuration(tmp_path: Path) -> None:
     assert "All signatures verify" in project.passes("verify", project.digest("wheel")).out
 
 
-def test_a_project_whose_tests_can_not_pass_here(tmp_path: Path) -> None:
+def test_a_project_whose_tests_can_not_pass_here(sdists: Path, tmp_path: Path) -> None:
     """Somebody's tests may need what is not there: the run fails, and says which, why, and what to do."""
-    project, _ = checkout(fetch("itsdangerous==2.2.0", tmp_path / "sdists"), tmp_path)
+    project, _ = checkout(fetch("itsdangerous==2.2.0", sdists), tmp_path)
     test = "import socket\n\ndef test_database():\n    socket.create_connection(('localhost', 1))\n"
     project.commit({"tests/test_database.py": test})
     project.passes("init")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +343,35 @@ def test_what_is_new_may_come_from_a_plugin_of_the_project_s_own(project: Projec
     done = project.run("run", "--rev", "2")
     assert done.code == 4
     assert 'the run is about commit 2, and the plugin "ours" took 1' in done.said
+
+
+def test_it_goes_on_and_ends_when_it_is_told_to_though_nobody_reads_what_it_says(project: Project) -> None:
+    begin(project)
+    branches = [f"{'b' * 200}/{number}" for number in range(12)]
+    for branch in branches:
+        project.git("branch", branch)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ: it is full after a few lines
+    child = subprocess.Popen(
+        [project.penstock, "watch", "--json", "--every=0.1s", *(f"--branch={name}" for name in branches)],
+        cwd=project.root,
+        env=project.env,
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        start_new_session=True,
+    )
+    os.close(writer)
+    try:
+        deadline = time.monotonic() + 120
+        while [run["state"] for run in project.json("runs")] != ["passed"] * 12:
+            assert time.monotonic() < deadline
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(timeout=0.3)
+
+        child.send_signal(signal.SIGTERM)
+
+        assert child.wait(timeout=30) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(reader)

@@ -104,6 +104,7 @@ def settled(project: Project, wanted: dict[str, str]) -> bool:
     return set(wanted.items()) <= done
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_runs_each_branch_s_last_commit_once(
     project: Project, receiver: Receiver
 ) -> None:

@@ -221,10 +221,8 @@ class Lab:
 
     def leftovers(self) -> list[int]:
         """Processes that belong to a step, or hold what belongs to a run."""
-        found = set(processes.marked(f"{self.home.root}/"))
-        for run in (self.home.root / "runs").glob("*"):
-            found.update(processes.holders(run / "workers.lock"))
-        return sorted(found)
+        locks = (self.home.root / "runs").glob("*/workers.lock")
+        return sorted({*processes.marked(f"{self.home.root}/"), *processes.holders(*locks)})
 
     def close(self) -> None:
         for child in self.made:
@@ -235,7 +233,8 @@ class Lab:
                 child.stdout.close()
         for pool in self.pools:
             pool.close()
-        left = self.leftovers()
+        if not (left := self.leftovers()):
+            return
         process.end(self.leftovers, grace=0)
         # One that is being ended lets go of all that it is known by a moment before it is gone.
         until(lambda: all(gone(pid) for pid in left))

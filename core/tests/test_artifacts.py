@@ -492,6 +492,31 @@ def test_a_store_that_can_t_be_written_says_so(tmp_path: Path) -> None:
         Store(tmp_path / "artifacts").add_bytes(b"x")
 
 
+def test_too_many_open_files_say_nothing_about_what_is_kept(tmp_path: Path) -> None:
+    """What can't be opened now is neither missing nor changed: no gate may close for it."""
+    script = (
+        "import os, resource, sys; from pathlib import Path; from penstock.artifacts import Store\n"
+        "from penstock.outcomes import cure_for\n"
+        "store = Store(Path(sys.argv[1])); digest = store.add_bytes(b'x')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); held = []\n"
+        "try:\n    while True: held.append(os.open(os.devnull, os.O_RDONLY))\n"
+        "except OSError: pass\n"
+        "for read in (store.read, lambda digest: store.write_to(digest, Path(sys.argv[1], 'out'))):\n"
+        "    try: read(digest)\n"
+        "    except Exception as error: print(type(error).__name__, error, '|', cure_for(error))\n"
+        "    os.close(held.pop())\n"  # for the file that it is written to
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "a"], capture_output=True, text=True, check=True
+    )
+
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stdout
+    for line in lines:
+        assert line.startswith("PluginError sha256:")
+        assert line.endswith("can't be read from the store: Too many open files | Allow more: ulimit -n")
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     script = (
         "import resource, sys, signal; from pathlib import Path; from penstock.artifacts import Store\n"

@@ -34,6 +34,11 @@ def test_the_docstring_shows_the_tree_as_it_is() -> None:
     }
 
 
+def test_a_file_is_named_where_there_is_one() -> None:
+    assert errors.of_file(OSError(28, "No space left on device", "/x")) == "No space left on device: /x"
+    assert errors.of_file(OSError(28, "No space left on device")) == "No space left on device"
+
+
 def test_a_command_that_failed_keeps_its_status() -> None:
     assert errors.CommandFailed("x", 3).returncode == 3
 

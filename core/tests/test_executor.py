@@ -355,6 +355,30 @@ os.environ["LEFT"] = "behind"; os.environ.pop("HOME"); os.chdir(step.tmp); os.um
     assert "behind" not in first
 
 
+@pytest.mark.parametrize(
+    "close",
+    [
+        "os.close(1)",
+        "os.closerange(0, 3)",
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout.detach()",
+        "sys.stdout = sys.stderr = None",
+    ],
+)
+def test_streams_that_a_plugin_closes_are_open_in_the_next_step(close: str, lab: Lab) -> None:
+    body = f"""
+step.run(["echo", "by a program"])
+print("by a plugin"); print("by a plugin, too", file=sys.stderr)
+{close}
+"""
+    pool = pool_of(lab, body)
+
+    for name in ("test.a", "test.b", "test.c"):
+        assert ask(pool, lab.request(name)).outcome == "passed"
+        log = lab.home.log(1, name, 1).read_text()
+        assert log.endswith("\nby a program\nby a plugin\nby a plugin, too\n")
+
+
 def test_a_thread_that_a_plugin_leaves_does_not_meet_the_next_step(lab: Lab) -> None:
     body = """
 import threading

@@ -467,6 +467,7 @@ def start(lab: Lab, runs: int) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kill", "runs"), [(False, 5), (True, 2)], ids=["undisturbed", "some killed"])
 def test_twenty_engines_deploy_to_one_environment_a_hundred_times(lab: Lab, kill: bool, runs: int) -> None:
     project(lab, "", SLOWLY.replace("LETHAL", str(kill)))

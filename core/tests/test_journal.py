@@ -141,6 +141,21 @@ def test_events_of_a_kind_are_found_over_all_runs(journal: Journal) -> None:
     assert [event.data for event in journal.find("step.finished")] == [{"n": 2}, {"n": 1}]
 
 
+def test_who_has_found_enough_sees_and_writes_what_comes_after(path: Path, journal: Journal) -> None:
+    run, _ = journal.begin([started()])
+    ticks = [journal.append(run, [New("tick", None, {"n": n}, 2.0)])[0] for n in range(100)]
+    found = journal.find("tick")
+    assert next(found) == ticks[-1]
+    other = Journal(path)
+    [theirs] = other.append(run, [New("tock", None, {}, 3.0)])
+
+    assert journal.events(run)[-1] == theirs
+    [ours] = journal.append(run, [New("tick", None, {}, 4.0)])
+    assert other.events(run)[-1] == ours
+    other.close()
+    assert list(found) == ticks[-2::-1], "all of those before, each once"
+
+
 def test_there_is_no_run_of_that_number(journal: Journal) -> None:
     with pytest.raises(ConfigError, match=r"there is no run 7. The runs: penstock runs"):
         journal.run(7)

@@ -22,7 +22,7 @@ LAYERS = (
     *("errors", "units", "model", "findings", "words", "matrix", "globs", "terms", "conditions", "keys"),
     *("hookspecs", "importing", "inhouse", "plugins"),
     *("tomlfile", "configfile", "faults", "versions", "people", "parameters", "quarantine", "defaults"),
-    *("caching", "insides", "sections", "beside", "observe", "retention", "config"),
+    *("settings", "caching", "insides", "sections", "beside", "observe", "retention", "config"),
     # pure: from values to values
     *(
         "stages",

@@ -70,16 +70,23 @@ BEFORE: dict[str, str] = {
     "status moon": 'penstock: there is no environment "moon". The environments are live',
     "verify abc": 'penstock: "abc" is no digest: at least eight of its hexadecimal digits are needed',
     "verify xyzzyxyzzy": 'penstock: "xyzzyxyzzy" is no digest: at least eight of its hexadecimal digits are needed',
+    f"verify {'x' * 300}": f'penstock: "{"x" * 300}" is no digest: at least eight of its hexadecimal digits are '
+    "needed",
     f"verify {ZEROS}": f"penstock: no run here has built {ZEROS}. What a run built: penstock show last",
     "plugins info plian": 'penstock: the plugin "plian" is not installed. Did you mean "plain"? '
     "Otherwise: pip install penstock-plian",
     "plugins info xyzzy": 'penstock: the plugin "xyzzy" is not installed. Try: pip install penstock-xyzzy',
+    "plugins info /etc/ours.py": 'penstock: "/etc/ours.py" leads out of the project. An in-house plugin is a '
+    'file of the project, named from its root, such as "./ci/ours.py"',
+    "plugins info ./ours.py": "penstock: ours.py is not there",
     "-C nowhere validate": 'penstock: -C: can\'t work in "nowhere": No such file or directory. '
     "See: penstock --help",
     "-C penstock.toml validate": 'penstock: -C: can\'t work in "penstock.toml": Not a directory. '
     "See: penstock --help",
     "-C  validate": 'penstock: -C: can\'t work in "": No such file or directory. See: penstock --help',
-    "-C a\0b validate": 'penstock: -C: can\'t work in "a\0b": it holds a NUL character. See: penstock --help',
+    "-C a\0b validate": 'penstock: -C: can\'t work in "a\\x00b": it holds a NUL character. See: penstock --help',
+    "runs \u202ea\n\x1b[2Jb\udcff": "penstock runs: got unexpected extra argument (\\u202ea\\x0ab\\udcff). "
+    "See: penstock runs --help",
 }
 """What is said before anything ran."""
 

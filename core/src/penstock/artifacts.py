@@ -6,6 +6,7 @@ every file with its mode and digest, and is known by the manifest's digest.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from penstock import disk, incoming
-from penstock.errors import PluginError, StepFailed, StepRefused
+from penstock.errors import PenstockError, PluginError, StepFailed, StepRefused
 from penstock.incoming import Batch
 from penstock.model import Artifact, sha256_of
 from penstock.trees import remove as remove
@@ -160,7 +161,7 @@ class Store:
         try:
             data = self.path(digest).read_bytes()
         except OSError as error:
-            raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
+            raise _unreadable(digest, error) from error
         if sha256_of(data) != digest:
             raise self._tampered(digest)
         return data
@@ -183,7 +184,7 @@ class Store:
         try:
             source = open(self._place(digest), "rb")  # noqa: PTH123, SIM115 - for every step, as `has`
         except OSError as error:
-            raise StepRefused(f"{digest} can't be read from the store: {error.strerror}") from None
+            raise _unreadable(digest, error) from error
         with source:
             if _copy(source, out)[0] != digest:
                 raise self._tampered(digest)
@@ -332,6 +333,12 @@ class Store:
             f"the bytes in the store are not those of {digest}: they were changed after they were kept. "
             f"The file: {self.path(digest)}"
         )
+
+
+def _unreadable(digest: str, error: OSError) -> PenstockError:
+    """What to raise where bytes can't be had. What the machine lacks says nothing about them."""
+    kind = PluginError if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) else StepRefused
+    return kind(f"{digest} can't be read from the store: {error.strerror}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
+from penstock import settings
 from penstock.configfile import ConfigFile
 from penstock.errors import did_you_mean
 from penstock.faults import checked
@@ -92,12 +93,10 @@ def _read(
     if keys:
         errors += unknown_references(keys.secrets, full, plugins, source)
     model = plugins.settings_model(str(uses), HOOK)
-    settings = checked(model, rest, source, full, errors, also=ServiceKeys.model_fields)
-    if len(errors) > count or keys is None or settings is None:
+    values = settings.read(model, rest, source, full, errors, plugin=str(uses), also=ServiceKeys.model_fields)
+    if len(errors) > count or keys is None or values is None:
         return None
-    return Beside(
-        name=name, plugin=str(uses), settings=settings.model_dump(mode="json"), secrets=keys.secrets
-    )
+    return Beside(name=name, plugin=str(uses), settings=values, secrets=keys.secrets)
 
 
 def that_can(plugins: Plugins) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from penstock import beside, people, quarantine, versions
+from penstock import beside, people, quarantine, settings, versions
 from penstock.beside import Beside
 from penstock.configfile import ConfigFile
 from penstock.defaults import read_defaults
@@ -121,10 +121,11 @@ def load(
     _check_tables(data, source, errors)
     parameters = read_parameters(data, source, errors)
     shared = read_defaults(data, PHASES, source, errors)
-    sections = read_sections(data, Around(plugins, known, shared, parameters), source, errors)
-    services = beside.read_services(data, plugins, known, source, errors)
+    with settings.guarded():
+        sections = read_sections(data, Around(plugins, known, shared, parameters), source, errors)
+        services = beside.read_services(data, plugins, known, source, errors)
+        observers = read_observers(data, plugins, known, source, errors)
     beside.check_services(sections, services, data, source, errors)
-    observers = read_observers(data, plugins, known, source, errors)
     policies = {
         name: checked(Policy, table, source, f"policy.{name}", errors)
         for name, table in tables(data, "policy", source, errors).items()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tomllib
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from penstock.errors import ConfigError
 
 FILE = "penstock.toml"
 PYPROJECT = "pyproject.toml"
+_LONGEST = 1200
+"""Characters of a message."""
 _OURS = ("tool", "penstock")
 _OUR_HEADER = r"^\s*\[\s*tool\s*\.\s*penstock\s*[\].]"
 
@@ -73,18 +76,21 @@ class ConfigFile:
     def line(self, section: str, key: str = "") -> int | None:
         """The line of a key, or else of what is nearest around it: its table, its section."""
         wanted = _split(key if self._shared and section == "penstock" else f"{section}.{key}")
-        nearest, depth = None, -1
-        for number, path in self._places:
-            if path[: len(wanted)] == wanted:
-                return number
-            if len(path) > depth and path == wanted[: len(path)]:
-                nearest, depth = number, len(path)
-        return nearest or self._below(wanted)
+        whole, begun = self._lines_of
+        around = (whole.get(wanted[:depth]) for depth in range(len(wanted) - 1, 0, -1))
+        # At last where a section without a header of its own is first mentioned.
+        return begun.get(wanted) or next(filter(None, around), None) or begun.get(wanted[:2])
 
-    def _below(self, wanted: tuple[str, ...]) -> int | None:
-        """The line where a section without a header of its own is first mentioned."""
-        section = wanted[:2]
-        return next((number for number, path in self._places if path[:2] == section), None)
+    @cached_property
+    def _lines_of(self) -> tuple[dict[tuple[str, ...], int], dict[tuple[str, ...], int]]:
+        """The first line with each path, and the first with one that begins so: many may be asked for."""
+        whole: dict[tuple[str, ...], int] = {}
+        begun: dict[tuple[str, ...], int] = {}
+        for number, path in self._places:
+            whole.setdefault(path, number)
+            for depth in range(len(path) + 1):
+                begun.setdefault(path[:depth], number)
+        return whole, begun
 
     def error(self, section: str, key: str, message: str) -> str:
         """`penstock.toml:14: [deploy.production] rollout.waves: message`."""
@@ -93,14 +99,14 @@ class ConfigFile:
         section = _shown(section)
         if self._shared:
             section = ".".join(_OURS if section == "penstock" else (*_OURS, section))
-        return f"{where}: [{section}] " + (f"{_shown(key)}: " if key else "") + message
+        return f"{where}: " + _line(f"[{section}] " + (f"{_shown(key)}: " if key else "") + message)
 
     def error_in_list(self, section: str, number: int, key: str, message: str) -> str:
         """The same for an entry of a list of tables: `penstock.toml:14: [[quarantine]] until: message`."""
         line = self.line(section, f"{number}.{key}".rstrip("."))
         where = f"{self.path.name}:{line}" if line else self.path.name
         shown = ".".join((*_OURS, section)) if self._shared else section
-        return f"{where}: [[{shown}]] " + (f"{_shown(key)}: " if key else "") + message
+        return f"{where}: " + _line(f"[[{shown}]] " + (f"{_shown(key)}: " if key else "") + message)
 
     @cached_property
     def _places(self) -> list[tuple[int, tuple[str, ...]]]:
@@ -156,10 +162,10 @@ def _words(path: str) -> tuple[str, ...]:
 
 def _plain(word: str) -> str:
     """A word of a path without its quotes."""
-    if word.startswith('"'):
-        with contextlib.suppress(ValueError):  # TOML knows some escapes that JSON does not
-            return str(json.loads(word))
-    return word.strip("\"'")
+    if word[0] in "\"'":
+        with contextlib.suppress(ValueError):  # it only looks like one
+            return str(tomllib.loads(f"it = {word}")["it"])
+    return word
 
 
 def _split(path: str) -> tuple[str, ...]:
@@ -172,6 +178,12 @@ def _shown(path: str) -> str:
         part if re.fullmatch(_BARE, part) else json.dumps(part, ensure_ascii=False)
         for part in path.split(".")
     )
+
+
+def _line(message: str) -> str:
+    """A message in one line, its middle left out where it is long: it may repeat a value or a key that is."""
+    line = message.replace("\r", "").replace("\n", "\\n")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def _is_section(value: object) -> bool:

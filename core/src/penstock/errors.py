@@ -83,6 +83,11 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
+def of_file(error: OSError) -> str:
+    """What went wrong, and with which file, where that is known: a full disk is often noticed without."""
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
 def nearest(name: str, known: Iterable[str], kind: str) -> str:
     """The end of a message about a step or environment that is not there: the one meant, or all of them."""
     names = list(known)

@@ -163,7 +163,13 @@ class LocalPool:
             gc.set_threshold(_GARBAGE)
             gc.enable()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it is for requests
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             try:
                 ours.close()

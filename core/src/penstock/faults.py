@@ -94,10 +94,10 @@ def _key(fault: Any, table: object) -> str:
 
 
 def _say(faults: list[Any], model: type[BaseModel]) -> str:
-    """What is wrong with one key: of a union's many faults what a validator of ours says, or all together."""
-    worded = next((fault for fault in faults if fault["type"] == "value_error"), None)
+    """What is wrong with one key: of a union's many faults what a validator says, or all together."""
+    worded = next((fault for fault in faults if fault["type"] in ("value_error", "assertion_error")), None)
     if worded:
-        return str(worded["ctx"]["error"])
+        return str(worded["ctx"]["error"]) or "is refused by the plugin, which does not say why"
     fault = faults[0]
     kind, context, shown = fault["type"], fault.get("ctx", {}), _shown(fault["input"])
     if kind == "missing":

@@ -24,6 +24,8 @@ from penstock.errors import ConfigError, PluginError
 from penstock.migrations import NEWEST, make, migrate, version_of
 from penstock.model import Event
 
+_PART = 16
+"""Events that are read at a time, to begin with, by whoever may need the newest alone."""
 _PATIENCE = 60.0
 """Seconds to wait for another process to be done with the journal."""
 
@@ -70,6 +72,7 @@ class Journal:
         self._newest: tuple[int, bytes] | None = None  # number and hash, once known in this transaction
         only_to_read = _only_to_read(path)
         make(path)
+        self._file: tuple[int, int] | None = None
         try:
             where = f"{path.resolve().as_uri()}?immutable=1" if only_to_read else path
             self._db = sqlite3.connect(where, timeout=_PATIENCE, uri=only_to_read, isolation_level=None)
@@ -84,6 +87,7 @@ class Journal:
             self._use_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             migrate(self._db)
+            self._file = _identity(path)
         except sqlite3.Error as error:
             raise PluginError(f"the journal {path} can't be opened: {_why(error)}") from None
 
@@ -130,6 +134,7 @@ class Journal:
         """Make durable what was staged. Raises PluginError as `append`."""
         if self._db.in_transaction:
             with self._writing():
+                self._check_place()
                 self._db.execute("COMMIT")
 
     def events(self, run: int, after: int = 0) -> list[Event]:
@@ -171,9 +176,15 @@ class Journal:
         """
         query = (
             "SELECT id, run, time, type, step, data FROM events WHERE type = ?1 AND id > ?2 "
-            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 AND (?5 = '' OR instr(data, ?5)) ORDER BY id DESC"
+            "AND (?3 IS NULL OR step = ?3) AND run >= ?4 AND (?5 = '' OR instr(data, ?5)) AND id < ?6 "
+            "ORDER BY id DESC LIMIT ?7"
         )
-        return (_event(*row) for row in self._read(query, (kind, after, step, first, holding)))
+        # Part by part: whoever reads no further would otherwise see the journal of that moment from then
+        # on, and could write nothing to it any more once somebody else has.
+        before, size = sys.maxsize, _PART
+        while rows := list(self._read(query, (kind, after, step, first, holding, before, size))):
+            yield from (_event(*row) for row in rows)
+            before, size = rows[-1][0], size * 2
 
     def first_since(self, moment: float) -> int:
         """The first run that began at a moment or later; a number that no run has where none did."""
@@ -278,6 +289,14 @@ class Journal:
                 "move .penstock away and begin anew"
             )
 
+    def _check_place(self) -> None:
+        """Raise PluginError where another file is the journal, or none: nobody would find what is written."""
+        if _identity(self._path) != self._file:
+            raise PluginError(
+                f"the journal {self._path} was moved or removed while it was in use, and nothing more is put "
+                f"on record. Put {self._path.parent} back as it was. {_AGAIN}; without it, begin anew"
+            )
+
     def close(self) -> None:
         """Close the database."""
         self._db.close()
@@ -345,6 +364,14 @@ _WHY = {
     sqlite3.SQLITE_BUSY: "another process has held it for a minute. End that one, then: penstock resume",
 }
 """What SQLite's codes mean for whoever runs a pipeline."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there; None where there is none."""
+    with suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116 - asked at every commit
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _only_to_read(path: Path) -> bool:

@@ -81,7 +81,7 @@ def run_here(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise StepFailed(process.why_not(command.argv[0], command.cwd, error)) from None
+        raise StepFailed(process.why_not(command.argv[0], command.cwd, error)) from process.cause_of(error)
     streams = {child.stdout: out, child.stderr: err}
     try:
         process.follow(child, {stream: sink for stream, sink in streams.items() if stream}, deadline)

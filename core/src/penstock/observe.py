@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from penstock import settings
 from penstock.configfile import ConfigFile
-from penstock.faults import checked
 from penstock.model import Model
 from penstock.plugins import Installed, Plugins, unusable
 from penstock.sections import tables
@@ -47,9 +47,10 @@ def read_observers(
         if message := _why_not(uses, plugins, known):
             errors.append(source.error(full, _USES, message))
             continue
-        settings = checked(plugins.settings_model(str(uses), HOOK), rest, source, full, errors, also=(_USES,))
-        if settings is not None:
-            found.append(Observe(name=full, plugin=str(uses), settings=settings.model_dump(mode="json")))
+        model = plugins.settings_model(str(uses), HOOK)
+        values = settings.read(model, rest, source, full, errors, plugin=str(uses), also=(_USES,))
+        if values is not None:
+            found.append(Observe(name=full, plugin=str(uses), settings=values))
     return found
 
 

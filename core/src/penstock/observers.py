@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from penstock import process, processes
 from penstock.home import Home
@@ -106,6 +106,7 @@ class Observers:
             os.setsid()  # Ctrl-C is not for it: it tells of what Ctrl-C led to
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nor what an engine makes of them
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, _end_with_all)
             signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
             process.signal_at_death_of(engine, signal.SIGUSR1)
             null = os.open(os.devnull, os.O_RDWR)
@@ -152,3 +153,9 @@ class Observers:
             path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(str(number))
             new.replace(path)
+
+
+def _end_with_all(*_: object) -> NoReturn:
+    """End this observer, and what it has started: its engine was killed, and nobody else would."""
+    process.end_descendants(grace=0)
+    os._exit(0)

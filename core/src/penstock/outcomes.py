@@ -15,6 +15,7 @@ from penstock.errors import (
     StepFailed,
     StepRefused,
     in_words,
+    of_file,
     sentence,
 )
 from penstock.request import Request, Response
@@ -71,13 +72,15 @@ def response_to(error: BaseException, request: Request, step: Step | None) -> Re
 
 def begun_badly(error: OSError) -> Response:
     """The response where a step has not even a log."""
-    return _curable("error", f"the step can't begin: {error.strerror}: {error.filename}", cure_for(error))
+    return _curable("error", f"the step can't begin: {of_file(error)}", cure_for(error))
 
 
 def cure_for(error: BaseException | None) -> str:
-    """What to do where a full disk, or too many open files, is what an exception comes from; or nothing."""
+    """What to do where a full disk, or too many files or processes, is what it comes from; or nothing."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
+        if isinstance(error, process.TooManyProcesses):
+            return "Allow more processes: ulimit -u"
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return _NO_ROOM[error.errno]
         seen.add(id(error))

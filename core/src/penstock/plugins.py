@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, get_args
 
 import pluggy
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from penstock import API_VERSION, hookspecs, importing, inhouse
-from penstock.errors import PluginError, did_you_mean, in_words
+from penstock.errors import PenstockError, PluginError, did_you_mean, in_words
 from penstock.inhouse import InHouse, PluginFile
 from penstock.model import Settings
 
@@ -193,6 +193,18 @@ class Plugins:
         """Call one hook of one plugin; other plugins' wrappers do not run. None if it has no such hook."""
         return self._caller(name, hook)(**arguments)
 
+    def call_here(self, name: str, hook: str, /, **arguments: Any) -> Any:
+        """As `call`, in a command's own process: what it prints is no result; it raises a PluginError."""
+        try:
+            with importing.guarded():
+                return self.call(name, hook, **arguments)
+        except importing.Interrupted:
+            raise KeyboardInterrupt from None
+        except PenstockError:
+            raise
+        except BaseException as error:  # also SystemExit: a command does not end because a plugin says so
+            raise PluginError(f'the plugin "{name}" failed in {hook}: {in_words(error)}') from error
+
     def ask_all(self, hook: str, /, **arguments: Any) -> list[Any]:
         """Call a cross-cutting hook of every enabled plugin."""
         answer = getattr(self._manager.hook, hook)(**arguments)
@@ -284,6 +296,18 @@ def _check(module: ModuleType) -> None:
         taken = CORE_KEYS & {name for key, field in fields for name in (key, field.alias) if name}
         if taken:
             raise PluginError(f"its settings for {hook} declare `{min(taken)}`, which is a key of the core")
+        for name, about in fields:
+            if _is_secret(about.annotation):
+                raise PluginError(
+                    f"its settings for {hook} have a secret in `{name}`, and settings stand in plans and "
+                    "evidence. A step is handed its secrets with step.secret(NAME)"
+                )
+
+
+def _is_secret(annotation: Any) -> bool:
+    """Whether a value may be one that pydantic hides: a plan would hold the stars, and a step find them."""
+    kinds = (annotation, *get_args(annotation))
+    return any(isinstance(kind, type) and issubclass(kind, SecretStr | SecretBytes) for kind in kinds)
 
 
 def _check_hook(hook: str, function: Callable[..., Any], specs: Mapping[str, Any]) -> None:

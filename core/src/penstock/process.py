@@ -254,6 +254,16 @@ def why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
+class TooManyProcesses(OSError):
+    """The system starts no further one for this user."""
+
+
+def cause_of(error: Exception) -> TooManyProcesses | None:
+    """Why a program could not be started, where that lies with the machine alone."""
+    # Of what Popen does, only the fork would have to be tried again.
+    return TooManyProcesses(*error.args) if isinstance(error, BlockingIOError) else None
+
+
 def name_of_signal(number: int) -> str:
     """A signal as people name it."""
     try:

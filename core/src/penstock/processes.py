@@ -99,13 +99,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def holders(path: Path) -> list[int]:
-    """Every process, this one aside, that has a file open."""
-    try:
-        wanted = path.stat()
-    except OSError:
-        return []
-    return _with_open(lambda info: os.path.samestat(info, wanted))
+def holders(*paths: Path) -> list[int]:
+    """Every process, this one aside, that has one of these files open."""
+    wanted = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            info = path.stat()
+            wanted.add((info.st_dev, info.st_ino))
+    return _with_open(lambda info: (info.st_dev, info.st_ino) in wanted) if wanted else []
 
 
 def holders_of_sockets(inodes: Collection[int]) -> list[int]:

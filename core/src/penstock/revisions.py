@@ -34,7 +34,7 @@ class Sources(NamedTuple):
         """Call one of the plugin's hooks about revisions."""
         assert self.step.uses is not None
         settings = self.plugins.settings(self.step.uses, hook, self.step.settings)
-        return self.plugins.call(self.step.uses, hook, settings=settings, root=self.root, **arguments)
+        return self.plugins.call_here(self.step.uses, hook, settings=settings, root=self.root, **arguments)
 
 
 def sources(root: Path, plugins: Plugins, plan: Plan, *, what: str, hooks: tuple[str, ...] = ()) -> Sources:

@@ -23,6 +23,10 @@ _GLANCE = 0.5
 """Seconds for which somebody may hold the lock just to see whether an engine does."""
 
 
+class WorkedOn(ConfigError):
+    """Another process works on the run."""
+
+
 def new_run(
     journal: Events, home: Home, plan: Plan, options: dict[str, Any], more: Iterable[New] = ()
 ) -> tuple[RunState, list[Event]]:
@@ -94,13 +98,11 @@ class Statements:
 def working_on(home: Home, run: int, *, clean: bool = False) -> Iterator[tuple[Lock, Lock]]:
     """Hold a run, so that no second engine works on it; with `clean`, end what a killed one left behind.
 
-    Raises ConfigError where another engine is at it.
+    Raises WorkedOn where another engine is at it.
     """
     engine, workers = home.engine_lock(run), home.workers_lock(run)
     if not _taken(engine, home.run(run) / SOCKET):
-        raise ConfigError(
-            f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}"
-        )
+        raise WorkedOn(f"run {run} is being worked on by another process. Watch it: penstock logs -f {run}")
     try:
         if clean:
             process.end_marked(f"{home.run(run)}:", grace=1.0)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from penstock import caching, insides, matrix
+from penstock import caching, insides, matrix, settings
 from penstock.configfile import ConfigFile
 from penstock.defaults import InDefaults, merged
 from penstock.errors import ConfigError, did_you_mean
@@ -147,15 +147,17 @@ def _section(
     if not isinstance(uses, str | None):
         return None
     model = _settings_of(phase, full, uses, around.plugins, around.installed, source, errors)
-    settings = checked(model, rest, source, full, errors, also=Keys.model_fields) if model else None
-    if len(errors) > count or settings is None or keys is None:
+    values = None
+    if model:
+        values = settings.read(model, rest, source, full, errors, plugin=uses, also=Keys.model_fields)
+    if len(errors) > count or values is None or keys is None:
         return None
     return Section(
         name=full,
         phase=phase,
         keys=keys,
         plugin=keys.uses,
-        settings=settings.model_dump(mode="json"),
+        settings=values,
         environment=keys.environment or (name if phase in _ENVIRONMENT_PHASES else None),
     )
 

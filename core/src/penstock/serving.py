@@ -88,7 +88,9 @@ class Serving:
         self._entered.append((wanted, context))
         self.unsure = False
         if not isinstance(service, Service):
-            raise PluginError(_wrong(wanted, "a context manager of Service", service))
+            raise PluginError(
+                f"service {wanted.name}: {_wrong(wanted, 'a context manager of Service', service)}"
+            )
         inside = self.plan_step.keys.inside
         if inside and service.network is None:
             raise StepFailed(
@@ -124,7 +126,5 @@ class Serving:
 
 
 def _wrong(wanted: Beside, right: str, answer: object) -> str:
-    return (
-        f'service {wanted.name}: the plugin "{wanted.plugin}" returned {type(answer).__name__} from {HOOK}, '
-        f"which must return {right}"
-    )
+    kind = type(answer).__name__
+    return f'the plugin "{wanted.plugin}" returned {kind} from {HOOK}, which must return {right}'

@@ -237,7 +237,8 @@ class Step:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
-                raise StepFailed(f"{words[0]} can't be started: {process.why(error)}") from None
+                why = f"{words[0]} can't be started: {process.why(error)}"
+                raise StepFailed(why) from process.cause_of(error)
         self._on_detach(child.pid)
         child.returncode = 0  # it is not waited for here: otherwise Popen would warn of that
         return child.pid

@@ -24,7 +24,7 @@ from penstock.answers import (
     the_one_asked_for,
 )
 from penstock.cachekey import observed
-from penstock.errors import PluginError
+from penstock.errors import PluginError, of_file
 from penstock.evidence import Circumstances, Reference
 from penstock.home import Home, Lock
 from penstock.model import Approval, Evidence, Pending, Revision, Signature, sha256_of
@@ -149,7 +149,7 @@ class Worker:
         try:
             return self._step(request)
         except OSError as error:
-            raise PluginError(f"the step can't begin: {error.strerror}: {error.filename}") from None
+            raise PluginError(f"the step can't begin: {of_file(error)}") from None
 
     # --- the kinds of request ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -90,12 +91,16 @@ def _prepare(engine: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    # Line by line, so that it stands in the log where it belongs, whatever these were to the engine.
-    sys.stdout = _line_by_line(1)
-    sys.stderr = _line_by_line(2)
+    _open_streams()
+
+
+def _open_streams() -> None:
+    """Both streams, whatever these were to the engine, or a plugin has made of them."""
+    sys.stdout, sys.stderr = _line_by_line(1), _line_by_line(2)
 
 
 def _line_by_line(descriptor: int) -> TextIO:
+    """So that what is printed stands in the log where it belongs."""
     return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
@@ -133,9 +138,12 @@ class _output_to:  # noqa: N801 - a context manager, used like a function
 
     def __enter__(self) -> None:
         file = open_log(self._log)
+        if file <= 2:  # a plugin has closed a standard stream, whose place it took
+            file = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
         for descriptor in (1, 2):
             os.dup2(file, descriptor)
         os.close(file)
+        _open_streams()
 
     def __exit__(self, *_: object) -> None:
         for stream in (sys.stdout, sys.stderr):

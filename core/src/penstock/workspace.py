@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from penstock.artifacts import Store, remove
-from penstock.errors import PluginError
+from penstock.errors import PluginError, of_file
 from penstock.home import Home, Lock
 
 _Note = list[int]
@@ -217,7 +217,7 @@ class Workspace:
         self._newer = False
 
     def _trouble(self, error: OSError) -> PluginError:
-        return PluginError(f"the workspace {self.root} can't be made: {error.strerror}: {error.filename}")
+        return PluginError(f"the workspace {self.root} can't be made: {of_file(error)}")
 
 
 def claimed(home: Home) -> tuple[Lock, Workspace]:

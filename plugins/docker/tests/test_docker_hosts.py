@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 from penstock import ConfigError, Release, Step, StepFailed, StepRefused, Target, TargetState
-from penstock_docker import Service
+from penstock_docker import Service, labels, penstock_reap
+from penstock_docker.settings import Tls
 
 from tests.bench import SERVING, Bench
 from tests.engines import BASE, Engine
@@ -20,6 +21,8 @@ from tests.far import Far, cut, free_port, sshd
 pytestmark = pytest.mark.real
 
 SECRET = "c0rrect horse"
+SLOWLY = """trap 'echo told; sleep 2; echo ended; exit' TERM; while :; do sleep 0.1; done"""
+"""What takes its time to end."""
 BIG = f"FROM {BASE}\nRUN dd if=/dev/zero of=/big bs=1M count=64\n"
 
 
@@ -109,6 +112,79 @@ def test_a_restore_that_was_killed_anywhere_is_made_again(bench: Bench, releases
         target.apply(releases[1], step())
         number += 1
     assert number >= 3
+
+
+class Withheld(BaseException):
+    """Ends a call as a kill would, with a request under way."""
+
+
+@pytest.mark.parametrize("then", ["restore", "apply"])
+def test_what_an_engine_makes_for_a_call_that_was_killed_is_not_left_there(
+    bench: Bench, releases: list[Release], monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """It goes on with a request when nobody waits for it any more, and is done when the next call has looked."""
+    service = f"late-{then}"
+    target, step = bench.target(service=service, settle=0, stop_grace=1)
+    first, second = releases
+    target.apply(first, step())
+    before = target.observe(step())
+    send = requests.Session.send
+    withheld: list[tuple[requests.Session, requests.PreparedRequest]] = []
+
+    def slow(self: requests.Session, request: requests.PreparedRequest, **more: object) -> object:
+        path = str(request.path_url).partition("?")[0]
+        if path.endswith("/containers/create") and not withheld:
+            withheld.append((self, request))
+            raise Withheld
+        answer = send(self, request, **more)
+        if path.endswith("/containers/json") and withheld:
+            monkeypatch.setattr(requests.Session, "send", send)
+            send(*withheld[0], **more)
+        return answer
+
+    monkeypatch.setattr(requests.Session, "send", slow)
+    with pytest.raises(Withheld):
+        target.apply(second, step())
+    if then == "restore":
+        target.restore(before, step())
+        assert target.observe(step()) == before
+        assert containers(bench.engine, service) == [first.digest]
+    else:
+        target.apply(second, step())
+        assert containers(bench.engine, service, "running") == [second.digest]
+        assert containers(bench.engine, service) == [second.digest, first.digest]
+
+
+@pytest.mark.parametrize("then", ["restore", "apply"])
+def test_one_that_is_being_stopped_for_a_call_that_was_killed_runs_afterwards(
+    bench: Bench, releases: list[Release], then: str
+) -> None:
+    """It runs on for as long as it may, and then ends, whoever wanted that."""
+    slow = bench.build(f"FROM {BASE}\nCOPY www /www\nCMD {SLOWLY}\n", {"www/a": "a"}, builder="classic")
+    service = f"ending-{then}"
+    target, step = bench.target(service=service, settle=0, stop_grace=60)
+    release = bench.release(slow)
+    target.apply(release, step())
+    before = target.observe(step())
+    container = str(before.data["container"])
+    cut_off = step()
+    child = os.fork()
+    if child == 0:
+        target.apply(releases[0], cut_off)
+        os._exit(1)
+    while "told" not in bench.engine.docker("logs", container):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+    if then == "restore":
+        target.restore(before, step())
+    else:
+        target.apply(release, step())
+
+    while "ended" not in bench.engine.docker("logs", container):
+        assert target.observe(step()) == before
+    assert target.observe(step()) == before
 
 
 # --- what can't be started ---
@@ -233,6 +309,17 @@ def test_a_host_that_answers_no_more_is_given_up_and_goes_on_serving(
     away[0].restore(before, step())
 
     assert away[0].observe(step()) == before
+
+
+def test_what_was_cut_off_on_a_host_behind_tls_is_reaped_there(bench: Bench, far: Far) -> None:
+    step = bench.make_step("deploy.staging", environment="staging")
+    marks = labels.of(step, far.tcp, Tls(**far.tls))
+    words = [word for name, value in marks.items() for word in ("-l", f"{name}={value}")]
+    far.engine.docker("run", "-d", *words, BASE, "sleep", "600")
+
+    penstock_reap(run=step.number, step_name=step.name, home=step.project / ".penstock")
+
+    assert far.engine.docker("ps", "-aq", "-f", f"label={labels.HOME}").split() == []
 
 
 def test_a_host_behind_ssh(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from penstock import Job, Release, Step, StepFailed
-from penstock_docker import Service, penstock_jobs
+from penstock_docker import Service, labels, penstock_jobs, penstock_reap
 from pydantic import ValidationError
 
 from tests.bench import SERVING, Bench
@@ -124,6 +124,42 @@ def test_one_that_was_cut_off_is_ended_before_it_runs_again(bench: Bench, releas
     job.run(release, make())
 
     assert left(bench) == []
+
+
+@pytest.mark.real
+def test_one_that_was_cut_off_is_reaped_on_the_host_that_it_ran_on(
+    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine that Penstock runs on has no engine at all."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/docker.sock")
+    job, make = job_of(bench, "sh", "-c", "sleep 600")
+    step = make()
+    child = os.fork()
+    if child == 0:
+        job.run(release, step)
+        os._exit(0)
+    while not bench.engine.docker("ps", "-q", "-f", "label=dev.penstock.job"):
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    home = step.project / ".penstock"
+
+    penstock_reap(run=step.number, step_name=step.name, home=home)
+
+    assert left(bench) == []
+    assert list(labels.notes(home).iterdir()) == []
+
+
+@pytest.mark.real
+def test_where_a_job_came_to_its_end_no_engine_is_asked_for_what_it_left(
+    bench: Bench, release: Release
+) -> None:
+    job, make = job_of(bench, "true")
+    step = make()
+
+    job.run(release, step)
+
+    assert list(labels.notes(step.project / ".penstock").iterdir()) == []
 
 
 @pytest.mark.real

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -11,7 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock import Artifact, ConfigError, StepFailed, StepRefused
-from penstock_docker import Image, Service, archive, containers, engine, health, image, registry, ssh
+from penstock_docker import (
+    Image,
+    Service,
+    archive,
+    complaints,
+    containers,
+    ending,
+    engine,
+    health,
+    image,
+    registry,
+    ssh,
+)
 from penstock_docker.image import Blob, Contents
 from pydantic import ValidationError
 
@@ -148,6 +163,44 @@ def test_the_command_that_reaches_a_host() -> None:
         "web-1",
         "docker system dial-stdio",
     ]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="it needs the program ssh")
+def test_what_a_killed_process_has_left_for_ssh_goes_with_the_next_tunnel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        with ssh.tunnel("ssh://web-1"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    [left] = tmp_path.iterdir()
+
+    with ssh.tunnel("ssh://web-1"):
+        [mine] = tmp_path.iterdir()
+        assert mine != left
+        with ssh.tunnel("ssh://web-2"):
+            assert mine in tmp_path.iterdir()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("TERM", 15), ("SIGQUIT", 3), ("sigwinch", 28), ("9", 9)),
+        *(("SIGRTMIN+3", signal.SIGRTMIN + 3), ("SIGNOTHING", 15), ("SIGRTMIN+x", 15)),
+    ],
+)
+def test_what_a_signal_s_name_means(name: str, number: int) -> None:
+    assert ending._number(name) == number
+
+
+def test_what_docker_says_of_an_ssh_connection_that_broke_is_put_in_words() -> None:
+    said = 'time="2026-11-26T00:40:51Z" level=error msg="error while CloseRead (stream to stdout): close tcp '
+    said += '192.0.2.1:43338->192.0.2.1:2375: shutdown: transport endpoint is not connected"'
+
+    assert complaints.of_connection(said).startswith("it has gone away in the middle. See whether")
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -467,6 +467,22 @@ def test_tests_that_no_python_of_this_machine_fits_are_not_proposed(tmp_path: Pa
     assert "not added: the project needs Python >=3.90, and here is 3." in found.unsure[0]
 
 
+def test_only_a_python_that_may_fit_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "asked"
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\nfor word; do :; done; echo "$word" >> {asked}; exit 2\n')
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(uv.parent))
+    project = '[project]\nrequires-python = "!=3.19.*,>=3.18.2,<3.21"\n[build-system]\n'
+
+    found = propose(_project(tmp_path / "it", {"pyproject.toml": project, "tests/test_a.py": TEST}))
+
+    assert found is not None
+    assert "not added: the project needs Python" in found.unsure[0]
+    assert asked.read_text().split() == ["3.20", "3.18"]
+
+
 def test_another_python_of_this_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "python3.18"
     program.parent.mkdir()

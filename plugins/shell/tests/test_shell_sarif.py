@@ -157,6 +157,23 @@ def test_whole_finding() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "arguments", "title"),
+    [
+        pytest.param("{0}", [f"{{{n}}}{{{n}}}" for n in range(1, 60)], "{1}{1}", id="each names the next"),
+        pytest.param("{0}" * 10_000, ["x" * 10_000] * 2, "x" * 1333 * 4000 + "{", id="many of a long one"),
+        pytest.param("{0} {1} {9} {x} {10000000000}", [1], "1 {1} {9} {x} {10000000000}", id="not there"),
+    ],
+)
+def test_a_message_grows_by_its_arguments_once(text: str, arguments: list[object], title: str) -> None:
+    """One that names others and is filled in again and again would be larger than any memory."""
+    rule = {"id": "R", "messageStrings": {"default": {"text": text}}}
+    result = {"ruleId": "R", "message": {"id": "default", "arguments": arguments}}
+    (found,) = parse(log(result, rules=[rule]))
+
+    assert found.text == title
+
+
 def test_notes_do_not_fail_a_test() -> None:
     data = json.dumps(log({"ruleId": "R", "level": "note"})).encode()
     assert sarif.cases("r.sarif", data) == [TestCase(name="lint 1.2.3 (r.sarif)", outcome="passed")]

@@ -148,7 +148,9 @@ def invoke(arguments: list[str] | None = None) -> int:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
             error.show()
         else:
-            click.echo(_usage(error), err=True)
+            from penstock.cli.text import clean
+
+            click.echo(clean(_usage(error)), err=True)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -213,7 +215,13 @@ def _of_stdout(error: Exception) -> str:
 
 
 _ROOM = ". Make room. A run that was cut off goes on with: penstock resume"
-_CURES = {errno.EMFILE: ". Allow more: ulimit -n", errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM}
+_CURES = {
+    errno.EMFILE: ". Allow more: ulimit -n",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EAGAIN: ". No further process can be started: allow more (ulimit -u), or end some. "
+    "A run that was cut off goes on with: penstock resume",
+}
 
 
 def explain(error: Exception) -> int:
@@ -222,7 +230,9 @@ def explain(error: Exception) -> int:
     from penstock.errors import PenstockError
 
     if isinstance(error, PenstockError):
-        click.echo(harmless(f"penstock: {error}"), err=True)
+        cause = error.__cause__
+        cure = _CURES.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
+        click.echo(harmless(f"penstock: {error}{cure}"), err=True)
         return error.exit_code
     if why := _of_stdout(error):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left would be tried once more, and told

@@ -162,15 +162,14 @@ def _tools(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[t
     for settings in [step.settings for step in steps if step.uses == name] or [{}]:
         try:
             wanted = plugins.settings(name, "penstock_tools", settings)
-            found = plugins.call(name, "penstock_tools", settings=wanted) or ()
+            found = plugins.call_here(name, "penstock_tools", settings=wanted) or ()
+            line = ", ".join(" ".join(filter(None, (t.name, t.version, "at", t.path))) for t in found)
         except ValidationError:
             continue  # it has no section here, or only ones of another kind
         except Exception as error:  # a plugin's own trouble is what is asked for here
             yield False, f"{name}: {error}"
             continue
-        said.add(
-            ", ".join(" ".join(filter(None, (tool.name, tool.version, "at", tool.path))) for tool in found)
-        )
+        said.add(line)
     if plugins.has(name, "penstock_doctor"):  # it says itself what is missing
         said.discard("")
     for line in sorted(said):
@@ -188,7 +187,7 @@ def _checks(name: str, plugins: Plugins, steps: Sequence[PlanStep]) -> Iterator[
             continue
         try:
             wanted = plugins.settings(name, "penstock_doctor", step.settings)
-            for check in plugins.call(name, "penstock_doctor", settings=wanted) or ():
+            for check in plugins.call_here(name, "penstock_doctor", settings=wanted) or ():
                 found[f"{name}: {check.name}: {check.detail}"] = check.passed
         except Exception as error:  # a plugin's own trouble is what is asked for here
             found[f"{name}: {error}"] = False

@@ -26,7 +26,13 @@ def create(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file, in place of the one that may be there, with its mode; through a symbolic link."""
+    """Write a file, in place of the one that may be there, with its mode; through a symbolic link.
+
+    What is there and is no file, such as a pipe or /dev/null, is written to: nothing may take its place.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     path = path.resolve()
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     with beside(path) as place:

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from penstock import beside, observe
-from penstock.cli.common import enabled_here, print_json
+from penstock.cli.common import enabled_here, print_json, warn
 from penstock.cli.new import new
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import ConfigError, PenstockError, PluginError, in_words
 from penstock.inhouse import is_path, name_of
 from penstock.model import short
 from penstock.plugins import HOOK_OF, Installed, Plugins, how_to_install, installed
@@ -73,10 +73,20 @@ def _commands(name: str, loaded: Plugins) -> list[str]:
     if not loaded.has(name, "penstock_commands"):
         return []
     try:
-        added: list[list[click.Command]] = loaded.call(name, "penstock_commands")
-        return [str(command.name) for commands in added for command in commands]
-    except Exception:  # whatever a plugin does here must not keep the others from being listed
+        return [str(command.name) for command in _added(name, loaded)]
+    except PluginError:  # it must not keep the others from being listed
         return []
+
+
+def _added(name: str, loaded: Plugins) -> list[click.Command]:
+    """The commands that a plugin adds. Raises PluginError where it can't say."""
+    answers = loaded.call_here(name, "penstock_commands")
+    commands = [each for answer in answers if isinstance(answer, list | tuple) for each in answer]
+    if not all(isinstance(command, click.Command) for command in commands):
+        raise PluginError(
+            f'the plugin "{name}" returned from penstock_commands what is no list of click commands'
+        )
+    return commands
 
 
 @plugins.command()
@@ -90,9 +100,10 @@ def info(name: str) -> int:
     if not is_path(entry) and name not in known:
         raise ConfigError(how_to_install(name, [*known, *own]))
     loaded = Plugins.load([entry], known, root=root)
-    if loaded.broken:
-        for broken in loaded.broken.values():
-            click.echo(str(broken))
+    for broken in loaded.broken.values():
+        if broken.absent and entry == name:  # a path that the command line names
+            raise ConfigError(broken.reason)
+        click.echo(str(broken))
         return 4
     [name] = loaded.modules
     file = loaded.files.get(name)
@@ -110,10 +121,13 @@ def info(name: str) -> int:
 
 
 def _default(field: Any) -> str:
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, tuple | list):
-        return str(list(value))
-    return "none" if value is None else str(value)
+    try:
+        value = field.get_default(call_default_factory=True)
+        if isinstance(value, tuple | list):
+            return str(list(value))
+        return "none" if value is None else str(value)
+    except Exception as error:  # whatever a plugin's default does is its own fault, and hides no other
+        return f"that fails: {in_words(error)}"
 
 
 plugins.add_command(new)
@@ -129,8 +143,14 @@ def command_of_plugin(name: str) -> click.Command | None:
     except PenstockError:
         return None
     loaded = Plugins.load(entries or tuple(installed()), root=root)
-    for commands in loaded.ask_all("penstock_commands"):
-        for command in commands:
-            if command.name == name:
-                return command  # type: ignore[no-any-return]  # the hook's spec says click commands
+    for plugin in loaded.modules:
+        if not loaded.has(plugin, "penstock_commands"):
+            continue
+        try:
+            found = [command for command in _added(plugin, loaded) if command.name == name]
+        except PluginError as error:  # the command may be another's
+            warn([str(error)])
+            continue
+        if found:
+            return found[0]
     return None

@@ -11,7 +11,8 @@ import click
 from penstock import reports
 from penstock.cli.common import Opened, not_pruned, open_project
 from penstock.cli.files import replace
-from penstock.errors import ConfigError
+from penstock.cli.text import clean
+from penstock.errors import ConfigError, PluginError
 from penstock.findings import ScanReport
 from penstock.model import TestReport
 from penstock.reports import Part
@@ -74,5 +75,12 @@ def _write(file: str, data: bytes, what: str) -> None:
     if file == "-":
         sys.stdout.buffer.write(data)
         return
-    replace(Path(file), data)
-    click.echo(f"Wrote {file}: {what}.", err=True)
+    try:
+        replace(Path(file), data)
+    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise ConfigError(
+            f"{file} can't be written: {error.strerror}: {error.filename}. Name a file"
+        ) from None
+    except OSError as error:
+        raise PluginError(f"{file} can't be written: {error.strerror}") from None
+    click.echo(clean(f"Wrote {file}: {what}."), err=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from penstock.cli.common import (
     warn,
 )
 from penstock.cli.lines import Look
+from penstock.cli.outlet import finish, is_behind, outlet
 from penstock.cli.terminal import Terminal, ending
 from penstock.config import Project, placed
 from penstock.configfile import find
@@ -37,6 +39,8 @@ from penstock.runs import load_run, new_run, working_on
 from penstock.signals import remembered
 from penstock.state import RunState
 
+_LOOK_AGAIN = 0.1
+"""Seconds until it is looked at again whether a pipe that was full has room."""
 EXIT = {"passed": 0, "failed": 1, "refused": 1, "waiting": 3, "cancelled": 130, "running": 4}
 
 
@@ -190,12 +194,15 @@ def _work(
             if left:
                 warn([f"what was left outside its processes could not be removed: {sentence(left)}"])
             engine.work()
+        except BaseException:
+            show.hand_on(lambda: True)
+            raise
         finally:
             show.close()
             engine.executor.close()
             engine.watchers.close()
         leftovers.sweep(opened.home, opened.journal)
-    show.end(state)
+    show.end(state, lambda: bool(told) or state.cancelled is not None)
     return _told(state, engine.unsealed)
 
 
@@ -241,28 +248,45 @@ class _Show:
     def __init__(self, opened: Opened, as_json: bool) -> None:
         self._opened = opened
         self._as_json = as_json
-        self._stream = sys.stderr if as_json else sys.stdout
+        self._stream = outlet(sys.stderr if as_json else sys.stdout)
+        self._events = outlet(sys.stdout) if as_json else self._stream
         # Events that go to the same terminal would run into what is drawn there.
         self._terminal = Terminal(opened.home, self._stream, live=not (as_json and sys.stdout.isatty()))
-        self.due = self._terminal.due
         self.close = self._terminal.close
 
     def __call__(self, event: Event | Progress, state: RunState) -> None:
         with _for_whoever_reads():
             if self._as_json and isinstance(event, Event):
-                click.echo(event_line(event))
+                click.echo(event_line(event), file=self._events)
             self._terminal(event, state)
 
+    def due(self) -> float | None:
+        """When it wants to be called though nothing happens."""
+        due = self._terminal.due()
+        if not (is_behind(self._events) or is_behind(self._stream)):
+            return due
+        return min(time.time() + _LOOK_AGAIN, due or math.inf)
+
     def tick(self, state: RunState) -> None:
+        """Show what is new, and hand on what was not read yet."""
         with _for_whoever_reads():
             self._terminal.tick(state)
+            self._events.flush()
+            self._stream.flush()
 
-    def end(self, state: RunState) -> None:
-        """How it ended, and what can be done now."""
+    def end(self, state: RunState, told: Callable[[], bool]) -> None:
+        """How it ended, and what can be done now. Who is `told` to end waits no longer for whoever reads."""
         newest = self._opened.journal.runs(1)[0].run == state.run
         lines = ending(state, "last" if newest else str(state.run), Look.of(self._stream))
         with _for_whoever_reads():
-            click.echo("\n".join(lines), err=self._as_json)
+            click.echo("\n".join(lines), file=self._stream)
+        self.hand_on(told)
+
+    def hand_on(self, told: Callable[[], bool]) -> None:
+        """Have read what was not read yet."""
+        with _for_whoever_reads():
+            for stream in (self._events, self._stream):
+                finish(stream, told)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from penstock.cli.common import enabled_here, print_json
 from penstock.cli.files import replace
 from penstock.configfile import find
 from penstock.defaults import NOT_SHARED
-from penstock.errors import ConfigError, PluginError
+from penstock.errors import ConfigError, PluginError, in_words
 from penstock.home import Home
 from penstock.plugins import HOOK_OF, PHASES, Plugins, installed
 from penstock.quarantine import TABLE, Quarantine
@@ -76,10 +76,11 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
     definitions: dict[str, Any] = {}
 
     def add(name: str, model: Any) -> dict[str, Any]:
-        found = model.model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(found.pop("$defs", {}))
+        found = _described(name, model)
+        # Two plugins may have models of one name that are not the same.
+        definitions.update({f"{name}.{key}": value for key, value in found.pop("$defs", {}).items()})
         definitions[name] = found
-        return found  # type: ignore[no-any-return]  # pydantic's own dictionaries
+        return found
 
     keys = add("Keys", config.Keys)["properties"]
     properties: dict[str, Any] = {"penstock": add("Penstock", config.Penstock)}
@@ -147,6 +148,20 @@ def make_schema(plugins: Plugins, shared_plugins: Mapping[str, str] = MappingPro
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _described(name: str, model: Any) -> dict[str, Any]:
+    """The schema of one model. Raises PluginError where the model is of things that JSON has no word for."""
+    try:
+        found: dict[str, Any] = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        json.dumps(found, allow_nan=False)
+    except Exception as error:  # whatever a plugin's model does here is its own fault
+        word, _, plugin = name.partition("_")
+        raise PluginError(
+            f'the settings of the plugin "{plugin}" for {word} can\'t be described: {in_words(error)}. Give '
+            "each a type and a default that JSON can hold"
+        ) from None
+    return found
 
 
 def _misplaced(phase: str) -> set[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -14,9 +17,12 @@ def cleaned_up_by(undo: Callable[[], object]) -> Iterator[None]:
     Who leaves in order has done so itself.
     """
     reader, writer = os.pipe()
+    # Held back, for good in the other one: Python would lose an exception that a handler raises in a fork.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     pid = os.fork()
     if pid == 0:
         _wait_and(undo, reader, writer)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(reader)
     try:
         yield

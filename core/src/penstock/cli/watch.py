@@ -147,6 +147,7 @@ class Watch:
                 if once:
                     break
                 self._sleep(min(self._every * 2 ** min(failures, 20), max(self._every, _LONGEST_PAUSE)))
+            self._say.end(lambda: self._ending is not None)
         if self._ending is None:
             return self._code
         return 130 if self._ending == signal.SIGINT else 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ import click
 from penstock.changes import Change
 from penstock.cli.common import Opened
 from penstock.cli.lines import duration
+from penstock.cli.outlet import finish, outlet
 from penstock.cli.text import ACTING, clean
 from penstock.engine import load_run
 from penstock.errors import PenstockError
@@ -26,6 +28,7 @@ class Voice:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._trouble = ""
+        self._stream = outlet(sys.stdout)
 
     def began(self, branches: Sequence[str], every: float) -> None:
         """What is watched."""
@@ -84,6 +87,8 @@ class Voice:
     def no_trouble(self) -> None:
         """It goes well again: what goes wrong from now on is said anew."""
         self._trouble = ""
+        with contextlib.suppress(OSError):
+            self._stream.flush()  # what was not read yet
 
     def _of(self, kind: str, ref: str, commit: str, words: str, **data: Any) -> None:
         self._tell(kind, f"{ref}  {commit[:_SHORT]}  {words}", ref=ref, commit=commit, **data)
@@ -100,7 +105,12 @@ class Voice:
 
     def _out(self, text: str) -> None:
         with contextlib.suppress(OSError):  # whoever read it is gone; the watch goes on
-            click.echo(text)
+            click.echo(text, file=self._stream)
+
+    def end(self, told: Callable[[], bool]) -> None:
+        """Have the last of it read, unless somebody who is `told` to end does not want to wait for that."""
+        with contextlib.suppress(OSError):
+            finish(self._stream, told)
 
 
 def result_of(opened: Opened, run: int) -> dict[str, Any]:

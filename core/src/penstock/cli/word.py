@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import click
@@ -15,6 +16,7 @@ from penstock.journal import New
 from penstock.model import short
 from penstock.process import user
 from penstock.request import approval_of, make_request
+from penstock.runs import WorkedOn
 from penstock.scheduler import who_may
 from penstock.signals import wake
 from penstock.state import RunState
@@ -78,10 +80,8 @@ def cancel(run: str, why: str) -> int:
     by = user()
     reason = f"cancelled by {by}" + (f": {why}" if why else "")
     opened.journal.append(number, [New("run.cancelled", None, {"by": by, "reason": reason}, time.time())])
-    if wake(opened.home, number):
+    if _heard(opened, number) is None:
         click.echo(f"Run {number} is told to stop.", err=True)
-        return 0
-    resume_run(opened, number)
     return 0
 
 
@@ -146,6 +146,15 @@ def _say(opened: Opened, run: int, event: New) -> None:
 
 
 def _go_on(opened: Opened, run: int, no_resume: bool) -> int:
-    if wake(opened.home, run) or no_resume:
+    if no_resume:
+        wake(opened.home, run)
         return 0
-    return resume_run(opened, run)
+    return _heard(opened, run) or 0
+
+
+def _heard(opened: Opened, run: int) -> int | None:
+    """Have a word heard: by the engine that works on the run (None), or by one of this process's own."""
+    while not wake(opened.home, run):
+        with contextlib.suppress(WorkedOn):  # somebody who had another word to say was faster
+            return resume_run(opened, run)
+    return None

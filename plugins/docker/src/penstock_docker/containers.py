@@ -17,7 +17,7 @@ from docker.errors import APIError
 from docker.types import LogConfig
 from penstock import Release, Step, StepFailed
 
-from penstock_docker import complaints, secretfiles
+from penstock_docker import complaints, ending, secretfiles
 from penstock_docker.engine import DockerClient, NotFound
 from penstock_docker.settings import Service
 
@@ -117,10 +117,12 @@ def switch(place: Place, chosen: Found, found: Sequence[Found]) -> None:
     stopped = [one for one in found if one.runs and one.id != chosen.id]
     for one in stopped:
         place.step.log(f"Stopping {one.name} on {place.host}")
-        with suppress(NotFound):
-            place.client.api.stop(one.id, timeout=max(1, round(place.settings.stop_grace)))
+        _stop(place, one)
     if chosen.runs and chosen.state != "paused":
-        return
+        if not ending.is_being_stopped(place.client, chosen.id):
+            return
+        place.step.log(f"{chosen.name} is about to end on {place.host}: somebody was cut off who stopped it")
+        _stop(place, chosen)
     try:
         if chosen.state == "paused":
             place.client.api.unpause(chosen.id)
@@ -139,8 +141,7 @@ def remove(place: Place, found: Sequence[Found], *, grace: bool = False) -> None
     """Remove containers, with the volumes that have no name. One that is gone is gone."""
     for one in found:
         if grace and one.runs:
-            with suppress(NotFound):
-                place.client.api.stop(one.id, timeout=max(1, round(place.settings.stop_grace)))
+            _stop(place, one)
         remove_one(place, one.id)
 
 
@@ -306,6 +307,11 @@ def _hidden(values: Mapping[str, str], salt: str) -> str:
     """What tells the same secrets from others, and is of no use to who would guess them."""
     told = json.dumps(sorted(values.items())).encode()
     return hashlib.scrypt(told, salt=salt.encode(), n=1 << 14, r=8, p=1, dklen=16).hex()
+
+
+def _stop(place: Place, one: Found) -> None:
+    with suppress(NotFound):
+        place.client.api.stop(one.id, timeout=max(1, round(place.settings.stop_grace)))
 
 
 def _starts(client: DockerClient, one: Found) -> bool:

@@ -79,7 +79,7 @@ class ContainerJob(Job):
                 image,
                 words,
                 name=name,
-                labels={**labels.of(place.step), _JOB: mark},
+                labels={**labels.of(place.step, self.host, self.settings.tls), _JOB: mark},
                 network=joined[0] if joined else None,
                 healthcheck={"test": ["NONE"]},
                 **containers.options(place),
@@ -97,6 +97,7 @@ class ContainerJob(Job):
             yield found
         finally:
             containers.remove_one(place, found.id)
+            labels.forget(place.step, self.host)
 
     @contextmanager
     def _limited(self, made: Found) -> Iterator[threading.Event]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from penstock import Step
 
 from penstock_docker import engine
+from penstock_docker.settings import Tls
 
 HOME = "dev.penstock.home"
 """The checkout, as a short hash of its machine and of the path of its `.penstock`."""
@@ -26,10 +27,10 @@ PLACE = "dev.penstock.place"
 """The machine and that path in clear, so that what a removed checkout has left can be found."""
 
 
-def of(step: Step, host: str | None = None) -> dict[str, str]:
+def of(step: Step, host: str | None = None, tls: Tls | None = None) -> dict[str, str]:
     """The labels of what is about to be made for a step on an engine: containers, networks, volumes."""
     home = step.project / ".penstock"
-    _write_note(step, host)
+    _write_note(step, host, tls)
     return {HOME: home_of(home), RUN: str(step.number), STEP: step.name, PLACE: place_of(home)}
 
 
@@ -66,11 +67,12 @@ def _note(step: Step, host: str | None) -> Path:
     return notes(step.project / ".penstock") / f"{step.number}-{name}"
 
 
-def _write_note(step: Step, host: str | None) -> None:
+def _write_note(step: Step, host: str | None, tls: Tls | None) -> None:
     path = _note(step, host)
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(json.dumps({"step": step.name, "host": host, "where": engine.address(host)}))
+    said = {"step": step.name, "host": host, "where": engine.address(host)}
+    new.write_text(json.dumps({**said, **({"tls": tls.model_dump()} if tls else {})}))
     new.replace(path)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstock import PenstockError, StepFailed
 
+from penstock_docker.settings import Tls
+
 if TYPE_CHECKING:
     from penstock_docker.engine import DockerClient
 
@@ -22,6 +24,7 @@ class _Note(NamedTuple):
     step: str
     host: str | None
     where: str
+    tls: Tls | None = None
 
 
 def reap(run: int, step_name: str | None, home: Path) -> None:
@@ -33,9 +36,10 @@ def reap(run: int, step_name: str | None, home: Path) -> None:
 
     wrong = []
     wanted = labels.filters(home, run, step_name)
-    for host in dict.fromkeys(_host_of(note, engine.address(note.host)) for note in found):
+    engines = {_host_of(note, engine.address(note.host)): note.tls for note in found}
+    for host, tls in engines.items():
         try:
-            with engine.connected(host) as client:
+            with engine.connected(host, tls=tls) as client:
                 _remove_all(client, wanted)
         except PenstockError as error:
             wrong.append(str(error))
@@ -86,7 +90,8 @@ def _noted(run: int, step_name: str | None, home: Path) -> Iterator[_Note]:
     for path in sorted((home / "cache" / "docker" / "made").glob(f"{run}-*")):
         try:
             said = json.loads(path.read_text())
-            note = _Note(path, str(said["step"]), said["host"], str(said["where"]))
+            tls = Tls(**said["tls"]) if said.get("tls") else None
+            note = _Note(path, str(said["step"]), said["host"], str(said["where"]), tls)
         except (OSError, ValueError, LookupError, TypeError):  # cut off: then it may be any step's
             note = _Note(path, step_name or "", None, "")
         if step_name in (None, note.step):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +17,12 @@ from urllib.parse import urlsplit
 
 from penstock import ConfigError, StepFailed
 
+from penstock_docker import scratch
+
 CONNECT_WITHIN = 10
 """Seconds until a host that says nothing counts as gone."""
 _ALIVE = 10
 _LAST_WORDS = 2000
-_LONGEST = 90
-"""Bytes of a directory's name, so that a socket in it can have one."""
 
 
 def argv(where: str) -> list[str]:
@@ -49,16 +48,16 @@ def tunnel(where: str) -> Iterator[Tunnel]:
     command = argv(where)
     if shutil.which(command[0]) is None:
         raise StepFailed(f"{where} needs the program ssh, which is not here. Install an OpenSSH client")
-    usual = tempfile.gettempdir()
-    place = Path(tempfile.mkdtemp(prefix="penstock-", dir=usual if len(usual) < _LONGEST else "/tmp"))  # noqa: S108 - private, and short
-    if _shares_nothing(command):  # one login for all sessions; who has arranged for that otherwise keeps it
-        command[1:1] = ["-o", "ControlMaster=auto", "-o", f"ControlPath={place}/master"]
-    made = Tunnel(command, place)
-    try:
-        yield made
-    finally:
-        made.close()
-        shutil.rmtree(place, ignore_errors=True)
+    with scratch.short() as place:
+        if _shares_nothing(
+            command
+        ):  # one login for all sessions; who has arranged for that otherwise keeps it
+            command[1:1] = ["-o", "ControlMaster=auto", "-o", f"ControlPath={place}/master"]
+        made = Tunnel(command, place)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def _shares_nothing(command: list[str]) -> bool:

@@ -77,7 +77,8 @@ class DockerHost(Target):
             containers.refuse_taken_ports(place, found)
             chosen = containers.ready(place, release, image, found)
             containers.switch(place, chosen, found)
-            containers.remove_older(place, chosen, found)
+            # Asked once more: an engine may have made by now what a call asked for that was killed.
+            containers.remove_older(place, chosen, containers.of_service(place))
 
     def probe(self, step: Step) -> Health:
         """Whether the container that runs is well."""
@@ -103,7 +104,7 @@ class DockerHost(Target):
                     "again: penstock run"
                 )
             containers.switch(place, chosen, found)
-            others = [one for one in found if one.id != before]
+            others = [one for one in containers.of_service(place) if one.id != before]  # once more, as above
             containers.log_last_lines(place, others)
             containers.remove(place, others)
 

@@ -26,7 +26,7 @@ _PROBE = (
 )
 _OLDEST = (3, 8)
 _NEWEST = 20  # the second number of the newest that is looked for
-_MICRO = 100  # more than there ever were of one minor version
+_PATCHES = 100  # more releases than any series has
 _PATIENCE = 30.0  # seconds
 
 
@@ -75,14 +75,19 @@ def fitting(requires: str) -> Interpreter | None:
     if specifier.contains(own().version, prereleases=True):
         return own()
     for minor in range(_NEWEST, _OLDEST[1] - 1, -1):
-        # Looking for one costs up to a second: only where a version of it could fit.
-        if not any(specifier.contains(f"3.{minor}.{micro}") for micro in range(_MICRO)):
-            continue
+        if not _may_fit(specifier, minor):
+            continue  # looking for one takes a good part of a second
         with suppress(ConfigError):
             found = find(f"3.{minor}", _output, find_uv())
             if specifier.contains(found.version, prereleases=True):
                 return found
     return None
+
+
+def _may_fit(specifier: SpecifierSet, minor: int) -> bool:
+    """Whether any release of this series is one that is asked for."""
+    releases = (f"3.{minor}.{patch}" for patch in range(_PATCHES))
+    return any(specifier.contains(release, prereleases=True) for release in releases)
 
 
 def _output(argv: list[str]) -> str | None:

@@ -1,6 +1,7 @@
 """How a command ended and what its reports say → one result. Pure; where the two disagree, it failed."""
 
 import codecs
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -138,13 +139,18 @@ def _unique(cases: Iterable[TestCase]) -> list[TestCase]:
 _SHOWN = ("name", "file", "message", "output", "flaky", "id", "title", "location", "ignored")
 
 
+@functools.cache
+def _shown(model: type[Model]) -> tuple[str, ...]:
+    return tuple(field for field in _SHOWN if field in model.model_fields)
+
+
 def _masked(items: Sequence[_M], mask: Mask) -> list[_M]:
     """The same without secrets. In one go: making a mask is dear, and there may be thousands of cases."""
     texts = [
         (number, field, text)
         for number, item in enumerate(items)
-        for field in _SHOWN
-        if isinstance(text := getattr(item, field, None), str)
+        for field in _shown(type(item))
+        if isinstance(text := getattr(item, field), str)
     ]
     whole = "\0".join(text.replace("\0", " ") for _, _, text in texts)
     cleaned = mask(whole)
@@ -158,13 +164,13 @@ def _masked(items: Sequence[_M], mask: Mask) -> list[_M]:
 
 def _bounded(items: Iterable[_M]) -> list[_M]:
     """The same with long texts cut: they travel into the journal and onto terminals."""
-    return [item.model_copy(update=_cut(item)) for item in items]
+    return [item.model_copy(update=cut) if (cut := _cut(item)) else item for item in items]
 
 
 def _cut(item: Model) -> dict[str, str]:
     found = {}
-    for field in _SHOWN:
-        text = getattr(item, field, None)
+    for field in _shown(type(item)):
+        text = getattr(item, field)
         if field == "output" and isinstance(text, str) and len(text) > _OUTPUT:
             found[field] = "…" + text[-_OUTPUT:]  # the end is where it says what went wrong
         elif isinstance(text, str) and field != "output" and len(text) > _MESSAGE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import unquote
@@ -18,6 +19,8 @@ Level = Literal["error", "warning", "note", "none"]
 # JSON can hold half a character ("\ud800"), which nothing else can.
 Text = Annotated[str, BeforeValidator(lambda value: str(value).encode(errors="replace").decode())]
 
+_LONGEST = 4_000
+"""Characters of a message that stands in a rule, and of what is put in it: more than anybody is shown."""
 _LEVELS = ("error", "warning", "note", "none")
 _BY_LEVEL = {"error": Severity.high, "warning": Severity.medium, "note": Severity.low, "none": Severity.low}
 _BY_SCORE = ((9.0, Severity.critical), (7.0, Severity.high), (4.0, Severity.medium), (0.0, Severity.low))
@@ -207,10 +210,18 @@ def _text(message: dict[str, Any], rule: dict[str, Any]) -> str:
     text = message.get("text") or message.get("markdown")
     if text is None:
         described = (rule.get("messageStrings") or {}).get(message.get("id", "default")) or {}
-        text = described.get("text", "")
-        for number, argument in enumerate(message.get("arguments") or ()):
-            text = text.replace(f"{{{number}}}", str(argument))
+        text = _filled(str(described.get("text", "")), message.get("arguments") or [])
     return str(text).strip()
+
+
+def _filled(text: str, arguments: list[object]) -> str:
+    """A text with its arguments in their places: once and short, or a small report would fill the memory."""
+
+    def argument(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return str(arguments[number])[:_LONGEST] if number < len(arguments) else match[0]
+
+    return re.sub(r"\{(\d{1,4})\}", argument, text[:_LONGEST], flags=re.ASCII)
 
 
 def _place(result: dict[str, Any]) -> tuple[str, int | None]:

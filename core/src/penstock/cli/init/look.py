@@ -102,7 +102,7 @@ def _able(plugins: Plugins) -> list[str]:
 def _asked(plugins: Plugins, name: str, root: Path, add: str | None) -> Iterable[Proposal]:
     """A plugin's proposals; one that stumbles proposes nothing, and says so."""
     try:
-        [answer] = plugins.call(name, "penstock_propose", root=root, add=add) or [None]
+        [answer] = plugins.call_here(name, "penstock_propose", root=root, add=add) or [None]
     except Exception as error:  # a plugin's fault must not keep the others from answering
         what = str(error) or type(error).__name__
         return [Proposal(saw="nothing", unsure=(f"the plugin failed: {what}",), enable=False)]
