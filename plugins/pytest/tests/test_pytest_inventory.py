@@ -554,6 +554,18 @@ def test_of_a_workspace_whose_root_is_a_package_the_members_have_steps_too(tmp_p
     }
 
 
+def test_an_application_in_a_directory_is_tested_there(tmp_path: Path) -> None:
+    files = {"backend/requirements.txt": "flask\n", "backend/tests/requirements.txt": "", "frontend/x.js": ""}
+    found = propose(_project(tmp_path, {**files, "backend/tests/test_a.py": TEST, "Dockerfile": ""}))
+    assert found is not None
+    assert found.sections == {"test.backend": {"directory": "backend"}}
+
+    _project(tmp_path, {"requirements.txt": ""})  # the root is a project then
+    found = propose(tmp_path)
+    assert found is not None
+    assert found.sections == {"test.pytest": {}}
+
+
 def test_what_the_tests_of_a_workspace_need_stands_above_its_members(tmp_path: Path) -> None:
     groups = '[dependency-groups]\ndev = ["pytest-asyncio"]\n'
     _project(tmp_path, {"pyproject.toml": groups, "uv.lock": UV, "a/pyproject.toml": ""})
