@@ -510,7 +510,7 @@ def test_no_python_is_looked_for_that_could_not_fit(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
     assert fitting(">=3.17.2,<3.19") is None
-    assert asked.read_text().split() == ["18", "17"]
+    assert list(dict.fromkeys(asked.read_text().split())) == ["18", "17"]  # uv asks them once more
 
 
 def test_of_a_repository_that_is_no_package_each_project_with_tests_has_a_step(tmp_path: Path) -> None:
