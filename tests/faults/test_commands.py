@@ -77,7 +77,8 @@ class Small:
     def files(self) -> dict[str, bytes]:
         places = (self.out, self.place.root / "penstock-thing")
         found = [path for place in places for path in place.rglob("*") if path.is_file()]
-        return {path.name: path.read_bytes() for path in found}
+        # What is on its way is not in its place yet; that it goes, too, is checked after the next command.
+        return {path.name: path.read_bytes() for path in found if ".penstock-new-" not in str(path)}
 
     def go_on(self) -> None:
         """Bring all that was begun to its end."""
