@@ -241,7 +241,10 @@ def test_get_checks_the_bytes_on_the_way(project: Project, tmp_path: Path) -> No
         ([], "name a digest, or an artifact of a run. What a run built: penstock show last"),
         (["app.tx"], 'run 2 has no artifact "app.tx". Did you mean "app.txt"?'),
         (["7", "app.txt"], "there is no run 7. The runs: penstock runs"),
-        (["1", "app.txt", "more"], 'name one artifact at a time: "more" is too much'),
+        (
+            ["1", "app.txt", "more"],
+            'name one artifact at a time: "more" is too much. If it is where to write: -o more',
+        ),
         (["0" * 64], 'run 2 has no artifact "' + "0" * 64 + '", and no digest in the store begins so'),
         (["sha256:" + "0" * 64], "the store has nothing under sha256:" + "0" * 64),
         (["app.txt", "-o", ""], '-o: "" is no path'),

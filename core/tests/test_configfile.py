@@ -89,6 +89,16 @@ def test_a_message_names_file_line_section_and_key(source: ConfigFile) -> None:
     assert source.error("policy.live", "", "is odd") == "penstock.toml: [policy.live] is odd"
 
 
+def test_a_file_of_many_faults_is_told_in_time(tmp_path: Path) -> None:
+    """Each line is looked up, and not searched for: 20,000 would take minutes."""
+    path = tmp_path / "penstock.toml"
+    path.write_text("".join(f"[test.t{number}]\nuses = 1\n" for number in range(20_000)))
+    source = ConfigFile(path, ())
+
+    assert [source.line(f"test.t{number}", "uses") for number in range(20_000)] == [*range(2, 40_001, 2)]
+    assert [source.line(f"test.t{number}", "gone") for number in range(20_000)] == [*range(1, 40_001, 2)]
+
+
 def test_a_message_is_one_line_however_long_what_it_repeats_is(source: ConfigFile) -> None:
     assert source.error("test.unit", "after", "a\nb\r\nc") == "penstock.toml:20: [test.unit] after: a\\nb\\nc"
     long = source.error("test.unit", "after", f"{'x' * 100_000} is odd. One is such as 1")

@@ -76,18 +76,21 @@ class ConfigFile:
     def line(self, section: str, key: str = "") -> int | None:
         """The line of a key, or else of what is nearest around it: its table, its section."""
         wanted = _split(key if self._shared and section == "penstock" else f"{section}.{key}")
-        nearest, depth = None, -1
-        for number, path in self._places:
-            if path[: len(wanted)] == wanted:
-                return number
-            if len(path) > depth and path == wanted[: len(path)]:
-                nearest, depth = number, len(path)
-        return nearest or self._below(wanted)
+        whole, begun = self._lines_of
+        around = (whole.get(wanted[:depth]) for depth in range(len(wanted) - 1, 0, -1))
+        # At last where a section without a header of its own is first mentioned.
+        return begun.get(wanted) or next(filter(None, around), None) or begun.get(wanted[:2])
 
-    def _below(self, wanted: tuple[str, ...]) -> int | None:
-        """The line where a section without a header of its own is first mentioned."""
-        section = wanted[:2]
-        return next((number for number, path in self._places if path[:2] == section), None)
+    @cached_property
+    def _lines_of(self) -> tuple[dict[tuple[str, ...], int], dict[tuple[str, ...], int]]:
+        """The first line with each path, and the first with one that begins so: many may be asked for."""
+        whole: dict[tuple[str, ...], int] = {}
+        begun: dict[tuple[str, ...], int] = {}
+        for number, path in self._places:
+            whole.setdefault(path, number)
+            for depth in range(len(path) + 1):
+                begun.setdefault(path[:depth], number)
+        return whole, begun
 
     def error(self, section: str, key: str, message: str) -> str:
         """`penstock.toml:14: [deploy.production] rollout.waves: message`."""

@@ -14,7 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock import Artifact, ConfigError, StepFailed, StepRefused
-from penstock_docker import Image, Service, archive, containers, ending, engine, health, image, registry, ssh
+from penstock_docker import (
+    Image,
+    Service,
+    archive,
+    complaints,
+    containers,
+    ending,
+    engine,
+    health,
+    image,
+    registry,
+    ssh,
+)
 from penstock_docker.image import Blob, Contents
 from pydantic import ValidationError
 
@@ -182,6 +194,13 @@ def test_what_a_killed_process_has_left_for_ssh_goes_with_the_next_tunnel(
 )
 def test_what_a_signal_s_name_means(name: str, number: int) -> None:
     assert ending._number(name) == number
+
+
+def test_what_docker_says_of_an_ssh_connection_that_broke_is_put_in_words() -> None:
+    said = 'time="2026-11-26T00:40:51Z" level=error msg="error while CloseRead (stream to stdout): close tcp '
+    said += '192.0.2.1:43338->192.0.2.1:2375: shutdown: transport endpoint is not connected"'
+
+    assert complaints.of_connection(said).startswith("it has gone away in the middle. See whether")
 
 
 def test_a_registry_that_is_not_there() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,16 @@ def test_the_images_that_a_dockerfile_begins_from(text: str, images: list[str]) 
 def test_nothing_without_a_dockerfile(tmp_path: Path) -> None:
     assert penstock_propose(root=tmp_path, add=None) is None
     assert penstock_propose(root=tmp_path, add="deploy.staging") is None
+
+
+def test_where_there_is_no_dockerfile_nothing_is_loaded_that_speaks_to_engines(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from penstock_docker import penstock_propose\n"
+    code += "print(penstock_propose(Path(sys.argv[1]), None), {'docker', 'requests'} & set(sys.modules))"
+
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "None set()\n"
 
 
 def test_without_an_engine_it_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

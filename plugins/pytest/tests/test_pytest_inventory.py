@@ -146,6 +146,12 @@ def test_the_paths_that_pytest_is_told(
         ),
         pytest.param({"tests.py": f"{CASE}\nunittest.main()\n"}, (("-C", "", "tests.py"),), id="a program"),
         pytest.param(
+            {"tests.py": f"from unittest import TestCase, main\n{CASE}\nmain()\n"},
+            (("-C", "", "tests.py"),),
+            id="a program, by another name",
+        ),
+        pytest.param({"tests.py": f"from shop import main\n{CASE}\nmain()\n"}, (), id="no program of it"),
+        pytest.param(
             {"tests.py": f"{CASE}\nunittest.main()\n", "test_b.py": CASE}, (), id="a program, and no program"
         ),
         pytest.param({"runtests.py": "import tests\n"}, (("runtests.py",),), id="a runner of its own"),
@@ -237,6 +243,19 @@ def test_what_the_tests_use_is_installed_where_everybody_knows_it(
     tmp_path: Path, text: str, added: list[str]
 ) -> None:
     assert list(_added(tmp_path, {"tests/test_a.py": text, "tests/mock.py": ""})) == added
+
+
+def test_what_a_program_beside_the_tests_needs_is_not_added(tmp_path: Path) -> None:
+    """Unless a test imports it, or it holds tests itself."""
+    end = '\nif __name__ == "__main__":\n    main()\n'
+    files = {
+        "tests/test_a.py": TEST + "from .helper import x\nimport tests.other\n",
+        "tests/helper.py": "import yaml" + end,
+        "tests/test_b.py": "import requests\n" + TEST + end,
+        "tests/conftest.py": "import numpy" + end,
+        "tests/benchmark/client.py": "import matplotlib" + end,
+    }
+    assert sorted(_added(tmp_path, files)) == ["numpy", "pyyaml", "requests"]
 
 
 def test_nothing_is_added_that_is_asked_for(tmp_path: Path) -> None:
@@ -368,6 +387,21 @@ def test_advice_for_a_failure(message: str, root: bool, said: str) -> None:
     assert text is not None
     assert said in text
     assert text.endswith('deselect = ["tests/test_a.py::test_b"] under [test.all]')
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("test_a.py::T::test_b (plugin=\"'x'\")", '"test_a.py::T::test_b"'),
+        ("test_a.py::test_b [said] (i=1)", '"test_a.py::test_b"'),
+        ("test_a.py::test_b[x y]", '"test_a.py::test_b[x y]"'),
+        ('test_a.py::test_b["x"]', "'test_a.py::test_b[\"x\"]'"),
+    ],
+)
+def test_advice_names_what_can_be_left_out(name: str, left_out: str) -> None:
+    """pytest knows no subtest by a name of its own."""
+    text = advice.about([TestCase(name=name, outcome="failed")], "test.all", root=False)
+    assert text == f"To leave a test out: deselect = [{left_out}] under [test.all]"
 
 
 @pytest.mark.parametrize(
@@ -518,6 +552,18 @@ def test_of_a_workspace_whose_root_is_a_package_the_members_have_steps_too(tmp_p
         "test.pytest": {"paths": ["tests/"]},
         "test.one": {"directory": "packages/one"},
     }
+
+
+def test_an_application_in_a_directory_is_tested_there(tmp_path: Path) -> None:
+    files = {"backend/requirements.txt": "flask\n", "backend/tests/requirements.txt": "", "frontend/x.js": ""}
+    found = propose(_project(tmp_path, {**files, "backend/tests/test_a.py": TEST, "Dockerfile": ""}))
+    assert found is not None
+    assert found.sections == {"test.backend": {"directory": "backend"}}
+
+    _project(tmp_path, {"requirements.txt": ""})  # the root is a project then
+    found = propose(tmp_path)
+    assert found is not None
+    assert found.sections == {"test.pytest": {}}
 
 
 def test_what_the_tests_of_a_workspace_need_stands_above_its_members(tmp_path: Path) -> None:

@@ -386,6 +386,7 @@ OF_EXTRAS = (
     'small; extra == "big"',
     'other; extra == "big"',
     'pyyaml; extra == "yaml"',
+    'pymongo; extra == "bson"',
     'sphinx; extra == "docs"',
     'never; extra == "small" and python_version < "3"',
 )
@@ -400,6 +401,8 @@ OF_EXTRAS = (
         ({"pyyaml"}, ("yaml",)),
         ({"always", "asked", "never", "unknown"}, ()),
         ({"sphinx"}, ()),
+        ({"bson"}, ("bson",)),
+        ({"empty"}, ()),
     ],
 )
 def test_extras_that_bring_what_the_tests_import_come_along(
@@ -407,7 +410,7 @@ def test_extras_that_bring_what_the_tests_import_come_along(
 ) -> None:
     """A suite skips what it has no module for: half of it would pass, and the rest not be run."""
     write(tmp_path, {"pyproject.toml": '[dependency-groups]\ntest = ["asked"]\n'})
-    project = Project(tmp_path, [wheel("small", "big", "yaml", "docs", requires=OF_EXTRAS)])
+    project = Project(tmp_path, [wheel("small", "big", "yaml", "docs", "bson", "empty", requires=OF_EXTRAS)])
     wanted = project.completed(project.wanted(Choice()), [], frozenset(imported))
     assert (wanted.lines, wanted.guessed) == (("asked",), guessed)
 
@@ -423,4 +426,58 @@ def test_what_only_an_extra_brings_is_not_there_without_it(tmp_path: Path) -> No
 def test_imports_are_found_in_conditions_too() -> None:
     text = "try:\n    import yaml, json\nexcept ImportError:\n    yaml = None\nfrom .own import a\n"
     text += "from more.parts import b\ncrypto = pytest.importorskip('Crypto_Graphy')\n"
-    assert known.imported({"a.py": text}, {"more"}) == {"pyyaml", "crypto-graphy"}
+    assert known.imported({"a.py": text}, {"more"}) == {"yaml", "pyyaml", "crypto-graphy"}
+
+
+# --- nox ---
+
+NOX = """\
+import nox
+PYPROJECT = nox.project.load_toml()
+
+@nox.session
+def lint(session):
+    session.install("ruff", "pytest-of-the-linter")
+    session.run("ruff", "check")
+
+@nox.session(python=["3.11", "3.12"])
+def {name}(session: nox.Session) -> None:
+    {body}
+    session.run("python", "-m", "pytest", *session.posargs)
+
+def pytest(session):
+    session.install("no-session")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "lines", "extras"),
+    [
+        ('session.install(".", "pytest>=8", "six")', ("pytest>=8", "six"), ()),
+        ('session.install("-e", ".[more]", "--upgrade", "pytest")', ("pytest",), ("more",)),
+        ('session.install("-r", "needs.txt"); session.install("dist/shop.whl")', ("from-a-file",), ()),
+        ('session.install(*nox.project.dependency_groups(PYPROJECT, "checks"))', ("of-a-group",), ()),
+        ('session.install("--group", "checks", "six", "--extra-index", VAR)', ("six", "of-a-group"), ()),
+        ('session.run_install("uv", "sync", "--group=x", "--group", "checks", "--extra", "more")',
+         ("of-a-group",), ("more",)),
+        ("session.install(*DEPENDENCIES)", (), ()),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["tests", "run_them"])
+def test_what_a_session_of_nox_installs(
+    tmp_path: Path, name: str, body: str, lines: tuple[str, ...], extras: tuple[str, ...]
+) -> None:
+    tree = {
+        "noxfile.py": NOX.replace("{name}", name).replace("{body}", body),
+        "needs.txt": "from-a-file\n",
+        "pyproject.toml": '[dependency-groups]\nchecks = ["of-a-group"]\n',
+    }
+    wanted = Project(write(tmp_path, tree), [wheel("more", "unused")]).wanted(Choice())
+    assert (wanted.lines, wanted.extras) == (lines, extras)
+    if lines:
+        assert wanted.origin == f'session "{name}" of noxfile.py'
+
+
+@pytest.mark.parametrize("text", ["this is no Python", "import nox\n", ""])
+def test_a_noxfile_without_tests_says_nothing(tmp_path: Path, text: str) -> None:
+    assert not Project(write(tmp_path, {"noxfile.py": text}), [wheel()]).wanted(Choice()).anything

@@ -709,6 +709,18 @@ def test_extras_of_the_wheel_come_along_where_nothing_says_what_is_needed(
     assert "So the wheel's extras come along: more" in bench.log
 
 
+def test_what_a_wheel_needs_from_a_path_comes_from_the_other_wheel(
+    bench: Any, make_wheel: Callable[..., Path]
+) -> None:
+    """As poetry-core writes it, of a directory that went with the build."""
+    metadata = ["Requires-Dist: other @ file:///nowhere/other", "Provides-Extra: more"]
+    metadata += ["Requires-Dist: tomli_w", 'Requires-Dist: nothing-of-this-name-anywhere; extra == "more"']
+    wheels = make_wheel("thing", {"thing.py": ""}, metadata=metadata), make_wheel("other", {"other.py": ""})
+    files = {"tests/test_it.py": "import other, thing, tomli_w\ndef test(): pass\n"}
+    assert bench(files, *wheels, extras=()).count("passed") == 1
+    assert "the path being gone: other @ file:///nowhere/other" in bench.log
+
+
 def test_extras_that_nobody_asked_for_can_be_missing(bench: Any, make_wheel: Callable[..., Path]) -> None:
     metadata = ["Provides-Extra: more", 'Requires-Dist: nothing-of-this-name-anywhere; extra == "more"']
     wheel = make_wheel("thing", {"thing/__init__.py": ""}, metadata=metadata)

@@ -324,6 +324,16 @@ def test_init_leaves_a_suite_alone_that_another_plugin_proposes_to_run(tmp_path:
     )
 
 
+def test_init_names_the_suite_and_not_a_module_that_is_called_like_one(tmp_path: Path) -> None:
+    for name in ("src/pkg/testing.py", "tests/test_a.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "tox.ini").write_text(TOX)
+    proposal = penstock_propose(root=tmp_path, add=None)
+    assert proposal is not None
+    assert "since tests/ is tested already" in proposal.unsure[0]
+
+
 def test_init_does_not_run_tests_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "tox.ini").write_text(
         "[tox]\nenv_list = py\n[testenv]\ncommands = python -m pytest {posargs}\n"

@@ -44,7 +44,9 @@ def get(words: tuple[str, ...], output: str | None, force: bool) -> int:
     """
     run, rest = run_and_rest(words)
     if len(rest) > 1:
-        raise ConfigError(f'name one artifact at a time: "{rest[1]}" is too much')
+        raise ConfigError(
+            f'name one artifact at a time: "{rest[1]}" is too much. If it is where to write: -o {rest[1]}'
+        )
     if not rest and len(words) == 1 and _is_digest(words[0]):
         run, rest = "last", words  # digits alone: more than any run has
     if not rest:

@@ -102,7 +102,10 @@ _OF_CONNECTIONS = (
         "it does not answer. See whether the host is well; answer_within leaves it more time",
     ),
     (
-        ("Connection reset", "closed connection", "Broken pipe", "Connection aborted", "IncompleteRead"),
+        (
+            *("Connection reset", "closed connection", "Broken pipe", "Connection aborted", "IncompleteRead"),
+            "error while Close",  # so the docker program at the other end of an SSH connection that broke
+        ),
         "it has gone away in the middle. See whether the host is well, and run it again",
     ),
     (

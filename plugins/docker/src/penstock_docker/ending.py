@@ -18,7 +18,7 @@ def is_being_stopped(client: DockerClient, container: str) -> bool:
     found = client.api.inspect_container(container)
     started = _seconds(found["State"]["StartedAt"])
     ends = {int(signal.SIGKILL), _number(found["Config"].get("StopSignal") or "TERM")}
-    told = client.api.events(
+    told = client.api.events(  # type: ignore[call-overload]  # the stubs want whole seconds
         since=f"{started:.6f}",
         until=f"{_seconds(client.api.info()['SystemTime']):.6f}",  # its own clock, or they would go on
         filters={"container": container, "event": "kill"},

@@ -9,9 +9,6 @@ from typing import Any
 
 from penstock import Proposal, StepFailed
 
-from penstock_docker import engine
-from penstock_docker.engine import ImageNotFound
-
 _PATIENCE = 5.0
 _FILES = ("Dockerfile", "Containerfile")
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
@@ -48,9 +45,18 @@ def bases(text: str) -> list[str]:
 
 
 def _begin(name: str, text: str, settings: dict[str, Any]) -> Proposal:
+    from penstock_docker import engine  # as long as all the rest of it takes, where there is no Dockerfile
+
+    def there(client: engine.DockerClient, image: str) -> bool:
+        try:
+            client.images.get(image)
+        except engine.ImageNotFound:
+            return False
+        return True
+
     try:
         with engine.connected(None, patience=_PATIENCE) as client:
-            missing = [image for image in bases(text) if not _there(client, image)]
+            missing = [image for image in bases(text) if not there(client, image)]
             version = client.api.version()["Version"]
     except StepFailed as error:
         return _left_out(name, f"{error}. Then: {_ADD}")
@@ -81,14 +87,6 @@ def _deploy(root: Path, text: str, add: str) -> Proposal:
 
 def _left_out(name: str, why: str) -> Proposal:
     return Proposal(saw=name, unsure=(f"not added: {why}",), enable=False)
-
-
-def _there(client: engine.DockerClient, image: str) -> bool:
-    try:
-        client.images.get(image)
-    except ImageNotFound:
-        return False
-    return True
 
 
 def _builds(root: Path) -> list[dict[str, Any]]:

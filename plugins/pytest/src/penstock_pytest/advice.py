@@ -93,7 +93,8 @@ _RULES: tuple[Callable[[str, str], str | None], ...] = (_missing_module, _missin
 
 
 def _quoted(name: str) -> str:
-    """As TOML has it; a name with both kinds of quotes is cut before them."""
+    """As TOML has it: a subtest's test, and of a name with both kinds of quotes what is before them."""
+    name = re.split(r" [(\[]", name, maxsplit=1)[0]
     if '"' not in name:
         return f'"{name}"'
     return f"'{name}'" if "'" not in name else f'"{name.partition("[")[0]}"'

@@ -12,11 +12,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from penstock import CommandFailed, Step, StepFailed
 
 from penstock_pytest.installer import Installer
@@ -51,7 +53,7 @@ def key_of(interpreter: Interpreter, wheels: Sequence[Wheel], wanted: Wanted, mo
     inputs = {
         "format": _FORMAT,
         "python": [str(interpreter.path), interpreter.version],
-        "wheels": sorted([wheel.name, *wheel.requires] for wheel in wheels),
+        "wheels": sorted([wheel.name, *wheel.from_indexes] for wheel in wheels),
         "lines": wanted.lines,
         "constraints": wanted.constraints,
         "lock": wanted.lock.lines,
@@ -158,12 +160,14 @@ def _attempts(
     """Files of requirements and constraints, and what is given up with the one before."""
 
     def files(number: int, extras: Sequence[str], constraints: Sequence[str]) -> tuple[Path, Path | None]:
-        lines = [*(_direct(wheel, extras) for wheel in wheels), *wanted.lines, *more]
+        own = (line for wheel in wheels for line in _needed_by(wheel, extras, built))
+        lines = [*own, *wanted.lines, *more]
         limits = place / f"constraints-{number}.txt"
         return written(place / f"requirements-{number}.txt", lines), (
             written(limits, constraints) if constraints else None
         )
 
+    built = {wheel.name for wheel in wheels}
     wished = (*wanted.extras, *wanted.guessed)
     if wanted.lock.lines:
         yield "", *files(1, wished, (*wanted.constraints, *wanted.lock.lines))
@@ -201,6 +205,23 @@ def written(path: Path, lines: Sequence[str]) -> Path:
     """A file of these lines."""
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
+
+
+def _needed_by(wheel: Wheel, extras: Sequence[str], built: Container[str]) -> list[str]:
+    """The wheel, which says itself what it needs; or that without what it would have from a path.
+
+    Where a project names another by its path, backends write that of the build into the wheel, and nothing is
+    there any more: the other's own wheel stands for it, if that was built too.
+    """
+    if not wheel.from_paths:
+        return [_direct(wheel, extras)]
+    lines = []
+    for requirement in map(Requirement, wheel.from_indexes):
+        marker, requirement.marker = requirement.marker, None
+        held = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        if held and canonicalize_name(requirement.name) not in built:
+            lines.append(str(requirement))
+    return lines
 
 
 def _direct(wheel: Wheel, extras: Sequence[str]) -> str:

@@ -20,7 +20,10 @@ _LARGEST = 2_000_000  # bytes of a file; a test is smaller
 _TEST = re.compile(
     r"^[ \t]*(?:async[ \t]+)?def test\w*\(|^class \w*\([^)]*TestCase\b|\bdef load_tests\(", re.MULTILINE
 )
-_MAIN = re.compile(r"^unittest\.main\(", re.MULTILINE)
+_MAIN = re.compile(
+    r"^unittest\.main\(|^from[ \t]+unittest[ \t]+import\b[^\n]*\bmain\b(?:.*\n)+?main\(", re.MULTILINE
+)
+_PROGRAM = re.compile(r"""^if __name__ == ["']__main__["']""", re.MULTILINE)
 _IMPORTED = re.compile(r"^(?:import|from)[ \t]+pytest\b", re.MULTILINE)
 _ABSOLUTE = re.compile(r"^[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
 _OWN_NAME = re.compile(r"\bpytest\b|\bpy\.test\b")
@@ -65,6 +68,18 @@ class Found(Model):
         """All files with tests, where each runs them when it is imported: that bears no other runner."""
         files = (*self.usual, *self.unusual)
         return files if all(_MAIN.search(self.texts[file]) for file in files) else ()
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """All but programs among the tests, such as a benchmark, that no other file imports."""
+        return {file: text for file, text in self.texts.items() if not self._is_aside(file)}
+
+    def _is_aside(self, file: str) -> bool:
+        text, name = self.texts[file], PurePosixPath(file).stem
+        if name == "conftest" or _TEST.search(text) or not _PROGRAM.search(text):
+            return False
+        imports = re.compile(rf"^[ \t]*(?:import|from)[ \t].*\b{re.escape(name)}\b", re.MULTILINE)
+        return not any(imports.search(other) for one, other in self.texts.items() if one != file)
 
     @property
     def all_of_unittest(self) -> tuple[str, ...]:

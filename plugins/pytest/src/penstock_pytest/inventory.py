@@ -50,7 +50,7 @@ class Inventory:
         found = found.model_copy(update={"lock": self._lock(choice)})
         if choice.made:
             return found
-        imported = known.imported(self.files.texts, self.files.local)
+        imported = known.imported(self.files.needed, self.files.local)
         return self.project.completed(found, self._needs(), imported)
 
     def _wanted_above(self, choice: Choice) -> Wanted | None:
@@ -115,7 +115,7 @@ class Inventory:
             known.Need(distribution=line, because="required_plugins") for line in self.config.required_plugins
         ]
         used = known.of_configuration(self.config.addopts, self.config.names)
-        return [*plugins, *used, *known.of_tests(self.files.texts, self.files.local)]
+        return [*plugins, *used, *known.of_tests(self.files.needed, self.files.local)]
 
     def _is_unittest(self, wanted: Wanted) -> bool:
         """Whether tox runs the suite without pytest, or nothing about the project speaks of it."""

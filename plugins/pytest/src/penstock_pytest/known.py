@@ -55,13 +55,13 @@ def of_tests(texts: Mapping[str, str], own: Collection[str] = ()) -> list[Need]:
 
 
 def imported(texts: Mapping[str, str], own: Collection[str] = ()) -> frozenset[str]:
-    """The distributions that a suite imports anywhere, in a condition too, by what is known of their names.
+    """The modules that a suite imports anywhere, in a condition too, and their distributions as far as known.
 
-    Of what is not known here, the name of the module: only to be compared with what a project names itself.
+    Only to be compared with what a project names itself: on an index such a name may be anybody's.
     """
     known = table("imports")
     modules = {top for text in texts.values() for top in _ANYWHERE.findall(text)} - set(own)
-    return frozenset(canonicalize_name(known.get(top, top)) for top in modules)
+    return frozenset(canonicalize_name(name) for top in modules for name in (top, known.get(top, top)))
 
 
 @cache

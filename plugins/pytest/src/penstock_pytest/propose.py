@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,8 +17,11 @@ from penstock_pytest import Pytest
 from penstock_pytest.inventory import Inventory
 from penstock_pytest.python import fitting, own
 from penstock_pytest.requirements import Choice
+from penstock_pytest.wheels import is_test
 
 _SHOWN = 2
+# By these a directory shows that it is a project of its own.
+_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", "pytest.ini", "tox.ini", "requirements.txt", "Pipfile")
 _NONE = 'nothing will test what is built. Once there is a test: [test.pytest] with uses = "pytest"'
 
 
@@ -63,12 +66,18 @@ def _members(root: Path, tests: Inventory) -> dict[str, list[str]]:
     built = "build-system" in data or any((root / name).is_file() for name in ("setup.py", "setup.cfg"))
     if built and not own:
         return {}
+    # A root that says nothing of itself leaves that to the directories below it.
+    marks = _MARKS[:1] if _has_any(root, _MARKS) else _MARKS
     found: dict[str, list[str]] = {}
     for file in tests.files.usual or tests.files.unusual:
-        parents = PurePosixPath(file).parents
-        homes = (str(parent) for parent in parents if (root / parent / "pyproject.toml").is_file())
+        parents = [parent for parent in PurePosixPath(file).parents if not is_test(parent.name)]
+        homes = (str(parent) for parent in parents if _has_any(root / parent, marks))
         found.setdefault(next((home for home in homes if not built or home in own), "."), []).append(file)
     return found if set(found) - {"."} else {}
+
+
+def _has_any(place: Path, names: Iterable[str]) -> bool:
+    return any((place / name).is_file() for name in names)
 
 
 def _members_of_uv(root: Path, data: Mapping[str, Any]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from penstock import ConfigError, Model
 
-from penstock_pytest import backends, files, setuppy, tox
+from penstock_pytest import backends, files, nox, setuppy, tox
 from penstock_pytest.known import Need
 from penstock_pytest.locks import Lock
 from penstock_pytest.wheels import Wheel
@@ -125,7 +125,8 @@ class Project:
         }
         used: list[str] = []
         for extra in sorted(brought, key=lambda extra: (len(brought[extra]), extra)):
-            if brought[extra] & missing:
+            # One that is called as the module is for it, whatever the distribution is called.
+            if brought[extra] & missing or (extra in missing and brought[extra]):
                 used.append(extra)
                 missing -= brought[extra]
         return tuple(sorted(used))
@@ -165,6 +166,7 @@ class Project:
         yield lambda: self._backend(names)
         if names == _TEST:
             yield self._tox
+            yield self._nox
             yield self._setuptools
         yield lambda: next((_from_file(self.root, file) for file in files.find(self.root, names)), None)
 
@@ -201,11 +203,22 @@ class Project:
         found = self.tox
         if found is None:
             return None
-        parts = [_from_lines(self.root, found.lines, found.origin)]
-        parts += [self._group(group) for group in found.groups if self._has_group(canonicalize_name(group))]
-        joined = _joined(parts)
-        extras = tuple(e for e in map(canonicalize_name, (*found.extras, *joined.extras)) if e in self.extras)
-        return joined.model_copy(update={"extras": extras, "origin": found.origin})
+        own = _from_lines(self.root, found.lines, found.origin)
+        return self._joined_with(own, found.groups, found.extras, found.origin)
+
+    def _nox(self) -> Wanted | None:
+        found = nox.read(self.root)
+        if found is None:
+            return None
+        own = _from_lines(self.root, found.lines, found.origin)
+        return self._joined_with(own, found.groups, found.extras, found.origin)
+
+    def _joined_with(self, own: Wanted, groups: Sequence[str], extras: Sequence[str], origin: str) -> Wanted:
+        """Lines, and the groups and extras of those named that the project has."""
+        named = [self._group(group) for group in groups if self._has_group(canonicalize_name(group))]
+        joined = _joined([own, *named])
+        kept = tuple(e for e in map(canonicalize_name, (*extras, *joined.extras)) if e in self.extras)
+        return joined.model_copy(update={"extras": kept, "origin": origin})
 
     def _setuptools(self) -> Wanted | None:
         file, lines = setuppy.tests_require(self.root)

@@ -101,6 +101,8 @@ def _wheels(step: Step, interpreter: python.Interpreter) -> list[wheels.Wheel]:
     for wheel in found:
         wheels.check_python(wheel, interpreter.version)
         step.log(f"Testing {wheel.path.name}")
+        for line in wheel.from_paths:
+            step.log(f"It needs what the wheel of that name alone can bring, the path being gone: {line}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.parser
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from penstock import Model, StepFailed
 
+_FROM_PATH = re.compile(r"@\s*file:")
 _TESTS = frozenset({"test", "tests", "testing"})
 
 
@@ -30,6 +32,16 @@ class Wheel(Model):
     def units(self) -> tuple[str, ...]:
         """What it adds to the import path: packages and modules, as paths without their ending."""
         return units(self.files)
+
+    @property
+    def from_paths(self) -> tuple[str, ...]:
+        """What it needs from a path, which was there when it was built."""
+        return tuple(line for line in self.requires if _FROM_PATH.search(line))
+
+    @property
+    def from_indexes(self) -> tuple[str, ...]:
+        """What else it needs."""
+        return tuple(line for line in self.requires if not _FROM_PATH.search(line))
 
 
 def read(path: Path) -> Wheel:

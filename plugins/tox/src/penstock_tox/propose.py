@@ -36,7 +36,8 @@ def propose(root: Path, add: str | None) -> Proposal | None:
     saw = f"{config.path.name}: {names}" if names else config.path.name
     if add is not None:
         return _for_section(config, saw, add)
-    suite = next(_suites(root), None)
+    # A directory of tests says more than a single file, which may be a module that is called so.
+    suite = min(_suites(root), key=lambda place: not place.endswith("/"), default=None)
     if suite is not None and _another_tests():
         return Proposal(
             saw=saw, unsure=(f"not added, since {suite} is tested already: {_ADD}",), enable=False
