@@ -144,3 +144,18 @@ def test_a_plugin_that_was_cut_off_between_its_files_is_brought_to_its_end(lab: 
     assert {path.name: path.read_text() for path in (lab.root / "ci").iterdir()} == whole
     code, said = lab.run(*words)
     assert (code, "size.py is there already; it is left as it is" in said) == (2, True)
+
+
+@pytest.mark.parametrize("more", [(), ("--in-house",)], ids=["distribution", "in house"])
+def test_who_finds_it_there_already_takes_away_what_a_killed_writer_left(
+    more: tuple[str, ...], lab: Lab
+) -> None:
+    lab.toml("", ())
+    words = ("plugins", "new", "size", "--phase", "test", *more)
+    assert lab.run(*words)[0] == 0
+    left = lab.root / ("ci" if more else ".") / ".penstock-new-0a1b2c3d"
+    left.mkdir()
+
+    assert lab.run(*words)[0] == 2
+
+    assert not left.exists()

@@ -77,7 +77,8 @@ class Small:
     def files(self) -> dict[str, bytes]:
         places = (self.out, self.place.root / "penstock-thing")
         found = [path for place in places for path in place.rglob("*") if path.is_file()]
-        return {path.name: path.read_bytes() for path in found}
+        # What is on its way is not in its place yet; that it goes, too, is checked after the next command.
+        return {path.name: path.read_bytes() for path in found if ".penstock-new-" not in str(path)}
 
     def go_on(self) -> None:
         """Bring all that was begun to its end."""
@@ -86,6 +87,8 @@ class Small:
                 self.run("resume", str(line.run), codes=(0, 1, 3, 130))
             if line.state == "waiting":
                 self.run("cancel", str(line.run))
+        # Killed between the end of a run and its seal, `audit` asks for just that.
+        self.run("resume", codes=(0, 1, 130))
 
     def runs(self) -> list[RunLine]:
         journal = Journal(self.home / "journal.db")
@@ -160,6 +163,7 @@ def test_a_command_that_is_killed_leaves_nothing_that_the_next_one_minds(name: s
         assert whole
     for number in range(KILLS):
         command.before(small)
+        whole = whole if command.writes else small.files()
         after = chance.uniform(0, _LONGEST / 5 if command.writes else _LONGEST)
         try:
             ended = small.killer.run(*command.words, after=after, settle=True)

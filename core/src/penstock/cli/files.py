@@ -49,7 +49,7 @@ def beside(path: Path) -> Iterator[Path]:
     It is held until then: what writers left beside it that were killed, the next one removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    sweep(path.parent)
     place, held = _made(path.parent)
     try:
         with _ended_after(lambda: remove(place)):
@@ -103,7 +103,8 @@ def _made(parent: Path) -> tuple[Path, int]:
             os.close(held)
 
 
-def _sweep(parent: Path) -> None:
+def sweep(parent: Path) -> None:
+    """Remove what killed writers left in a directory: also for who finds that there is nothing to write."""
     for left in parent.glob(f"{_NEW}*"):
         with contextlib.suppress(OSError):  # somebody is at it, or it is somebody else's
             held = _opened(left)

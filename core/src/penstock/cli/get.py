@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from penstock.cli.common import Opened, day, not_pruned, open_project, run_and_rest
-from penstock.cli.files import beside, settle
+from penstock.cli.files import beside, settle, sweep
 from penstock.cli.text import clean
 from penstock.errors import ConfigError, PluginError, nearest
 from penstock.model import Artifact
@@ -176,6 +176,7 @@ def _write(opened: Opened, thing: Thing, path: Path, *, force: bool) -> None:
         f"{path} is there already, and is left as it is. Replace it with --force, or write elsewhere with -o"
     )
     if path.is_symlink() or path.exists():
+        sweep(path.parent)
         if not force:
             raise ConfigError(there)
         if not path.is_file() or store.is_tree(thing.digest):  # a device would be gone for everybody

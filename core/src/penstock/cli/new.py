@@ -13,7 +13,7 @@ import click
 
 from penstock import __version__
 from penstock.cli.common import enabled_here
-from penstock.cli.files import beside
+from penstock.cli.files import beside, sweep
 from penstock.errors import ConfigError, PluginError
 from penstock.inhouse import is_path, name_of
 from penstock.plugins import PHASES, installed
@@ -176,6 +176,7 @@ def _is(path: Path, text: str) -> bool:
 
 def _refuse_existing(place: Path) -> None:
     if place.exists() or place.is_symlink():
+        sweep(place.parent)
         raise ConfigError(f"{place} is there already; it is left as it is")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from penstock import config, plan
-from penstock.cli.files import replace
+from penstock.cli.files import replace, sweep
 from penstock.cli.init import text
 from penstock.cli.init.insert import added
 from penstock.cli.init.look import Look, lines, look
@@ -41,6 +41,7 @@ def add_section(start: Path, name: str, uses: str | None) -> int:
     data = source.read()
     sections = data.get(phase, {})
     if name.partition(".")[2] in (sections if isinstance(sections, dict) else {}):
+        sweep(path.parent)
         raise ConfigError(source.error(name, "", "is there already; it is left as it is"))
     # Those of the project first, since a file of it can be one, too.
     entries = config.enabled(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from penstock import config, plan
-from penstock.cli.files import beside, settle
+from penstock.cli.files import beside, settle, sweep
 from penstock.cli.init import text
 from penstock.cli.init.look import Look, lines, look
 from penstock.cli.schema import write_schema
@@ -68,6 +68,7 @@ def _refuse_existing(root: Path) -> None:
     except ConfigError:
         return
     if path.parent == root:
+        sweep(root)
         what = FILE if path.name == FILE else f"[tool.penstock] in {path.name}"
         raise ConfigError(f"{what} {_THERE}")
 
