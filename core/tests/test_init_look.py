@@ -95,7 +95,9 @@ def test_a_plugin_that_stumbles_or_talks_nonsense_hurts_no_other(write: Write, t
     plugins = write(one="1 / 0", two="42", three="None", four="[None, 'x']", five=GOOD)
     looks = look(plugins, tmp_path)
     assert [(one.plugin, one.enable) for one in looks] == [("one", False), ("five", True)]
-    assert looks[0].remarks == ("the plugin failed: division by zero",)
+    assert looks[0].remarks == (
+        'the plugin "one" failed in penstock_propose: ZeroDivisionError: division by zero',
+    )
 
 
 def test_a_section_that_two_propose_is_the_firsts(write: Write, tmp_path: Path) -> None:

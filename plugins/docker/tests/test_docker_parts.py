@@ -8,6 +8,10 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -165,24 +169,54 @@ def test_the_command_that_reaches_a_host() -> None:
     ]
 
 
+KILLED_IN_A_TUNNEL = """
+import os, signal
+from penstock_docker import ssh
+with ssh.tunnel("ssh://web-1"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """As `tmp_path`, with a name that leaves room for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        yield Path(made)
+
+
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="it needs the program ssh")
 def test_what_a_killed_process_has_left_for_ssh_goes_with_the_next_tunnel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    child = os.fork()
-    if child == 0:
-        with ssh.tunnel("ssh://web-1"):
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    [left] = tmp_path.iterdir()
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_A_TUNNEL], env={**os.environ, "TMPDIR": str(short_path)}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    [left] = short_path.iterdir()
 
     with ssh.tunnel("ssh://web-1"):
-        [mine] = tmp_path.iterdir()
+        [mine] = short_path.iterdir()
         assert mine != left
         with ssh.tunnel("ssh://web-2"):
-            assert mine in tmp_path.iterdir()
-    assert list(tmp_path.iterdir()) == []
+            assert mine in short_path.iterdir()
+    assert list(short_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="it needs the program ssh")
+@pytest.mark.parametrize("length", [50, 51, 90, 200])
+def test_a_long_name_of_the_temporary_directory_hinders_no_tunnel(
+    length: int, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = short_path / ("x" * (length - len(str(short_path)) - 1))
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+
+    with ssh.tunnel("ssh://web-1") as made:
+        path = Path(made.address.removeprefix("unix://"))
+        assert path.is_socket()
+        assert len(str(path.with_name("master.0123456789abcdef"))) <= 107
+        assert path.is_relative_to(place) == (length == 50)
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LONGEST = 90
-"""Bytes of a directory's name, so that a socket in it can have one."""
+_LONGEST = 50
+"""Bytes of the name of the directory around it: the address of a Unix socket has 107, of which ours takes 33,
+and what ssh makes in it up to 24."""
 
 
 @contextmanager
 def short() -> Iterator[Path]:
     """A directory that goes with the block. What killed processes of this user have left goes before it."""
     usual = tempfile.gettempdir()
-    root = usual if len(usual) < _LONGEST else "/tmp"  # noqa: S108 - private, and short
+    root = usual if len(os.fsencode(usual)) <= _LONGEST else "/tmp"  # noqa: S108 - private, and short
     prefix = f"penstock-ssh-{os.geteuid()}-"
     for left in Path(root).glob(f"{prefix}*"):
         _sweep(left)

@@ -17,6 +17,7 @@ from penstock import process, processes
 from penstock.artifacts import remove
 from penstock.cli.files import beside
 from penstock.cli.warden import cleaned_up_by
+from penstock.errors import PenstockError, PluginError
 from penstock.keys import Keys
 from penstock.model import Proposal
 from penstock.plugins import CORE_KEYS, HOOK_OF, PHASES, Plugins
@@ -103,9 +104,9 @@ def _asked(plugins: Plugins, name: str, root: Path, add: str | None) -> Iterable
     """A plugin's proposals; one that stumbles proposes nothing, and says so."""
     try:
         [answer] = plugins.call_here(name, "penstock_propose", root=root, add=add) or [None]
-    except Exception as error:  # a plugin's fault must not keep the others from answering
-        what = str(error) or type(error).__name__
-        return [Proposal(saw="nothing", unsure=(f"the plugin failed: {what}",), enable=False)]
+    except PenstockError as error:  # a plugin's fault must not keep the others from answering
+        what = str(error) if isinstance(error, PluginError) else f"the plugin failed: {error}"
+        return [Proposal(saw="nothing", unsure=(what,), enable=False)]
     answers = answer if isinstance(answer, list | tuple) else [answer]
     return [one for one in answers if isinstance(one, Proposal)]
 
