@@ -18,6 +18,8 @@ from penstock.state import RunState
 from penstock.workspace import Workspace
 
 _TICKET = "what earlier runs left"
+_NEWEST = 2
+"""Runs that are looked at also when they are over: one's own, and the one before."""
 
 
 def sweep(home: Home, journal: Events) -> None:
@@ -29,9 +31,10 @@ def sweep(home: Home, journal: Events) -> None:
     with suppress(OSError):
         for place in home.workspaces.iterdir():
             _sweep_workspace(home, place)
-    for line in journal.runs(unfinished=True):
-        if line.state == "running":  # one that waits was left in order
-            _sweep_run(home, line.run)
+    cut_off = {line.run for line in journal.runs(unfinished=True) if line.state == "running"}
+    # The newest may have been killed when their end was on record, and before they had left in order.
+    for run in cut_off.union(line.run for line in journal.runs(_NEWEST)):
+        sweep_run(home, run)
 
 
 def reap(
@@ -90,12 +93,15 @@ def _sweep_workspace(home: Home, place: Path) -> None:
                 lock.release()
 
 
-def _sweep_run(home: Home, run: int) -> None:
-    """A socket that nobody listens to any more, and notes that were not written to their end."""
+def sweep_run(home: Home, run: int) -> None:
+    """Remove a socket that nobody listens to any more, and notes that were not written to their end."""
     place, lock = home.run(run), home.engine_lock(run)
     with suppress(OSError):
-        if not lock.path.exists() or lock.is_held():
+        if not lock.path.exists() or not lock.take():
             return
-        (place / SOCKET).unlink(missing_ok=True)
-        for note in place.glob("*.new"):
-            note.unlink(missing_ok=True)
+        try:
+            (place / SOCKET).unlink(missing_ok=True)
+            for note in place.glob("*.new"):
+                note.unlink(missing_ok=True)
+        finally:
+            lock.release()

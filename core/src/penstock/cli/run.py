@@ -124,6 +124,7 @@ def resume_run(opened: Opened, number: int, *, as_json: bool = False) -> int:
     state = load_run(opened.journal, opened.home, number)
     if state.state not in ("running", "waiting"):
         click.echo(f"Run {number} is over: {state.state}. Another: penstock run", err=True)
+        leftovers.sweep_run(opened.home, number)
         return _sealed(opened, state) if sealing.is_due(state) else exit_code(state)
     plugins = plugins_of(opened, state)
     return work(opened, plugins, state, as_json=as_json, resumed=True)
