@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from penstock.signals import ENDING
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def cleaned_up_by(undo: Callable[[], object]) -> Iterator[None]:
     """
     reader, writer = os.pipe()
     # Held back, for good in the other one: Python would lose an exception that a handler raises in a fork.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
         _wait_and(undo, reader, writer)
