@@ -7,14 +7,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 from penstock import process
 from penstock.errors import PenstockError, PluginError, StepFailed, in_words
 from penstock.model import Artifact
-
-if TYPE_CHECKING:
-    pass
 
 Sink = Callable[[bytes], object]
 
